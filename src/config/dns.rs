@@ -1,0 +1,193 @@
+//! How names are looked up: whom to ask, what is known already, how long to wait and to remember.
+//! Not here: asking (`runtime::dns`), nor whether an address may be used (`policy`).
+//! Source: the contract: `dns`.
+
+use std::collections::{BTreeMap, btree_map};
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::{Dns, DnsServer, optional};
+use crate::address::canonical;
+use crate::name::Fqdn;
+use crate::yaml::{Faults, Field, MapReader, duration_text, not_available, shown};
+
+/// Long enough for a retry at a second server; a client waits at most ten seconds or so.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Spares resolvers from names with a TTL of zero.
+const MIN_TTL: Duration = Duration::from_secs(5);
+
+/// A customer who moves waits at most this long.
+const MAX_TTL: Duration = Duration::from_secs(3600);
+
+/// Below, every lookup over a network fails; above, the client is gone.
+const TIMEOUT_RANGE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
+
+/// Upper bound for what an answer may be kept: RFC 8767, section 4, has a week.
+const MOST_TTL: Duration = Duration::from_secs(7 * 86_400);
+
+/// Reads `dns`.
+pub fn dns(field: Option<Field<'_>>, faults: &mut Faults) -> Dns {
+    let defaults = Dns {
+        servers: vec![DnsServer::System],
+        hosts: BTreeMap::new(),
+        timeout: TIMEOUT,
+        min_ttl: MIN_TTL,
+        max_ttl: MAX_TTL,
+    };
+    let Some(mut map) = field.and_then(|field| field.map("`dns`", faults)) else { return defaults };
+    let servers = map.take("servers").and_then(|field| servers(field, faults));
+    let hosts = optional(&mut map, "hosts").map(|field| hosts(field, faults));
+    let timeout = map.take("timeout").and_then(|field| field.duration(TIMEOUT_RANGE.0..=TIMEOUT_RANGE.1, faults));
+    let (min_ttl, max_ttl) = ttls(&mut map, faults);
+    map.finish(&["serve_stale", "dnssec"], faults);
+    Dns {
+        servers: servers.unwrap_or(defaults.servers),
+        hosts: hosts.unwrap_or_default(),
+        timeout: timeout.unwrap_or(TIMEOUT),
+        min_ttl,
+        max_ttl,
+    }
+}
+
+/// One of the two alone moves the other's default, if it must.
+fn ttls(map: &mut MapReader<'_>, faults: &mut Faults) -> (Duration, Duration) {
+    let min_field = map.take("min_ttl");
+    let min = min_field.and_then(|field| field.duration(Duration::ZERO..=MOST_TTL, faults));
+    let max = map.take("max_ttl").and_then(|field| field.duration(Duration::ZERO..=MOST_TTL, faults));
+    if let (Some(field), Some(min), Some(max)) = (min_field, min, max)
+        && min > max
+    {
+        let (min, max) = (duration_text(min), duration_text(max));
+        field.fault(format!("`min_ttl: {min}` is more than `max_ttl: {max}`; write at most `{max}`"), faults);
+    }
+    let lowest = min.unwrap_or_else(|| max.map_or(MIN_TTL, |max| MIN_TTL.min(max)));
+    (lowest, max.unwrap_or_else(|| MAX_TTL.max(lowest)))
+}
+
+fn servers(field: Field<'_>, faults: &mut Faults) -> Option<Vec<DnsServer>> {
+    let items = field.list(faults)?;
+    if items.len() == 0 {
+        field.fault("`servers` is empty; write `[system]`, or `udp://IP` and `tcp://IP`", faults);
+    }
+    Some(items.filter_map(|item| item.parse(faults)).collect())
+}
+
+/// Why a text is no server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ServerError {
+    /// DNS over TLS or HTTPS.
+    #[error("{}", not_available(text))]
+    NotAvailable {
+        /// What was written.
+        text: String,
+    },
+    /// Anything else.
+    #[error("{} is no DNS server; write `system`, `udp://IP` or `tcp://IP`, with `:PORT` if it is not 53", shown(text))]
+    Bad {
+        /// What was written.
+        text: String,
+    },
+}
+
+impl FromStr for DnsServer {
+    type Err = ServerError;
+
+    fn from_str(text: &str) -> Result<Self, ServerError> {
+        let bad = || ServerError::Bad { text: text.to_owned() };
+        if text == "system" {
+            return Ok(Self::System);
+        }
+        match text.split_once("://") {
+            Some(("udp", address)) => server_address(address).map(Self::Udp).ok_or_else(bad),
+            Some(("tcp", address)) => server_address(address).map(Self::Tcp).ok_or_else(bad),
+            Some(("tls" | "https", _)) => Err(ServerError::NotAvailable { text: text.to_owned() }),
+            Some(_) | None => Err(bad()),
+        }
+    }
+}
+
+/// `IP`, `[IP]`, `IP:PORT` or `[IP]:PORT`.
+fn server_address(text: &str) -> Option<SocketAddr> {
+    /// DNS's port, RFC 1035, section 4.2.
+    const PORT: u16 = 53;
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let address = match bare.parse::<IpAddr>() {
+        Ok(ip) => SocketAddr::new(ip, PORT),
+        Err(_) => text.parse().ok()?,
+    };
+    (address.port() != 0 && !address.ip().is_unspecified()).then_some(address)
+}
+
+fn hosts(field: Field<'_>, faults: &mut Faults) -> BTreeMap<Fqdn, Vec<IpAddr>> {
+    let mut hosts = BTreeMap::new();
+    let Some(entries) = field.entries(faults) else { return hosts };
+    for entry in entries {
+        let name = entry.name().parse::<Fqdn>().map_err(|error| faults.at(entry.key_place(), error.to_string())).ok();
+        let Some(addresses) = entry.list_of(faults, address) else { continue };
+        if entry.list(faults).is_some_and(|items| items.len() == 0) {
+            entry.fault(format!("{} has no address; write at least one", shown(entry.name())), faults);
+        }
+        let Some(name) = name else { continue };
+        match hosts.entry(name) {
+            btree_map::Entry::Vacant(place) => {
+                place.insert(addresses);
+            }
+            btree_map::Entry::Occupied(first) => {
+                let message = format!("a second entry for `{}`; put all its addresses into one", first.key());
+                faults.at(entry.key_place(), message);
+            }
+        }
+    }
+    hosts
+}
+
+fn address(field: Field<'_>, faults: &mut Faults) -> Option<IpAddr> {
+    let text = field.text(faults)?;
+    match text.parse::<IpAddr>() {
+        Ok(address) => Some(canonical(address)),
+        Err(_) => {
+            let message = format!("{} is no IP address; write one such as `192.0.2.1` or `2001:db8::1`", shown(text));
+            field.fault(message, faults);
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        for (text, want) in [
+            ("system", DnsServer::System),
+            ("udp://192.0.2.1", DnsServer::Udp(at("192.0.2.1:53"))),
+            ("udp://192.0.2.1:5353", DnsServer::Udp(at("192.0.2.1:5353"))),
+            ("tcp://2001:db8::1", DnsServer::Tcp(at("[2001:db8::1]:53"))),
+            ("tcp://[2001:db8::1]", DnsServer::Tcp(at("[2001:db8::1]:53"))),
+            ("tcp://[2001:db8::1]:5353", DnsServer::Tcp(at("[2001:db8::1]:5353"))),
+        ] {
+            assert_eq!(text.parse(), Ok(want), "`{text}`");
+        }
+        for text in [
+            "",
+            "192.0.2.1",
+            "udp://",
+            "udp://dns.example",
+            "udp://192.0.2.1:0",
+            "udp://0.0.0.0",
+            "System",
+            "ftp://192.0.2.1",
+            "udp://192.0.2.1/",
+            "udp://[192.0.2.1:53",
+        ] {
+            assert_eq!(text.parse::<DnsServer>(), Err(ServerError::Bad { text: text.to_owned() }), "`{text}`");
+        }
+        for text in ["tls://dns.example@192.0.2.1", "https://dns.example@192.0.2.1/dns-query"] {
+            assert_eq!(text.parse::<DnsServer>(), Err(ServerError::NotAvailable { text: text.to_owned() }), "`{text}`");
+        }
+    }
+}

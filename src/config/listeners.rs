@@ -1,0 +1,121 @@
+//! Where this proxy listens: for clients, for the operator and for probes. No two may take each other's connections.
+//! Not here: binding (`runtime::listeners`).
+//! Source: the contract: `listeners`, `admin`, `probes`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::{Listener, label};
+use crate::address::canonical;
+use crate::yaml::{Faults, Field, not_available, shown};
+
+/// The admin port's default: on loopback, so that nobody else reaches it.
+const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
+
+/// Addresses taken so far, with the lines where they were.
+#[derive(Debug, Default)]
+pub struct Bound(Vec<(SocketAddr, u32)>);
+
+impl Bound {
+    /// Takes `address`, unless another one would get its connections.
+    fn take(&mut self, field: Field<'_>, address: SocketAddr, faults: &mut Faults) {
+        match self.0.iter().find(|(taken, _)| overlap(*taken, address)) {
+            Some((taken, line)) => {
+                let message = format!("`{address}` is taken by `{taken}` in line {line}; write another port");
+                field.fault(message, faults);
+            }
+            None => self.0.push((address, field.place().line)),
+        }
+    }
+}
+
+/// Port 0 is a free one each time. `0.0.0.0` and `[::]` are kept apart by their sockets.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let any = a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || (any && a.is_ipv4() == b.is_ipv4()))
+}
+
+/// The client listeners.
+pub fn listeners(field: Field<'_>, bound: &mut Bound, faults: &mut Faults) -> Vec<Listener> {
+    let Some(items) = field.list(faults) else { return Vec::new() };
+    if items.len() == 0 {
+        field.fault("`listeners` is empty; write at least one `{name: …, address: …}`", faults);
+    }
+    let mut listeners: Vec<Listener> = Vec::with_capacity(items.len());
+    for item in items {
+        let Some(mut map) = item.map("a listener", faults) else { continue };
+        let name = map.require("name", faults).and_then(|field| {
+            let name = label(field, faults)?;
+            let again = listeners.iter().any(|other| *other.name == *name);
+            if again {
+                field.fault(format!("a second listener `{name}`; write another name"), faults);
+            }
+            Some(name).filter(|_| !again)
+        });
+        let address = map.require("address", faults).and_then(|field| socket_address(field, bound, faults));
+        if let Some(mode) = map.take("mode") {
+            mode.only(&["connect"], faults);
+        }
+        map.finish(&["tls", "proxy_protocol"], faults);
+        if let (Some(name), Some(address)) = (name, address) {
+            listeners.push(Listener { name: name.into(), address });
+        }
+    }
+    listeners
+}
+
+/// The admin port. What it serves in this version needs no token, so any address will do.
+pub fn admin(field: Option<Field<'_>>, bound: &mut Bound, faults: &mut Faults) -> SocketAddr {
+    let Some(mut map) = field.and_then(|field| field.map("`admin`", faults)) else { return ADMIN };
+    let address = map.take("address").and_then(|field| socket_address(field, bound, faults));
+    map.finish(&["tls", "tokens"], faults);
+    address.unwrap_or(ADMIN)
+}
+
+/// The port for probes and metrics.
+pub fn probes(field: Field<'_>, bound: &mut Bound, faults: &mut Faults) -> Option<SocketAddr> {
+    let mut map = field.map("`probes`", faults)?;
+    let address = map.require("address", faults).and_then(|field| socket_address(field, bound, faults));
+    map.finish(&[], faults);
+    address
+}
+
+fn socket_address(field: Field<'_>, bound: &mut Bound, faults: &mut Faults) -> Option<SocketAddr> {
+    let text = field.text(faults)?;
+    if text.starts_with("unix:") {
+        field.fault(not_available(text), faults);
+        return None;
+    }
+    let Ok(address) = text.parse::<SocketAddr>() else {
+        let example = "`0.0.0.0:3128` or `[::]:3128`";
+        field.fault(format!("{} is no address; write `IP:PORT`, such as {example}", shown(text)), faults);
+        return None;
+    };
+    let address = match canonical(address.ip()) {
+        ip if ip == address.ip() => address,
+        ip => SocketAddr::new(ip, address.port()),
+    };
+    bound.take(field, address, faults);
+    Some(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_gets_whose_connections() {
+        for (a, b, want) in [
+            ("127.0.0.1:1", "127.0.0.1:1", true),
+            ("127.0.0.1:1", "127.0.0.1:2", false),
+            ("127.0.0.1:1", "127.0.0.2:1", false),
+            ("0.0.0.0:1", "127.0.0.1:1", true),
+            ("[::1]:1", "[::]:1", true),
+            ("0.0.0.0:1", "[::]:1", false),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+        ] {
+            let (one, other) = (a.parse().unwrap(), b.parse().unwrap());
+            assert_eq!(overlap(one, other), want, "`{a}` and `{b}`");
+            assert_eq!(overlap(other, one), want, "`{b}` and `{a}`");
+        }
+    }
+}

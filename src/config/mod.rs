@@ -1,0 +1,247 @@
+//! `sallyport.yaml`: as written → checked, with every fault at its place. Pure: the environment is a closure, paths stay texts.
+//! Not here: the policy (`policy`), what paths point at and what the host can hold (`runtime`).
+//! Source: the contract's page on `sallyport.yaml`. Keys of a later version are refused, never ignored.
+
+mod dns;
+mod expand;
+mod limits;
+mod listeners;
+mod log;
+mod pools;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::name::Fqdn;
+use crate::yaml::{self, Faults, Field, Located, MapReader, Place, shown};
+
+/// How this proxy runs, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Name of this instance in records, metrics and the log's origin: 1 to 128 of `A-Z a-z 0-9 . _ -`.
+    pub instance: String,
+    /// Folder for what must survive a restart, if given.
+    pub state: Option<String>,
+    /// The environment; sources of another one are refused.
+    pub environment: Option<String>,
+    /// Where clients connect: at least one, no two alike.
+    pub listeners: Vec<Listener>,
+    /// The policy's file or folder, as written.
+    pub policy: Located<String>,
+    /// How names are looked up.
+    pub dns: Dns,
+    /// The addresses from which connections leave, by the pool's name.
+    pub pools: BTreeMap<String, Pool>,
+    /// Bounds on connections and waits.
+    pub limits: Limits,
+    /// Where and how decisions are recorded.
+    pub decision_log: DecisionLog,
+    /// Names of fields that redaction treats like card numbers.
+    pub private_fields: Vec<String>,
+    /// The admin port.
+    pub admin: SocketAddr,
+    /// The port for probes and metrics alone, if any.
+    pub probes: Option<SocketAddr>,
+}
+
+/// Where clients connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name in records and metrics.
+    pub name: Arc<str>,
+    /// Its address; port 0 takes a free one.
+    pub address: SocketAddr,
+}
+
+/// How names are looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// Whom to ask: at least one.
+    pub servers: Vec<DnsServer>,
+    /// Names that are not looked up; each with at least one address, IPv4-mapped ones as IPv4.
+    pub hosts: BTreeMap<Fqdn, Vec<IpAddr>>,
+    /// For one lookup as a whole, CNAMEs and retries included.
+    pub timeout: Duration,
+    /// Answers are kept at least this long.
+    pub min_ttl: Duration,
+    /// Answers are kept at most this long; not below `min_ttl`.
+    pub max_ttl: Duration,
+}
+
+/// A resolver to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DnsServer {
+    /// Those of the system (`/etc/resolv.conf`).
+    System,
+    /// This one over UDP, and TCP for long answers.
+    Udp(SocketAddr),
+    /// This one over TCP.
+    Tcp(SocketAddr),
+}
+
+/// Addresses from which connections leave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Every address of these is bound: at least one, at most 1024, none of another pool.
+    pub bind: Vec<IpNet>,
+    /// What customers see, if a NAT stands between; else empty.
+    pub public: Vec<IpNet>,
+}
+
+/// Bounds for this instance as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Client connections at a time. By default at the place of `limits`, or of the file.
+    pub connections: Located<u64>,
+    /// Whether `connections` was written, and so must hold.
+    pub connections_given: bool,
+    /// Client connections at a time from one source.
+    pub connections_per_source: u64,
+    /// From accept to the head's end.
+    pub head_timeout: Duration,
+    /// From the `200` to the ClientHello's end.
+    pub hello_timeout: Duration,
+    /// For one connection to be dialled, all addresses together.
+    pub dial_timeout: Duration,
+    /// A tunnel without a byte in either direction.
+    pub idle_timeout: Duration,
+    /// A tunnel, whatever it does.
+    pub lifetime: Duration,
+    /// Open tunnels after SIGTERM.
+    pub drain_timeout: Duration,
+}
+
+/// Where and how decisions are recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecisionLog {
+    /// The log's folder, as written; by default `decisions` below `state`.
+    pub directory: String,
+    /// When a record counts as written.
+    pub durability: Durability,
+    /// How long the first record of a batch waits for others.
+    pub commit_interval: Duration,
+    /// The file of the signing key, as written; by default `log.key` below `state`.
+    pub key: String,
+    /// Whether a copy of each record goes to stdout.
+    pub stdout: bool,
+}
+
+/// When a record counts as written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// On disk before a client byte is forwarded.
+    Sync,
+    /// On disk within the commit interval.
+    Async,
+}
+
+/// The state folder's default.
+const STATE: &str = "/var/lib/sallyport";
+
+/// Reads the configuration. `file` is its index in places, `env` answers for `${NAME}`, `host_name` is the default of `instance`.
+///
+/// Valid only if `faults` is still empty. With faults there may be a configuration too, with defaults for what was
+/// wrong, so that the policy can be checked in the same go; `None` if not even the policy's path is known.
+pub fn load(
+    text: &str,
+    file: u32,
+    env: &dyn Fn(&str) -> Option<String>,
+    host_name: &str,
+    faults: &mut Faults,
+) -> Option<Config> {
+    let mut root = yaml::parse(text, file, faults)?;
+    expand::expand(&mut root, env, faults);
+    let mut map = MapReader::new(&root, "the configuration", faults)?;
+    if let Some(profile) = map.take("profile") {
+        profile.only(&["standard"], faults);
+    }
+    let instance = instance(&mut map, host_name, faults);
+    let state = optional(&mut map, "state").and_then(|field| field.text(faults));
+    let environment = optional(&mut map, "environment").and_then(|field| label(field, faults));
+    let mut bound = listeners::Bound::default();
+    let listeners = map.require("listeners", faults).map(|field| listeners::listeners(field, &mut bound, faults));
+    let policy = map.require("policy", faults).and_then(|field| Some(field.located(field.text(faults)?.to_owned())));
+    let dns = dns::dns(map.take("dns"), faults);
+    let pools = pools::pools(optional(&mut map, "egress"), faults);
+    let limits = limits::limits(map.take("limits"), map.place(), faults);
+    let decision_log = log::decision_log(map.take("decision_log"), state.unwrap_or(STATE), faults);
+    let private_fields = private_fields(optional(&mut map, "redaction"), faults);
+    let admin = listeners::admin(map.take("admin"), &mut bound, faults);
+    let probes = optional(&mut map, "probes").and_then(|field| listeners::probes(field, &mut bound, faults));
+    map.finish(&[], faults);
+    Some(Config {
+        instance,
+        state: state.map(str::to_owned),
+        environment,
+        listeners: listeners.unwrap_or_default(),
+        policy: policy?,
+        dns,
+        pools,
+        limits,
+        decision_log,
+        private_fields,
+        admin,
+        probes,
+    })
+}
+
+/// A key that may be absent, and for which `none` says so.
+fn optional<'a>(map: &mut MapReader<'a>, key: &'static str) -> Option<Field<'a>> {
+    map.take(key).filter(|field| !field.node().is_none())
+}
+
+/// The log's origin and metrics carry it, so the host's name must fit as well when nothing else is given.
+fn instance(map: &mut MapReader<'_>, host_name: &str, faults: &mut Faults) -> String {
+    match map.take("instance") {
+        Some(field) => label(field, faults).unwrap_or_default(),
+        None if is_label(host_name) => host_name.to_owned(),
+        None => {
+            let name = shown(host_name);
+            let message = format!("the host's name {name} cannot name this instance; write `instance: {LABEL}`");
+            faults.at(map.place(), message);
+            String::new()
+        }
+    }
+}
+
+/// Upper bound in characters for a name given by the operator: it stands in every record and metric.
+const MAX_LABEL: usize = 128;
+
+/// What a label looks like, for faults.
+const LABEL: &str = "edge-1";
+
+/// A name that metrics, records and the log's origin can carry: no space, no `+`, nothing to escape.
+fn is_label(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    (1..=MAX_LABEL).contains(&text.len()) && text.bytes().all(plain)
+}
+
+fn label(field: Field<'_>, faults: &mut Faults) -> Option<String> {
+    let text = field.text(faults)?;
+    label_of(&shown(field.name()), text, field.place(), faults).map(str::to_owned)
+}
+
+fn label_of<'a>(what: &str, text: &'a str, place: Place, faults: &mut Faults) -> Option<&'a str> {
+    if is_label(text) {
+        return Some(text);
+    }
+    let text = shown(text);
+    let allowed = "letters, digits, `.`, `_` and `-`";
+    faults.at(place, format!("{what} is {text}; write 1 to {MAX_LABEL} {allowed}, such as `{LABEL}`"));
+    None
+}
+
+fn private_fields(redaction: Option<Field<'_>>, faults: &mut Faults) -> Vec<String> {
+    let Some(mut map) = redaction.and_then(|field| field.map("`redaction`", faults)) else { return Vec::new() };
+    let fields = optional(&mut map, "private_fields");
+    let names = fields.and_then(|field| field.list_of(faults, |item, faults| item.text(faults).map(str::to_owned)));
+    map.finish(&[], faults);
+    names.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

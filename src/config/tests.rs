@@ -1,0 +1,332 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn env(name: &str) -> Option<String> {
+    [("POD", "edge-7"), ("MAX", "100"), ("PORT", "3129"), ("YES", "true")]
+        .iter()
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| (*value).to_owned())
+}
+
+fn read(text: &str) -> (Option<Config>, Vec<String>) {
+    let mut faults = Faults::new();
+    let config = load(text, 0, &env, "host-1", &mut faults);
+    (config, faults.iter().map(|fault| fault.line(&["f"])).collect())
+}
+
+fn valid(text: &str) -> Config {
+    let (config, faults) = read(text);
+    assert_eq!(faults, Vec::<String>::new(), "{text}");
+    config.unwrap()
+}
+
+/// Two lines that are a whole configuration; what a test is about goes before or after.
+const LEAST: &str = "listeners: [{name: edge, address: '127.0.0.1:3128'}]\npolicy: policies/\n";
+
+const WHOLE: &str = r#"profile: standard
+instance: edge-1
+state: /srv/sallyport
+environment: production
+listeners:
+  - name: edge
+    address: 0.0.0.0:3128
+    mode: connect
+  - {name: six, address: "[::]:3128"}
+policy: policies/
+dns:
+  servers: [udp://192.0.2.53, tcp://192.0.2.53:5353]
+  hosts: {API.acme.test: [127.0.0.1, "::ffff:127.0.0.2"]}
+  timeout: 2s
+  min_ttl: 1s
+  max_ttl: 2h
+  dnssec: none
+egress:
+  pools: {static-a: {bind: [198.51.100.8/29, 2001:db8::8/125], public: [203.0.113.8/29]}}
+limits:
+  connections: 500
+  connections_per_source: 400
+  head_timeout: 1s
+  hello_timeout: 2s
+  dial_timeout: 3s
+  idle_timeout: 4m
+  lifetime: 5h
+  drain_timeout: 0s
+decision_log:
+  directory: log
+  durability: async
+  commit_interval: 5ms
+  stdout: true
+  key: log.key
+redaction: {private_fields: [account_number]}
+admin: {address: 0.0.0.0:9901}
+probes: {address: 0.0.0.0:9902}
+"#;
+
+#[test]
+fn the_whole() {
+    let config = valid(WHOLE);
+    assert_eq!((config.instance.as_str(), config.state.as_deref()), ("edge-1", Some("/srv/sallyport")));
+    assert_eq!(config.environment.as_deref(), Some("production"));
+    let listeners: Vec<String> = config.listeners.iter().map(|l| format!("{} {}", l.name, l.address)).collect();
+    assert_eq!(listeners, ["edge 0.0.0.0:3128", "six [::]:3128"]);
+    assert_eq!((config.policy.value.as_str(), config.policy.place.line), ("policies/", 10));
+    let server = |text: &str| text.parse::<DnsServer>().unwrap();
+    assert_eq!(config.dns.servers, [server("udp://192.0.2.53"), server("tcp://192.0.2.53:5353")]);
+    let hosts: Vec<String> = config.dns.hosts.iter().map(|(name, addresses)| format!("{name} {addresses:?}")).collect();
+    assert_eq!(hosts, ["api.acme.test [127.0.0.1, 127.0.0.2]"]);
+    let seconds = [config.dns.timeout, config.dns.min_ttl, config.dns.max_ttl].map(|wait| wait.as_secs());
+    assert_eq!(seconds, [2, 1, 7200]);
+    let pool = &config.pools["static-a"];
+    assert_eq!(pool.bind, ["198.51.100.8/29".parse().unwrap(), "2001:db8::8/125".parse().unwrap()]);
+    assert_eq!(pool.public, ["203.0.113.8/29".parse().unwrap()]);
+    let limits = &config.limits;
+    assert_eq!((limits.connections.value, limits.connections.place.line), (500, 21));
+    assert_eq!((limits.connections_given, limits.connections_per_source), (true, 400));
+    let waits = [limits.head_timeout, limits.hello_timeout, limits.dial_timeout, limits.idle_timeout];
+    assert_eq!(waits.map(|wait| wait.as_secs()), [1, 2, 3, 240]);
+    assert_eq!((limits.lifetime.as_secs(), limits.drain_timeout.as_secs()), (18_000, 0));
+    let log = &config.decision_log;
+    assert_eq!((log.directory.as_str(), log.key.as_str()), ("log", "log.key"));
+    assert_eq!((log.durability, log.commit_interval, log.stdout), (Durability::Async, Duration::from_millis(5), true));
+    assert_eq!(config.private_fields, ["account_number"]);
+    assert_eq!(
+        (config.admin.to_string(), config.probes.unwrap().to_string()),
+        ("0.0.0.0:9901".into(), "0.0.0.0:9902".into())
+    );
+}
+
+#[test]
+fn the_defaults() {
+    let config = valid(LEAST);
+    assert_eq!(config.instance, "host-1");
+    assert_eq!((config.state, config.environment, config.probes), (None, None, None));
+    assert_eq!(config.admin.to_string(), "127.0.0.1:9901");
+    assert_eq!(config.dns.servers, [DnsServer::System]);
+    let seconds = [config.dns.timeout, config.dns.min_ttl, config.dns.max_ttl].map(|wait| wait.as_secs());
+    assert_eq!(seconds, [3, 5, 3600]);
+    let limits = &config.limits;
+    assert_eq!(
+        (limits.connections.value, limits.connections_given, limits.connections_per_source),
+        (8000, false, 4000)
+    );
+    let waits = [limits.head_timeout, limits.hello_timeout, limits.dial_timeout, limits.idle_timeout, limits.lifetime];
+    assert_eq!(waits.map(|wait| wait.as_secs()), [10, 10, 10, 3600, 86_400]);
+    assert_eq!(limits.drain_timeout.as_secs(), 30);
+    let log = &config.decision_log;
+    assert_eq!(
+        (log.directory.as_str(), log.key.as_str()),
+        ("/var/lib/sallyport/decisions", "/var/lib/sallyport/log.key")
+    );
+    assert_eq!((log.durability, log.commit_interval, log.stdout), (Durability::Sync, Duration::from_millis(2), false));
+    assert!(config.pools.is_empty() && config.private_fields.is_empty() && config.dns.hosts.is_empty());
+}
+
+#[test]
+fn what_depends_on_other_things() {
+    let log = valid(&format!("{LEAST}state: state/\n")).decision_log;
+    assert_eq!((log.directory.as_str(), log.key.as_str()), ("state/decisions", "state/log.key"));
+    let log = valid(&format!("{LEAST}state: /s\ndecision_log: {{key: k}}\n")).decision_log;
+    assert_eq!((log.directory.as_str(), log.key.as_str()), ("/s/decisions", "k"));
+    for (ttl, want) in [("max_ttl: 2s", (2, 2)), ("min_ttl: 2h", (7200, 7200)), ("min_ttl: 1s", (1, 3600))] {
+        let dns = valid(&format!("{LEAST}dns: {{{ttl}}}\n")).dns;
+        assert_eq!((dns.min_ttl.as_secs(), dns.max_ttl.as_secs()), want, "`{ttl}`");
+    }
+    let text = "instance: ${POD}\nlisteners: [{name: a, address: '127.0.0.1:${PORT}'}]\npolicy: p-${POD}.yaml\n\
+                limits: {connections: '${MAX}'}\ndecision_log: {stdout: \"${YES}\"}\n";
+    let config = valid(text);
+    assert_eq!((config.instance.as_str(), config.policy.value.as_str()), ("edge-7", "p-edge-7.yaml"));
+    assert_eq!((config.listeners[0].address.port(), config.limits.connections.value), (3129, 100));
+    assert!(config.decision_log.stdout);
+}
+
+#[test]
+fn absence_is_always_accepted() {
+    let absent = "profile: standard\nstate: none\nenvironment: none\nredaction: none\nprobes: none\negress: none\n\
+                  dns: {hosts: none, dnssec: none, serve_stale: none}\ndecision_log: {denial_rate: none, retention: none}\n\
+                  admin: {tls: none, tokens: none}\n";
+    assert_eq!(valid(&format!("{LEAST}{absent}")), valid(LEAST));
+    let listener =
+        "listeners: [{name: edge, address: '127.0.0.1:3128', mode: connect, tls: none, proxy_protocol: none}]";
+    assert_eq!(valid(&format!("{listener}\npolicy: policies/\n")), valid(LEAST));
+}
+
+/// One line behind the least configuration, so at line 3, and its only fault.
+#[test]
+fn faults_of_one_line() {
+    let later = "is not available in this version; remove it";
+    for (line, column, want) in [
+        ("profile: pci", 10, format!("`profile: pci` {later}")),
+        ("profil: standard", 1, "unknown key `profil`; did you mean `profile`?".into()),
+        ("secrets: x", 1, "unknown key `secrets` in the configuration; remove it".into()),
+        ("policy: x", 1, "`policy` is given twice, first in line 2; remove one of the two".into()),
+        ("<<: {instance: a}", 1, "merge keys (`<<`) are not accepted; write the keys out".into()),
+        (
+            "instance: a b",
+            11,
+            "`instance` is `a b`; write 1 to 128 letters, digits, `.`, `_` and `-`, such as `edge-1`".into(),
+        ),
+        ("instance: 7", 11, "`instance` is a number, `7`; write it in quotes: `\"7\"`".into()),
+        ("instance: ${NO}", 11, "the environment variable `NO` is not set; set it, or write the value itself".into()),
+        ("state: []", 8, "`state` is a list; write a text".into()),
+        ("environment: a+b", 14, "`environment` is `a+b`; write 1 to 128 letters,".into()),
+        ("dns: {servers: []}", 16, "`servers` is empty; write `[system]`, or `udp://IP`".into()),
+        ("dns: {servers: system}", 16, "`servers` is `system`; write a list, as `[…]` or".into()),
+        ("dns: {servers: [tls://a@192.0.2.1]}", 17, format!("`tls://a@192.0.2.1` {later}")),
+        ("dns: {servers: [192.0.2.1]}", 17, "`192.0.2.1` is no DNS server; write `system`, `udp://IP`".into()),
+        ("dns: {hosts: {a.test: []}}", 23, "`a.test` has no address; write at least one".into()),
+        ("dns: {hosts: {a.test: [b.test]}}", 24, "`b.test` is no IP address; write one such as".into()),
+        ("dns: {hosts: {A.test: [127.0.0.1], a.test: [127.0.0.2]}}", 36, "a second entry for `a.test`; put all".into()),
+        ("dns: {timeout: 2m}", 16, "`timeout` is `2m`; write from `10ms` to `1m`".into()),
+        ("dns: {timeout: 3}", 16, "`timeout` is `3`, without a unit; write a duration such as `3s`".into()),
+        ("dns: {min_ttl: 2s, max_ttl: 1s}", 16, "`min_ttl: 2s` is more than `max_ttl: 1s`; write at most `1s`".into()),
+        ("dns: {dnssec: validate}", 7, format!("`dnssec` {later}")),
+        ("dns: {serve_stale: 5m}", 7, format!("`serve_stale` {later}")),
+        ("egress: {pools: {a: {}}}", 21, "a pool lacks `bind`; add it".into()),
+        ("egress: {pools: {a: {bind: []}}}", 28, "`bind` is empty; write at least one prefix".into()),
+        ("egress: {pools: {a: {bind: [198.51.100.9/29]}}}", 29, "host bits in `198.51.100.9/29`; write".into()),
+        ("egress: {pools: {a: {bind: [198.51.96.0/20]}}}", 28, "`bind` has 4096 addresses; write at most 1024".into()),
+        ("egress: {pools: {a: {bind: ['::/0']}}}", 29, "`::/0` cannot be an address of its own; write static".into()),
+        ("egress: {pools: {none: {bind: [198.51.100.9/32]}}}", 18, "a pool named `none` could not be told".into()),
+        ("egress: {pools: {a b: {bind: [198.51.100.9/32]}}}", 18, "a pool's name is `a b`; write 1 to 128".into()),
+        ("limits: {connections: 0}", 23, "`connections` is `0`; write a whole number from 1 to 1000000".into()),
+        ("limits: {head_timeout: 50ms}", 24, "`head_timeout` is `50ms`; write from `100ms` to `5m`".into()),
+        ("limits: {tunnels: 5}", 10, "unknown key `tunnels` in `limits`; remove it".into()),
+        ("limits:", 7, "`limits` is empty; write its keys, one a line, as `key: value`".into()),
+        (
+            "decision_log: {durability: off}",
+            28,
+            "`durability` is `off`, which many YAML readers take for a boolean; write".into(),
+        ),
+        ("decision_log: {commit_interval: 2s}", 33, "`commit_interval` is `2s`; write from `0s` to `1s`".into()),
+        ("decision_log: {stdout: yes}", 24, "`stdout` is `yes`; write `true` or `false`, without quotes".into()),
+        ("decision_log: {retention: 400d}", 16, format!("`retention` {later}")),
+        ("decision_log: {denial_rate: 1000/s}", 16, format!("`denial_rate` {later}")),
+        ("redaction: {private_fields: [1]}", 30, "`private_fields` is a number, `1`; write it in quotes".into()),
+        ("admin: {tls: {certificate: a, key: b}}", 9, format!("`tls` {later}")),
+        ("admin: {tokens: t.yaml}", 9, format!("`tokens` {later}")),
+        ("admin: {address: 127.0.0.1:3128}", 18, "`127.0.0.1:3128` is taken by `127.0.0.1:3128` in line 1;".into()),
+        ("admin: {address: 127.0.0.1}", 18, "`127.0.0.1` is no address; write `IP:PORT`, such as".into()),
+        ("probes: {}", 9, "`probes` lacks `address`; add it".into()),
+    ] {
+        let (_, faults) = read(&format!("{LEAST}{line}\n"));
+        assert_eq!(faults.len(), 1, "`{line}`: {faults:#?}");
+        let want = format!("f:3:{column}: {want}");
+        assert!(faults[0].starts_with(&want), "`{line}`:\n  {}\n  {want}", faults[0]);
+    }
+}
+
+#[test]
+fn faults_of_listeners() {
+    for (line, column, want) in [
+        ("{address: '127.0.0.1:1'}", 13, "a listener lacks `name`; add it"),
+        ("{name: a}", 13, "a listener lacks `address`; add it"),
+        ("{name: a, address: 3128}", 32, "`address` is a number, `3128`; write it in quotes"),
+        ("{name: a, address: 'localhost:3128'}", 32, "`localhost:3128` is no address; write `IP:PORT`"),
+        (
+            "{name: a, address: 'unix:/run/a.sock'}",
+            32,
+            "`unix:/run/a.sock` is not available in this version; remove it",
+        ),
+        (
+            "{name: a, address: '127.0.0.1:1', mode: transparent}",
+            53,
+            "`mode: transparent` is not available in this version",
+        ),
+        ("{name: a, address: '127.0.0.1:1', tls: {}}", 47, "`tls` is not available in this version; remove it"),
+        (
+            "{name: a, address: '127.0.0.1:1', proxy_protocol: {}}",
+            47,
+            "`proxy_protocol` is not available in this version",
+        ),
+        (
+            "{name: a, address: '127.0.0.1:1'}, {name: a, address: '127.0.0.1:2'}",
+            55,
+            "a second listener `a`; write another name",
+        ),
+        (
+            "{name: a, address: '[::ffff:127.0.0.1]:1'}, {name: b, address: '0.0.0.0:1'}",
+            76,
+            "`0.0.0.0:1` is taken by `127.0.0.1:1`",
+        ),
+        ("edge", 13, "a listener is `edge`; write a mapping, as `key: value`"),
+        ("", 12, "`listeners` is empty; write at least one `{name: …, address: …}`"),
+    ] {
+        let (_, faults) = read(&format!("policy: p\nlisteners: [{line}]\n"));
+        assert_eq!(faults.len(), 1, "`{line}`: {faults:#?}");
+        let want = format!("f:2:{column}: {want}");
+        assert!(faults[0].starts_with(&want), "`{line}`:\n  {}\n  {want}", faults[0]);
+    }
+}
+
+#[test]
+fn the_host_must_have_a_name_that_fits() {
+    let mut faults = Faults::new();
+    load(LEAST, 0, &env, "a b", &mut faults);
+    let lines: Vec<String> = faults.iter().map(|fault| fault.line(&["f"])).collect();
+    assert_eq!(lines, ["f:1:1: the host's name `a b` cannot name this instance; write `instance: edge-1`"]);
+}
+
+#[test]
+fn pools_share_no_address() {
+    let text = "egress:\n  pools:\n    a:\n      bind: [198.51.100.9/32, 198.51.100.64/30]\n    b:\n      bind: [198.51.100.8/29]\n      \
+                public: [198.51.100.9/32]\n    c: {bind: [198.51.100.65/32, 198.51.100.65/32]}\n";
+    let (_, faults) = read(&format!("{LEAST}{text}"));
+    let want = [
+        "f:8:14: `198.51.100.8/29` holds addresses of `198.51.100.9/32`, in line 6 for pool `a`; write each address once",
+        "f:10:16: `198.51.100.65/32` holds addresses of `198.51.100.64/30`, in line 6 for pool `a`; write each address once",
+        "f:10:34: `198.51.100.65/32` holds addresses of `198.51.100.64/30`, in line 6 for pool `a`; write each address once",
+    ];
+    assert_eq!(faults, want);
+}
+
+#[test]
+fn ten_faults_in_their_order() {
+    let text = "profile: pci\ninstance: a b\nlisteners:\n  - {name: a, address: x}\n  - {nam: b, address: '127.0.0.1:1'}\n\
+                dns:\n  timeout: 3\n  max_tll: 3s\nlimits: {connections: many}\nadmin: {tls: {}}\npolicy: 7\n";
+    let (config, faults) = read(text);
+    assert_eq!(config, None);
+    let places: Vec<&str> = faults.iter().filter_map(|fault| fault.split(": ").next()).collect();
+    let want = ["f:1:10", "f:2:11", "f:4:24", "f:5:5", "f:5:6", "f:7:12", "f:8:3", "f:9:23", "f:10:9", "f:11:9"];
+    assert_eq!(places, want, "{faults:#?}");
+}
+
+#[test]
+fn with_faults_the_policy_is_still_known() {
+    let (config, faults) =
+        read(&format!("{LEAST}egress: {{pools: {{a: {{bind: [x]}}}}}}\nlimits: {{head_timeout: 1}}\n"));
+    let config = config.unwrap();
+    assert_eq!((faults.len(), config.policy.value.as_str()), (2, "policies/"));
+    assert!(config.pools.contains_key("a"), "rules may name it");
+}
+
+#[test]
+fn no_configuration_at_all() {
+    for (text, want) in [
+        ("", "f:1:1: the configuration is empty; write its keys, one a line, as `key: value`"),
+        ("- a\n", "f:1:1: the configuration is a list; write a mapping, as `key: value`"),
+        ("a: [\n", "f:1:4: unclosed bracket `[`; close each `[` with `]` and each `{` with `}`"),
+    ] {
+        assert_eq!(read(text), (None, vec![want.to_owned()]), "{text:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_safe(text: String) {
+        read(&text);
+    }
+
+    /// Any one line changed: either it is valid, or there is a fault with a place.
+    #[test]
+    fn any_value_is_safe(line in 0..36_usize, value in r#"[a-z0-9.:/\[\]{}, "'$*&!%-]{0,12}"#) {
+        let text: String = WHOLE.lines().enumerate().map(|(n, old)| {
+            let key = old.split_once(": ").map_or(old, |(key, _)| key);
+            if n == line { format!("{key}: {value}\n") } else { format!("{old}\n") }
+        }).collect();
+        let mut faults = Faults::new();
+        let config = load(&text, 0, &env, "host-1", &mut faults);
+        prop_assert!(config.is_some() || !faults.is_empty());
+        prop_assert!(faults.iter().all(|fault| fault.place.is_some() && fault.message.contains([';', '?'])), "{faults:?}");
+    }
+}
