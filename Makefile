@@ -1,0 +1,36 @@
+# Two commands do everything on a fresh machine: `make demo` runs the product, `make test` installs what the tests need and runs them.
+CARGO ?= cargo
+export CARGO_TERM_COLOR ?= auto
+
+.PHONY: demo test lint bench fuzz accept setup
+
+# The whole product on loopback. Needs the Rust toolchain and a C compiler, nothing else.
+demo:
+	$(CARGO) run --release --locked -- demo
+
+# What CI runs.
+test: setup lint
+	$(CARGO) test --locked --lib --bins --tests
+	$(CARGO) test --locked --doc
+
+# Programs that the tests drive, from distribution and language packages. Does nothing where they are there.
+setup:
+	tests/setup.sh
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+	cargo-deny --locked check licenses bans sources
+
+bench:
+	$(CARGO) bench --locked
+
+# Coverage-guided fuzzing of every parser, SECONDS each (nightly compiler features through RUSTC_BOOTSTRAP).
+SECONDS ?= 60
+fuzz:
+	tests/fuzz.sh $(SECONDS)
+
+# What takes longer than `make test` may.
+accept: setup
+	$(CARGO) test --locked --release --test all -- --ignored
