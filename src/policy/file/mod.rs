@@ -1,0 +1,171 @@
+//! Policy files: as written → checked, with every fault of every file at its place.
+//! Not here: opening files, and what rules mean together (`compile`). Sources of one file may be used in rules of another.
+//! Source: the contract's page on policy files.
+
+mod rule;
+mod source;
+mod terms;
+
+use aws_lc_rs::digest;
+
+use self::rule::Rules;
+use self::source::Sources;
+use self::terms::ControlField;
+use super::compile::{Checked, Policy};
+use crate::address;
+use crate::yaml::{self, Fault, Faults, Field, MapReader, Node, Place};
+
+/// One policy file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyFile {
+    /// Its name in faults; its place in the policy's hash and order.
+    pub path: String,
+    /// All that it says.
+    pub text: String,
+}
+
+/// What of the configuration a policy is checked against.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Setting<'a> {
+    /// The proxy's environment.
+    pub environment: Option<&'a str>,
+    /// The names of its pools.
+    pub pools: &'a [&'a str],
+}
+
+impl Policy {
+    /// Reads, checks and compiles a policy. `None` if anything is wrong; `faults` then say all of it, with `Place::file`
+    /// as the index in `files`. No files at all are a fault too: who wants to refuse everything says so in one.
+    pub fn load(files: &[PolicyFile], setting: &Setting<'_>, faults: &mut Faults) -> Option<Policy> {
+        let mut found = Faults::new();
+        if files.is_empty() {
+            found.nowhere("the policy has no file; write one that ends in `.yaml`");
+        }
+        let ordered = ordered(files);
+        let trees: Vec<Node> =
+            ordered.iter().filter_map(|(index, file)| yaml::parse(&file.text, *index, &mut found)).collect();
+        let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+        let checked = check(&trees, &Context { setting, paths: &paths }, &mut found);
+        let policy = Policy::compile(checked, (hash(&ordered), setting.environment), &paths, &mut found);
+        let sound = found.is_empty();
+        faults.extend(found);
+        sound.then_some(policy)
+    }
+}
+
+/// What all parts of a check need.
+struct Context<'a> {
+    setting: &'a Setting<'a>,
+    paths: &'a [&'a str],
+}
+
+impl Context<'_> {
+    /// A place for a message: `FILE:LINE:COLUMN`.
+    fn at(&self, place: Place) -> String {
+        let line = Fault { place: Some(place), message: String::new() }.line(self.paths);
+        line.trim_end_matches(": ").to_owned()
+    }
+}
+
+/// The files with their indexes, in the order of their paths.
+fn ordered(files: &[PolicyFile]) -> Vec<(u32, &PolicyFile)> {
+    let mut ordered: Vec<(u32, &PolicyFile)> = (0..).zip(files).collect();
+    ordered.sort_by(|(_, a), (_, b)| a.path.cmp(&b.path));
+    ordered
+}
+
+/// SHA-256 over path, LF, length, LF, bytes of each file, in hexadecimal.
+fn hash(ordered: &[(u32, &PolicyFile)]) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for (_, PolicyFile { path, text }) in ordered {
+        context.update(format!("{path}\n{}\n", text.len()).as_bytes());
+        context.update(text.as_bytes());
+    }
+    context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Sources, `never` and `require` of all files first, then the rules, which refer to them.
+fn check(trees: &[Node], context: &Context<'_>, faults: &mut Faults) -> Checked {
+    let mut checked = Checked::default();
+    let mut sources = Sources::new(context);
+    let (mut required, mut rules) = (Vec::new(), Vec::new());
+    for tree in trees {
+        let Some(mut map) = MapReader::new(tree, "a policy file", faults) else { continue };
+        version(&mut map, faults);
+        if let Some(fields) = map.take("require") {
+            let named = |field: Field<'_>, faults: &mut Faults| {
+                let control = field.word(ControlField::WORDS, faults)?;
+                Some(field.located(control))
+            };
+            required.extend(fields.list_of(faults, named).unwrap_or_default());
+        }
+        if let Some(list) = map.take("sources").and_then(|field| field.list(faults)) {
+            list.for_each(|field| sources.read(field, faults));
+        }
+        if let Some(field) = map.take("never") {
+            never(field, &mut checked, faults);
+        }
+        rules.extend(map.take("rules"));
+        map.finish(&[], faults);
+    }
+    let mut reader = Rules::new(context, &sources, &required);
+    for list in rules.into_iter().filter_map(|field| field.list(faults)).collect::<Vec<_>>() {
+        checked.rules.extend(list.filter_map(|field| reader.read(field, faults)));
+    }
+    checked.sources = sources.into_list();
+    checked
+}
+
+/// Only version 1 is known; a file of another is read on, to find its other faults.
+fn version(map: &mut MapReader<'_>, faults: &mut Faults) {
+    let Some(field) = map.require("version", faults) else { return };
+    match field.number(0..=u64::MAX, faults) {
+        Some(1) | None => {}
+        Some(other) => field.fault(format!("`version` is `{other}`; write `1`, the only version there is"), faults),
+    }
+}
+
+/// What no rule can allow; may be wide.
+fn never(field: Field<'_>, checked: &mut Checked, faults: &mut Faults) {
+    let Some(mut map) = field.map("`never`", faults) else { return };
+    if let Some(hosts) = map.take("hosts") {
+        checked.never_hosts.extend(hosts.list_of(faults, |host, faults| host.parse(faults)).unwrap_or_default());
+    }
+    if let Some(networks) = map.take("networks") {
+        let read = |field: Field<'_>, faults: &mut Faults| field.read(address::parse_prefix, faults);
+        checked.never_networks.extend(networks.list_of(faults, read).unwrap_or_default());
+    }
+    map.finish(&[], faults);
+}
+
+/// A key that a mapping may have once: `true` or `false`, which is also its default.
+fn flag(map: &mut MapReader<'_>, key: &'static str, faults: &mut Faults) -> bool {
+    map.take(key).and_then(|field| field.boolean(faults)).unwrap_or(false)
+}
+
+/// The items of a list that may not be empty.
+fn some_of<T>(field: Field<'_>, faults: &mut Faults, read: impl FnMut(Field<'_>, &mut Faults) -> Option<T>) -> Vec<T> {
+    let Some(list) = field.list(faults) else { return Vec::new() };
+    if list.len() == 0 {
+        field.fault(format!("`{}` is empty; write at least one", field.name()), faults);
+    }
+    let mut read = read;
+    list.filter_map(|item| read(item, faults)).collect()
+}
+
+/// A prefix of a source or rule, which may be wide only if that says so.
+fn prefix(field: Field<'_>, wide: bool, faults: &mut Faults) -> Option<ipnet::IpNet> {
+    let prefix = field.read(address::parse_prefix, faults)?;
+    if address::is_wide(&prefix) && !wide {
+        field.fault(
+            format!(
+                "`{prefix}` is shorter than /16 (/32 for IPv6); write a longer prefix, or `wide: true` beside the list"
+            ),
+            faults,
+        );
+    }
+    Some(prefix)
+}
+
+#[cfg(test)]
+mod tests;

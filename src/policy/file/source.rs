@@ -1,0 +1,112 @@
+//! Sources as written → checked: names and subnets that no two of them share.
+//! Not here: which of them a client belongs to (`request`).
+//! Source: the contract's "Which source"; identities and report mode are not in this version.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::super::rule::{Class, Source, Word};
+use super::{Context, flag, prefix, some_of};
+use crate::address::PrefixMap;
+use crate::yaml::{Faults, Field, MapReader, Place, nearest, shown};
+
+/// Keys of a source that a later version has.
+const LATER: &[&str] = &["identities", "report_until", "egress"];
+
+/// The sources of all files.
+pub(super) struct Sources<'a> {
+    context: &'a Context<'a>,
+    list: Vec<Source>,
+    names: BTreeMap<Arc<str>, (u32, Place)>,
+    subnets: PrefixMap<(Arc<str>, Place)>,
+}
+
+impl<'a> Sources<'a> {
+    /// None yet.
+    pub(super) fn new(context: &'a Context<'a>) -> Self {
+        Self { context, list: Vec::new(), names: BTreeMap::new(), subnets: PrefixMap::new() }
+    }
+
+    /// Reads one more. One with a fault is kept too, so that rules that name it bring no further faults.
+    pub(super) fn read(&mut self, field: Field<'_>, faults: &mut Faults) {
+        let Some(mut map) = field.map("a source", faults) else { return };
+        let name = self.name(&mut map, faults);
+        let wide = flag(&mut map, "wide", faults);
+        let subnets = map.require("subnets", faults);
+        let subnets =
+            subnets.map(|field| some_of(field, faults, |item, faults| self.subnet(item, (&name, wide), faults)));
+        let environment = map.take("environment").and_then(|field| field.parse::<Word>(faults));
+        let class = map.take("class").and_then(|field| field.word(CLASSES, faults));
+        if let Some(mode) = map.take("mode") {
+            mode.only(&["enforce"], faults);
+        }
+        map.finish(LATER, faults);
+        self.list.push(Source {
+            name,
+            subnets: subnets.unwrap_or_default().into(),
+            environment: environment.map(|word| word.0),
+            class: class.unwrap_or_default(),
+        });
+    }
+
+    /// The index of the source that a rule names.
+    pub(super) fn find(&self, field: Field<'_>, faults: &mut Faults) -> Option<u32> {
+        let name = field.text(faults)?;
+        if let Some((index, _)) = self.names.get(name) {
+            return Some(*index);
+        }
+        let instead = match nearest(name, self.names.keys().map(AsRef::as_ref)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "write the name of one of `sources`".to_owned(),
+        };
+        field.fault(format!("unknown source {}; {instead}", shown(name)), faults);
+        None
+    }
+
+    /// All of them, in the order of their indexes.
+    pub(super) fn into_list(self) -> Vec<Source> {
+        self.list
+    }
+
+    fn name(&mut self, map: &mut MapReader<'_>, faults: &mut Faults) -> Arc<str> {
+        let index = u32::try_from(self.list.len()).unwrap_or(u32::MAX);
+        let Some(field) = map.require("name", faults) else { return Arc::default() };
+        let Some(Word(name)) = field.parse(faults) else { return Arc::default() };
+        match self.names.get(&name) {
+            Some((_, first)) => {
+                let first = self.context.at(*first);
+                field.fault(format!("source `{name}` is defined at {first} already; give it another name"), faults);
+            }
+            None => {
+                self.names.insert(Arc::clone(&name), (index, field.place()));
+            }
+        }
+        name
+    }
+
+    fn subnet(
+        &mut self,
+        field: Field<'_>,
+        (name, wide): (&Arc<str>, bool),
+        faults: &mut Faults,
+    ) -> Option<ipnet::IpNet> {
+        let subnet = prefix(field, wide, faults)?;
+        match self.subnets.get_exact(&subnet) {
+            Some((first, place)) => {
+                let place = self.context.at(*place);
+                field.fault(
+                    format!(
+                        "`{subnet}` belongs to source `{first}` already, at {place}; remove it from one of the two"
+                    ),
+                    faults,
+                );
+            }
+            None => {
+                self.subnets.insert(subnet, (Arc::clone(name), field.place()));
+            }
+        }
+        Some(subnet)
+    }
+}
+
+const CLASSES: &[(&str, Class)] = &[("cde", Class::Cde), ("general", Class::General)];

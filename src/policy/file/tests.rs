@@ -1,0 +1,321 @@
+//! What policy files may say, and what is said of those that may not.
+
+use super::super::{Class, Ech, Existing, Reach, Sni};
+use super::*;
+use crate::tls::ProtocolVersion;
+
+/// Every fault of these files, as a user sees them.
+fn faults(files: &[(&str, &str)]) -> Vec<String> {
+    let files: Vec<PolicyFile> =
+        files.iter().map(|(path, text)| PolicyFile { path: (*path).into(), text: (*text).into() }).collect();
+    let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+    let mut faults = Faults::new();
+    let setting = Setting { environment: None, pools: &["static-a", "static-b"] };
+    let policy = Policy::load(&files, &setting, &mut faults);
+    assert_eq!(policy.is_some(), faults.is_empty());
+    faults.iter().map(|fault| fault.line(&paths)).collect()
+}
+
+/// Every fault of a policy with a source `a` on line 2, and `rest` from line 3.
+fn faults_of(rest: &str) -> Vec<String> {
+    faults(&[("p", &format!("version: 1\nsources: [{{name: a, subnets: [10.20.0.0/24]}}]\n{rest}\n"))])
+}
+
+/// Every fault of a rule that says `rest` too, without its place.
+fn faults_of_rule(rest: &str) -> Vec<String> {
+    let found = faults_of(&format!("rules: [{{id: r, customer: c, sources: [a], {rest}}}]"));
+    let told = |line: String| line.splitn(4, ':').nth(3).unwrap().trim_start().to_owned();
+    found.into_iter().map(told).collect()
+}
+
+/// The contract's own example, less what this version lacks.
+const EXAMPLE: &str = r#"
+version: 1
+require: [owner, purpose, ticket, review_by]
+sources:
+  - name: ivr-east
+    subnets: [10.20.0.0/24]
+    environment: production
+    class: cde
+    mode: enforce
+never: {hosts: ["**.onion.example"], networks: [192.0.2.0/24, 0.0.0.0/8]}
+rules:
+  - id: acme/payments
+    customer: acme
+    sources: [ivr-east]
+    hosts: [api.acme.example, "*.pay.acme.example"]
+    ports: [8443, 443, 443]
+    addresses: [203.0.113.0/24]
+    tls: {min_version: "1.3", alpn: [h2], sni: required, sni_names: [alt.acme.example], ech: allow, verify: none}
+    egress: static-a
+    existing: drain 10m
+    hours: {days: [mon, tue, wed, thu, fri], from: "06:00", to: "22:00", zone: UTC}
+    owner: payments@voice.example
+    purpose: card authorisation for the Acme IVR
+    ticket: CHG-1042
+    review_by: 2027-05-01
+    expires: 2027-06-30
+    location: USA
+  - id: acme/settlement
+    customer: acme
+    sources: [ivr-east]
+    networks: [198.51.100.77/32]
+    ports: [8443]
+    tls: {sni: optional, sni_names: [gw.acme.example]}
+    owner: payments@voice.example
+    purpose: nightly settlement
+    ticket: CHG-1077
+    review_by: 2020-05-01
+  - {id: plain, customer: acme, sources: [ivr-east], hosts: [plain.acme.example], owner: o, purpose: p, ticket: t, review_by: 2027-05-01}
+"#;
+
+#[test]
+fn the_contracts_example_is_read() {
+    let files = [PolicyFile { path: "p".into(), text: EXAMPLE.into() }];
+    let setting = Setting { environment: None, pools: &["static-a"] };
+    let mut found = Faults::new();
+    let policy = Policy::load(&files, &setting, &mut found).unwrap_or_else(|| panic!("{found:?}"));
+    let [source] = policy.sources() else { panic!("one source") };
+    assert_eq!((source.environment.as_deref(), source.class), (Some("production"), Class::Cde));
+    let [payments, settlement, plain] = policy.grants() else { panic!("three rules") };
+    let rule = payments.rule();
+    assert_eq!(*rule.ports, [443, 8443]);
+    assert_eq!(rule.addresses.as_deref().map(<[_]>::len), Some(1));
+    assert_eq!((rule.tls.min_version, rule.tls.sni, rule.tls.ech), (ProtocolVersion::Tls13, Sni::Required, Ech::Allow));
+    assert_eq!((rule.tls.alpn.len(), rule.tls.sni_names.len()), (1, 1));
+    assert_eq!(rule.egress.as_deref(), Some("static-a"));
+    assert_eq!(rule.existing, "drain 10m".parse().unwrap());
+    assert_eq!(rule.hours.as_ref().unwrap().to_string(), "mon,tue,wed,thu,fri 06:00-22:00 UTC");
+    assert_eq!(rule.expires.unwrap().to_string(), "2027-06-30");
+    assert_eq!(rule.control.review_by.unwrap().to_string(), "2027-05-01");
+    assert_eq!(rule.control.location.as_deref(), Some("USA"));
+    assert!(matches!(settlement.reach(), Reach::Networks(networks) if networks.len() == 1));
+    assert_eq!(settlement.rule().tls.sni, Sni::Optional);
+    let (rule, tls) = (plain.rule(), &plain.rule().tls);
+    assert_eq!((&*rule.ports, rule.existing, &rule.egress), (&[443][..], Existing::default(), &None));
+    assert_eq!((tls.min_version, tls.sni, tls.ech), (ProtocolVersion::Tls12, Sni::Required, Ech::Deny));
+    assert_eq!(tls.alpn.iter().map(|id| &**id).collect::<Vec<_>>(), ["h2", "http/1.1"]);
+}
+
+#[test]
+fn all_faults_of_all_files_are_told_at_once() {
+    let sources = "version: 1\nsources:\n- {name: a, subnets: [10.20.0.0/24]}\n- {name: b, subnets: [10.20.0.0/24]}\nrequire: [owner]\n";
+    let rules = "version: 2\nrules:\n\
+        - id: r 1\n  customer: c\n  sources: [aa]\n  hosts: [a_.example, '*.co.uk', 10.0.0.1]\n  portz: [443]\n  owner: o\n\
+        - {id: r2, customer: c, sources: [a], ports: [0], limits: {}, egress: static-c, tls: {min_version: 1.2}}\n";
+    let found = faults(&[("b.yaml", rules), ("a.yaml", sources)]);
+    for (place, part) in [
+        ("b.yaml:1:10:", "`version` is `2`; write `1`, the only version there is"),
+        ("b.yaml:3:7:", "bad name `r 1`"),
+        ("b.yaml:5:13:", "unknown source `aa`; did you mean `a`?"),
+        ("b.yaml:6:23:", "`*.co.uk` is right below a public suffix"),
+        ("b.yaml:6:34:", "10.0.0.1"),
+        ("b.yaml:7:3:", "unknown key `portz`; did you mean `ports`?"),
+        ("b.yaml:9:", "rule `r2` lacks `owner`, which `require` at a.yaml:5:11 asks for; add it"),
+        ("b.yaml:9:", "a rule lacks both `hosts` and `networks`"),
+        ("b.yaml:9:47:", "`ports`"),
+        ("b.yaml:9:51:", "`limits` is not available in this version; remove it"),
+        ("b.yaml:9:71:", "unknown pool `static-c`; write one of `static-a`, `static-b`"),
+        ("b.yaml:9:100:", "write it in quotes: `\"1.2\"`"),
+        ("a.yaml:4:23:", "`10.20.0.0/24` belongs to source `a` already, at a.yaml:3:23; remove it from one of the two"),
+    ] {
+        assert!(found.iter().any(|line| line.starts_with(place) && line.contains(part)), "{place} {part}: {found:#?}");
+    }
+    assert_eq!(found.len(), 13, "{found:#?}");
+}
+
+#[test]
+fn documents() {
+    for (row, text, want) in [
+        ("empty", "", &["p:1:1: a policy file is empty; write its keys, one a line, as `key: value`"][..]),
+        ("no version", "rules: []\n", &["p:1:1: a policy file lacks `version`; add it"]),
+        ("unknown key", "version: 1\nrulez: []\n", &["p:2:1: unknown key `rulez`; did you mean `rules`?"]),
+        (
+            "unknown field",
+            "version: 1\nrequire: [name]\n",
+            &[
+                "p:2:11: `require` is `name`; write one of `owner`, `purpose`, `ticket`, `review_by`, `expires`, `location`",
+            ],
+        ),
+        (
+            "unknown key of never",
+            "version: 1\nnever: {names: []}\n",
+            &["p:2:9: unknown key `names` in `never`; remove it"],
+        ),
+        ("nothing but the version", "version: 1\n", &[]),
+    ] {
+        assert_eq!(faults(&[("p", text)]), want, "{row}");
+    }
+    assert_eq!(faults(&[]), ["the policy has no file; write one that ends in `.yaml`"]);
+}
+
+#[test]
+fn sources() {
+    for (row, source, want) in [
+        ("name", "{subnets: [10.0.0.0/24]}", "a source lacks `name`; add it"),
+        ("subnets", "{name: b}", "a source lacks `subnets`; add it"),
+        ("no subnet", "{name: b, subnets: []}", "`subnets` is empty; write at least one"),
+        ("bad name", "{name: 'b c', subnets: [10.0.0.0/24]}", "bad name `b c`"),
+        ("name of none", "{name: '-', subnets: [10.0.0.0/24]}", "bad name `-`"),
+        ("twice", "{name: a, subnets: [10.0.0.0/24]}", "source `a` is defined at p:2:18 already"),
+        (
+            "equal subnets",
+            "{name: b, subnets: [10.20.0.0/24]}",
+            "`10.20.0.0/24` belongs to source `a` already, at p:2:",
+        ),
+        ("listed twice", "{name: b, subnets: [10.0.0.0/24, 10.0.0.0/24]}", "belongs to source `b` already"),
+        ("host bits", "{name: b, subnets: [10.0.0.1/24]}", "10.0.0.0/24"),
+        ("wide", "{name: b, subnets: [10.0.0.0/8]}", "`10.0.0.0/8` is shorter than /16 (/32 for IPv6)"),
+        ("wide, IPv6", "{name: b, subnets: ['2001::/16']}", "`2001::/16` is shorter than /16 (/32 for IPv6)"),
+        ("class", "{name: b, subnets: [10.0.0.0/24], class: pci}", "write one of `cde`, `general`"),
+        ("report mode", "{name: b, subnets: [10.0.0.0/24], mode: report}", "not available in this version"),
+        (
+            "identities",
+            "{name: b, subnets: [10.0.0.0/24], identities: [x]}",
+            "`identities` is not available in this version",
+        ),
+        (
+            "report_until",
+            "{name: b, subnets: [10.0.0.0/24], report_until: 2027-01-01}",
+            "not available in this version",
+        ),
+    ] {
+        let text = format!("version: 1\nsources:\n- {{name: a, subnets: [10.20.0.0/24]}}\n- {source}\n")
+            .replace("sources:\n- ", "sources: [");
+        let text = text.replacen("\n- ", ", ", 1).trim_end().to_owned() + "]\n";
+        let found = faults(&[("p", &text)]);
+        assert!(found.len() == 1 && found[0].contains(want), "{row}: {found:#?}");
+    }
+    let owned =
+        "version: 1\nsources: [{name: b, subnets: [10.0.0.0/8, '::/0'], wide: true, class: general, mode: enforce}]\n";
+    assert_eq!(faults(&[("p", owned)]), [""; 0]);
+}
+
+#[test]
+fn where_a_rule_reaches() {
+    for (row, rest, want) in [
+        ("both", "hosts: [x.example], networks: [192.0.2.0/24]", "`hosts` or `networks`, never both"),
+        ("no hosts", "hosts: []", "`hosts` is empty"),
+        ("no networks", "networks: [], tls: {sni: absent}", "`networks` is empty"),
+        (
+            "addresses of networks",
+            "networks: [192.0.2.0/24], addresses: [192.0.2.0/24], tls: {sni: absent}",
+            "`addresses` goes with `hosts` only",
+        ),
+        ("a wildcard inside", "hosts: ['a.*.example']", "*"),
+        ("public suffix", "hosts: ['**.github.io']", "right below a public suffix"),
+        ("top level", "hosts: ['*.com']", "right below a public suffix"),
+        ("wide network", "networks: [10.0.0.0/15], tls: {sni: absent}", "shorter than /16"),
+        ("wide addresses", "hosts: [x.example], addresses: ['2001:db8::/31']", "shorter than /16"),
+        ("host bits", "networks: [192.0.2.1/24], tls: {sni: absent}", "192.0.2.0/24"),
+        ("port 0", "hosts: [x.example], ports: [0]", "1 to 65535"),
+        ("port too high", "hosts: [x.example], ports: [65536]", "1 to 65535"),
+        ("no port", "hosts: [x.example], ports: []", "`ports` is empty"),
+        ("a port alone", "hosts: [x.example], ports: 443", "`ports` is `443`; write a list"),
+        ("a port as text", "hosts: [x.example], ports: ['443']", "without quotes"),
+    ] {
+        let found = faults_of_rule(rest);
+        assert!(found.len() == 1 && found[0].contains(want), "{row}: {found:#?}");
+    }
+    for rest in [
+        "hosts: ['*.co.uk', '**.github.io'], public_suffix: true",
+        "hosts: [co.uk, '*.example.co.uk']",
+        "hosts: [x.example], addresses: [0.0.0.0/0], wide: true",
+        "networks: [10.0.0.0/8], wide: true, tls: {sni: absent}",
+        "hosts: [x.example], expires: 2001-01-01, review_by: 2001-01-01",
+    ] {
+        assert_eq!(faults_of_rule(rest), [""; 0], "{rest}");
+    }
+}
+
+#[test]
+fn what_else_a_rule_says() {
+    let long = format!("hosts: [x.example], purpose: {}", "p".repeat(501));
+    for (row, rest, want) in [
+        ("sni of hosts", "hosts: [x.example], tls: {sni: optional}", "`sni` must be `required` for `hosts`"),
+        ("absent sni of hosts", "hosts: [x.example], tls: {sni: absent}", "`sni` must be `required` for `hosts`"),
+        ("networks without tls", "networks: [192.0.2.0/24]", "lack `sni_names`"),
+        ("networks without names", "networks: [192.0.2.0/24], tls: {sni: required}", "lack `sni_names`"),
+        ("absent with names", "networks: [192.0.2.0/24], tls: {sni: absent, sni_names: [x.example]}", "no meaning"),
+        ("bad names", "networks: [192.0.2.0/24], tls: {sni_names: ['*.x.example']}", "*"),
+        ("version as a number", "hosts: [x.example], tls: {min_version: 1.3}", "quotes"),
+        ("old version", "hosts: [x.example], tls: {min_version: '1.1'}", "write one of `1.2`, `1.3`"),
+        ("alpn", "hosts: [x.example], tls: {alpn: ['h 2']}", "is not an ALPN id"),
+        ("ech", "hosts: [x.example], tls: {ech: on}", "write one of `deny`, `allow`"),
+        ("verify", "hosts: [x.example], tls: {verify: require}", "not available in this version"),
+        ("unknown key of tls", "hosts: [x.example], tls: {sni_name: []}", "did you mean `sni_names`?"),
+        ("existing", "hosts: [x.example], existing: drain", "`drain 5m`"),
+        ("pool", "hosts: [x.example], egress: none", "unknown pool `none`"),
+        ("limits", "hosts: [x.example], limits: {rate: 1/s}", "`limits` is not available in this version"),
+        ("day", "hosts: [x.example], expires: 2027-02-30", "`2027-02-30` is not a day; write `YYYY-MM-DD`"),
+        ("day of review", "hosts: [x.example], review_by: soon", "`soon` is not a day"),
+        ("empty owner", "hosts: [x.example], owner: ''", "`owner` is empty"),
+        ("blank owner", "hosts: [x.example], owner: ' '", "`owner` is not one line"),
+        ("lines", "hosts: [x.example], purpose: \"a\\nb\"", "`purpose` is not one line"),
+        ("long", &long, "1 to 500 bytes"),
+        ("card", "hosts: [x.example], ticket: CHG 4111 1111 1111 1111", "`ticket` holds what looks like a card number"),
+        ("hours", "hosts: [x.example], hours: {days: [mon], from: '06:00', to: '06:00', zone: UTC}", "are the same"),
+        (
+            "day of the week",
+            "hosts: [x.example], hours: {days: [monday], from: '06:00', to: '07:00', zone: UTC}",
+            "`mon`, `tue`",
+        ),
+        (
+            "time",
+            "hosts: [x.example], hours: {days: [mon], from: '6', to: '07:00', zone: UTC}",
+            "`6` is not a time of day",
+        ),
+        (
+            "zone",
+            "hosts: [x.example], hours: {days: [mon], from: '06:00', to: '07:00', zone: Mars}",
+            "unknown time zone `Mars`",
+        ),
+        ("no zone", "hosts: [x.example], hours: {days: [mon], from: '06:00', to: '07:00'}", "`hours` lacks `zone`"),
+    ] {
+        let found = faults_of_rule(rest);
+        assert!(found.len() == 1 && found[0].contains(want), "{row}: {found:#?}");
+    }
+    for rest in [
+        "networks: [192.0.2.0/24], tls: {sni: required, sni_names: [x.example]}",
+        "networks: [192.0.2.0/24], tls: {sni: optional}",
+        "hosts: [x.example], tls: {alpn: [], min_version: '1.2', ech: deny, verify: none}",
+        "hosts: [x.example], existing: cut",
+    ] {
+        assert_eq!(faults_of_rule(rest), [""; 0], "{rest}");
+    }
+}
+
+#[test]
+fn rules_must_be_whole() {
+    for (row, rules, want) in [
+        ("id", "[{customer: c, sources: [a], hosts: [x.example]}]", "a rule lacks `id`"),
+        ("customer", "[{id: r, sources: [a], hosts: [x.example]}]", "a rule lacks `customer`"),
+        ("customer of none", "[{id: r, customer: '-', sources: [a], hosts: [x.example]}]", "bad name `-`"),
+        ("sources", "[{id: r, customer: c, hosts: [x.example]}]", "a rule lacks `sources`"),
+        ("no source", "[{id: r, customer: c, sources: [], hosts: [x.example]}]", "`sources` is empty"),
+        ("not a mapping", "[r]", "a rule is `r`; write a mapping"),
+        ("not a list", "{id: r}", "`rules` is a mapping; write a list"),
+        (
+            "twice",
+            "[{id: r, customer: c, sources: [a], hosts: [x.example]}, {id: r, customer: c, sources: [a], hosts: [y.example]}]",
+            "rule `r` is defined at p:3:14 already; give it another id",
+        ),
+    ] {
+        let found = faults_of(&format!("rules: {rules}"));
+        assert!(found.len() == 1 && found[0].contains(want), "{row}: {found:#?}");
+    }
+}
+
+#[test]
+fn what_is_required_of_every_rule_of_every_file() {
+    let rule = "rules: [{id: r, customer: c, sources: [a], hosts: [x.example], owner: o, expires: never}]\n";
+    let files = [
+        ("a", "version: 1\nsources: [{name: a, subnets: [10.20.0.0/24]}]\nrequire: [owner, expires]\n"),
+        ("b", &format!("version: 1\n{rule}")),
+        ("c", "version: 1\nrequire: [location, location]\n"),
+    ];
+    let found = faults(&files);
+    assert_eq!(found.len(), 2, "a field that is there but wrong is not missing too: {found:#?}");
+    assert!(found[0].contains("rule `r` lacks `location`, which `require` at c:2:11 asks for; add it"), "{found:#?}");
+    assert!(found[1].contains("`never` is not a day"), "{found:#?}");
+}

@@ -1,0 +1,161 @@
+//! Stage 3: what the client offers in its TLS hello, and what the server chooses.
+//! Not here: reading hellos (`tls`), and the certificate, which TLS 1.3 hides.
+//! Source: the contract's "TLS" and its order: not TLS, malformed, version, ECH, SNI, ALPN; RFC 6066, RFC 7301, RFC 9849.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::addresses::Routed;
+use super::compile::Policy;
+use super::decision::Denial;
+use super::reason::Reason;
+use super::request::Admitted;
+use super::rule::{Ech, Existing, Rule, Sni, Source};
+use crate::name::{Fqdn, Host, Target};
+use crate::tls::{ClientHello, ExchangeError, HelloError, ServerHello, ServerName};
+
+/// A request that may be forwarded once its record is committed. Holds no policy, so that a reload frees the old one.
+#[derive(Clone, Debug)]
+pub struct Allowed {
+    client: IpAddr,
+    source: Arc<Source>,
+    rule: Arc<Rule>,
+    target: Target,
+    cnames: Box<[Fqdn]>,
+    hello: ClientHello,
+}
+
+impl Routed {
+    /// Judges what the client offers.
+    pub fn hello(&self, hello: &ClientHello) -> Result<Allowed, Denial> {
+        let admitted = self.admitted();
+        admitted.judge_hello(hello)?;
+        Ok(Allowed {
+            client: admitted.client(),
+            source: Arc::clone(admitted.source()),
+            rule: Arc::clone(self.rule()),
+            target: self.target().clone(),
+            cnames: self.cnames().into(),
+            hello: hello.clone(),
+        })
+    }
+
+    /// A hello that could not be read is refused.
+    pub fn hello_error(&self, error: &HelloError) -> Denial {
+        self.deny(match error {
+            HelloError::NotTls | HelloError::SslV2 => Reason::NotTls,
+            HelloError::Malformed(_) | HelloError::TooLong => Reason::HelloMalformed,
+        })
+    }
+}
+
+impl Admitted {
+    /// Judges what the client offers. Allows nothing by itself: for `explain`, where addresses may be unknown.
+    pub fn judge_hello(&self, hello: &ClientHello) -> Result<(), Denial> {
+        self.judge(hello).map_err(|reason| self.deny(reason))
+    }
+
+    fn judge(&self, hello: &ClientHello) -> Result<(), Reason> {
+        let tls = &self.rule().tls;
+        if hello.max_version < tls.min_version {
+            return Err(Reason::TlsVersionTooLow);
+        }
+        // Draft ESNI hides the name and has no outer one that could count.
+        if hello.esni || (hello.ech && tls.ech == Ech::Deny) {
+            return Err(Reason::EchPresent);
+        }
+        self.judge_name(hello.server_name.as_ref(), self.policy())?;
+        if !hello.alpn.iter().all(|offered| tls.alpn.iter().any(|listed| listed.as_bytes() == &**offered)) {
+            return Err(Reason::AlpnNotAllowed);
+        }
+        Ok(())
+    }
+
+    fn judge_name(&self, name: Option<&ServerName>, policy: &Policy) -> Result<(), Reason> {
+        let tls = &self.rule().tls;
+        let name = match (name, tls.sni) {
+            (None, Sni::Required) => return Err(Reason::SniMissing),
+            (None, Sni::Optional | Sni::Absent) => return Ok(()),
+            (Some(ServerName::Unusable { .. }), Sni::Required | Sni::Optional | Sni::Absent) => {
+                return Err(Reason::SniMismatch);
+            }
+            (Some(ServerName::Name(name)), Sni::Required | Sni::Optional | Sni::Absent) => name,
+        };
+        if policy.never().holds_name(name) {
+            return Err(Reason::DestinationDenied);
+        }
+        let is_target = matches!(self.target().host(), Host::Name(target) if target == name);
+        let counts = match tls.sni {
+            Sni::Required | Sni::Optional => is_target || tls.sni_names.contains(name),
+            Sni::Absent => false,
+        };
+        if counts { Ok(()) } else { Err(Reason::SniMismatch) }
+    }
+}
+
+impl Allowed {
+    /// The rule that allowed it.
+    pub fn rule(&self) -> &Arc<Rule> {
+        &self.rule
+    }
+
+    /// The client's source.
+    pub fn source(&self) -> &Arc<Source> {
+        &self.source
+    }
+
+    /// Where the tunnel goes.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The client's address, canonical.
+    pub(super) fn client(&self) -> IpAddr {
+        self.client
+    }
+
+    /// The names that the answer of the lookup went through.
+    pub(super) fn cnames(&self) -> &[Fqdn] {
+        &self.cnames
+    }
+
+    /// What the client offered.
+    pub fn client_hello(&self) -> &ClientHello {
+        &self.hello
+    }
+
+    /// What becomes of the tunnel when nothing allows it any more.
+    pub fn existing(&self) -> Existing {
+        self.rule.existing
+    }
+
+    /// Judges what the server chose: `min_version` binds the choice, and the suite must be strong.
+    pub fn server(&self, hello: &ServerHello) -> Result<(), Denial> {
+        if hello.version < self.rule.tls.min_version {
+            return Err(Denial::by(&self.rule, Reason::ServerTlsVersionTooLow));
+        }
+        if !hello.cipher.is_strong() {
+            return Err(Denial::by(&self.rule, Reason::ServerCipherWeak));
+        }
+        Ok(())
+    }
+
+    /// What may not happen before the ServerHello is refused.
+    pub fn exchange_error(&self, error: &ExchangeError) -> Denial {
+        self.deny(match error {
+            ExchangeError::Client(_) | ExchangeError::Over => Reason::HelloMalformed,
+            ExchangeError::SecondHello(_) => Reason::SecondHelloMismatch,
+            ExchangeError::Server(_) => Reason::ServerNotTls,
+        })
+    }
+
+    /// Judges the client's second hello after a HelloRetryRequest: it must offer what the first did (RFC 8446 4.1.2).
+    pub fn second_hello(&self, second: &ClientHello) -> Result<(), Denial> {
+        self.hello.check_second(second).map_err(|_| self.deny(Reason::SecondHelloMismatch))
+    }
+
+    /// A refusal of this tunnel for what happened outside the policy, such as a hello that does not come.
+    pub fn deny(&self, reason: Reason) -> Denial {
+        Denial::by(&self.rule, reason)
+    }
+}

@@ -1,0 +1,39 @@
+//! Who may reach what. One file a stage, in the order of a request: `identify` and `request` (source, never, rule, port,
+//! expiry, hours) → `addresses` (the answer of the lookup) → `hello` (what TLS offers and chooses). Pure: no clock, no sockets.
+//! Not here: limits, records, the lookup itself. Source: the contract's pages on policy files and reasons.
+//!
+//! ```text
+//! files → file (as written → checked) → compile (Policy) → Identified → Admitted → Routed → Allowed
+//!                                                              └──────────┴─ Denial ─┴─────────┘
+//! ```
+//! Each stage is a type that only the stage before it makes, so none can be skipped; whatever no stage allows is refused.
+
+mod addresses;
+mod compile;
+mod decision;
+mod file;
+mod head;
+mod hello;
+mod hours;
+mod index;
+mod nearest;
+mod reason;
+mod reload;
+mod request;
+mod rule;
+
+#[cfg(test)]
+mod tests;
+
+pub use addresses::{Answer, OwnAddresses, Routed};
+pub use compile::{Grant, Policy, Reach};
+pub use decision::{Denial, Ending, InTunnel, Outcome};
+pub use file::{PolicyFile, Setting};
+pub use head::RequestHead;
+pub use hello::Allowed;
+pub use hours::Hours;
+pub use nearest::Nearest;
+pub use reason::{Facts, Reason, UnknownWord};
+pub use reload::{Standing, Verdict};
+pub use request::{Admitted, Identified};
+pub use rule::{Class, ControlRecord, Ech, Existing, Rule, Sni, Source, TlsTerms};

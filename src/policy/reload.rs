@@ -1,0 +1,88 @@
+//! Is an open tunnel still allowed under another policy? By the very stages that let it in.
+//! Not here: finding the tunnels and ending them. Source: the contract's "Reload".
+
+use std::cell::OnceCell;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::addresses::{Answer, OwnAddresses};
+use super::compile::Policy;
+use super::decision::Denial;
+use super::hello::Allowed;
+use super::reason::Reason;
+use super::rule::Existing;
+use crate::tls::ServerHello;
+
+/// What an open tunnel was allowed for, as much as judging it again takes.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    allowed: Allowed,
+    upstream: IpAddr,
+    server: OnceCell<ServerHello>,
+}
+
+/// What becomes of an open tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Something allows it; it stays.
+    Allowed,
+    /// Nothing allows it: what its old rule says of that, or `Cut`.
+    Gone(Existing),
+}
+
+impl Standing {
+    /// An allowed request, connected to `upstream`; its server has chosen nothing yet.
+    pub fn new(allowed: Allowed, upstream: IpAddr) -> Self {
+        Self { allowed, upstream, server: OnceCell::new() }
+    }
+
+    /// Notes what the server chose, once: the caller leaves a HelloRetryRequest out, behind which the choice comes.
+    pub fn choose(&self, hello: &ServerHello) {
+        // A second choice cannot come: the exchange is over after the first.
+        let _ = self.server.set(*hello);
+    }
+
+    /// What the server chose, once it has.
+    pub fn server(&self) -> Option<&ServerHello> {
+        self.server.get()
+    }
+
+    /// What it was allowed for.
+    pub fn allowed(&self) -> &Allowed {
+        &self.allowed
+    }
+}
+
+impl Policy {
+    /// Judges an open tunnel at `at`.
+    pub fn judge_again(self: &Arc<Self>, standing: &Standing, own: &OwnAddresses, at: Timestamp) -> Verdict {
+        match self.still_allows(standing, own, at) {
+            Ok(()) => Verdict::Allowed,
+            Err(denial) if self.cuts(standing, denial.reason()) => Verdict::Gone(Existing::Cut),
+            Err(_) => Verdict::Gone(standing.allowed.existing()),
+        }
+    }
+
+    /// Whether every stage lets an open tunnel through at `at`.
+    pub fn still_allows(
+        self: &Arc<Self>,
+        standing: &Standing,
+        own: &OwnAddresses,
+        at: Timestamp,
+    ) -> Result<(), Denial> {
+        let Standing { allowed, upstream, server } = standing;
+        let answer = Answer { addresses: &[*upstream], cnames: allowed.cnames() };
+        let identified = self.identify(allowed.client())?;
+        let routed = identified.request(allowed.target(), at)?.addresses(&answer, own)?;
+        let allowed = routed.hello(allowed.client_hello())?;
+        server.get().map_or(Ok(()), |hello| allowed.server(hello))
+    }
+
+    /// `never` and removed sources cut, whatever the old rule says.
+    fn cuts(&self, standing: &Standing, reason: Reason) -> bool {
+        let refused = matches!(reason, Reason::DestinationDenied | Reason::SourceUnknown | Reason::EnvironmentMismatch);
+        refused || !self.sources().iter().any(|source| source.name == standing.allowed.source().name)
+    }
+}

@@ -1,0 +1,149 @@
+//! Stage 1: who asks, and does a rule let them reach this target now?
+//! Not here: limits, the log's health, the lookup. Source: the contract's order of reasons: source, `never`, sensitive, rule, port,
+//! expiry, hours. Environments are compared only if both the proxy and the source state one.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::compile::{Found, Grant, Policy};
+use super::decision::Denial;
+use super::hours;
+use super::reason::Reason;
+use super::rule::{Rule, Source};
+use crate::address;
+use crate::name::{Fqdn, Host, Target};
+use crate::redact::holds_card_number;
+
+/// A client whose source is known. The only way to ask for anything.
+#[derive(Clone, Debug)]
+pub struct Identified {
+    policy: Arc<Policy>,
+    client: IpAddr,
+    index: u32,
+    source: Arc<Source>,
+}
+
+impl Policy {
+    /// Which source a client belongs to: the one with the longest subnet that holds its address.
+    pub fn identify(self: &Arc<Self>, client: IpAddr) -> Result<Identified, Denial> {
+        let client = address::canonical(client);
+        let index = self.source_of(client).ok_or_else(|| Denial::new(Reason::SourceUnknown))?;
+        let source = Arc::clone(self.source(index).ok_or_else(|| Denial::new(Reason::SourceUnknown))?);
+        match (self.environment(), &source.environment) {
+            (Some(ours), Some(theirs)) if *ours != **theirs => Err(Denial::new(Reason::EnvironmentMismatch)),
+            (Some(_) | None, Some(_) | None) => Ok(Identified { policy: Arc::clone(self), client, index, source }),
+        }
+    }
+}
+
+impl Identified {
+    /// The client's source.
+    pub fn source(&self) -> &Arc<Source> {
+        &self.source
+    }
+
+    /// The client's address, canonical.
+    pub fn client(&self) -> IpAddr {
+        self.client
+    }
+
+    /// The policy that judges.
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// The source's index in its policy.
+    pub(super) fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Whether a rule lets the source reach `target` at `at`.
+    pub fn request(&self, target: &Target, at: Timestamp) -> Result<Admitted, Denial> {
+        let host = target.host();
+        let never = match host {
+            Host::Name(name) => self.policy.never().holds_name(name),
+            Host::Address(address) => self.policy.never().holds_address(*address),
+        };
+        if never {
+            return Err(Denial::new(Reason::DestinationDenied));
+        }
+        if holds_card_number(&host.to_string()) && !self.policy.names_exactly(host) {
+            return Err(Denial::new(Reason::SensitiveDataInTarget));
+        }
+        match self.policy.find(self.index, host, target.port()) {
+            Found::Grant(grant) => self.admit(grant, target, at),
+            Found::OtherPort(_) => Err(Denial::new(Reason::PortNotAllowed)),
+            Found::Nothing => Err(Denial::new(Reason::DestinationNotListed)),
+        }
+    }
+
+    /// Expiry and hours are judged on the chosen rule alone; no other takes its place.
+    fn admit(&self, grant: &Grant, target: &Target, at: Timestamp) -> Result<Admitted, Denial> {
+        let rule = grant.rule();
+        if rule.expires.is_some_and(|last| hours::is_over(last, at)) {
+            return Err(Denial::by(rule, Reason::RuleExpired));
+        }
+        if rule.hours.as_ref().is_some_and(|hours| !hours.hold(at)) {
+            return Err(Denial::by(rule, Reason::OutsideHours));
+        }
+        Ok(Admitted {
+            policy: Arc::clone(&self.policy),
+            client: self.client,
+            source: Arc::clone(&self.source),
+            rule: Arc::clone(rule),
+            target: target.clone(),
+        })
+    }
+}
+
+/// A request that a rule lets through, until its addresses are known.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    policy: Arc<Policy>,
+    client: IpAddr,
+    source: Arc<Source>,
+    rule: Arc<Rule>,
+    target: Target,
+}
+
+impl Admitted {
+    /// The policy that judges.
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// The client's address, canonical.
+    pub fn client(&self) -> IpAddr {
+        self.client
+    }
+
+    /// The rule that was chosen.
+    pub fn rule(&self) -> &Arc<Rule> {
+        &self.rule
+    }
+
+    /// The client's source.
+    pub fn source(&self) -> &Arc<Source> {
+        &self.source
+    }
+
+    /// Where the client wants to go.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The name to look up; none for a literal address.
+    pub fn lookup(&self) -> Option<&Fqdn> {
+        match self.target.host() {
+            Host::Name(name) => Some(name),
+            Host::Address(_) => None,
+        }
+    }
+
+    /// A refusal of this request for what happened outside the policy, such as a lookup that failed.
+    pub fn deny(&self, reason: Reason) -> Denial {
+        Denial::by(&self.rule, reason)
+    }
+}

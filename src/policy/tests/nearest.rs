@@ -1,0 +1,54 @@
+//! What `explain` says of refused requests.
+
+use super::*;
+
+const RULES: &str = "
+sources: [{name: a, subnets: [10.20.0.0/24]}, {name: b, subnets: [10.30.0.0/24]}]
+rules:
+  - {id: pay, customer: c, sources: [a], hosts: ['*.pay.example'], ports: [443, 8443]}
+  - {id: deep, customer: c, sources: [a], hosts: ['**.deep.example']}
+  - {id: api, customer: c, sources: [a], hosts: [api.acme.example]}
+  - {id: of-b, customer: c, sources: [b], hosts: [b.example]}
+  - {id: net, customer: c, sources: [a], networks: [198.51.100.0/24], tls: {sni: absent}}
+  - {id: old, customer: c, sources: [a], hosts: [old.example], expires: 2026-12-31}
+  - {id: night, customer: c, sources: [a], hosts: [night.example], hours: {days: [fri], from: '22:00', to: '06:00', zone: UTC}}
+";
+
+#[test]
+fn the_nearest_rule_and_what_differs() {
+    let policy = policy(RULES);
+    let identified = policy.identify(ip(CLIENT)).unwrap();
+    for (to, want) in [
+        ("x.pay.example:80", Some(("pay", "the port: the rule has 443, 8443, not 80"))),
+        ("198.51.100.7:8443", Some(("net", "the port: the rule has 443, not 8443"))),
+        ("b.example:443", Some(("of-b", "the source: the rule is for `b`, not `a`"))),
+        (
+            "x.y.pay.example:443",
+            Some(("pay", "the name: `*.pay.example` holds exactly one label below `pay.example`, and here are more")),
+        ),
+        ("pay.example:443", Some(("pay", "the name: `*.pay.example` does not hold `pay.example` itself"))),
+        ("deep.example:443", Some(("deep", "the name: `**.deep.example` does not hold `deep.example` itself"))),
+        ("v2.api.acme.example:443", Some(("api", "the name: `api.acme.example` does not hold the names below it"))),
+        ("api.acne.example:443", Some(("api", "the name: the rule has `api.acme.example`"))),
+        ("old.example:443", Some(("old", "the day: the rule's last was 2026-12-31 (UTC)"))),
+        ("night.example:443", Some(("night", "the hour: the rule holds fri 22:00-06:00 UTC"))),
+        ("something.entirely.different.test:443", None),
+        ("203.0.113.1:443", None),
+    ] {
+        let target = target(to);
+        let denial = identified.request(&target, at(AT)).unwrap_err();
+        let nearest = identified.nearest(&target, &denial);
+        let found = nearest.as_ref().map(|nearest| (&*nearest.rule.id, nearest.differs.as_str()));
+        assert_eq!(found, want, "{to}");
+    }
+}
+
+#[test]
+fn a_later_refusal_is_told_by_its_rule() {
+    let policy = policy(RULES);
+    let identified = policy.identify(ip(CLIENT)).unwrap();
+    let to = target("api.acme.example:443");
+    let denial = route(&policy, "api.acme.example:443", &["10.0.0.1"]).unwrap_err();
+    let nearest = identified.nearest(&to, &denial).unwrap();
+    assert_eq!((&*nearest.rule.id, nearest.differs.as_str()), ("api", Reason::AddressForbidden.facts().title));
+}
