@@ -1,0 +1,235 @@
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::decision_log::{Kind, Log, Record};
+
+const LIMIT: u64 = 1 << 20;
+
+fn open(folder: &TempDir) -> Result<(Disk, Opening), JournalError> {
+    Disk::open(&folder.path().join("log"), &folder.path().join("log.key"), "edge-1")
+}
+
+fn segment(folder: &TempDir, first: u64) -> PathBuf {
+    folder.path().join("log/segments").join(name(first))
+}
+
+fn write(log: &mut Log, disk: &mut Disk, count: usize) -> Result<(), String> {
+    let record = Record::new(Kind::Heartbeat, jiff::Timestamp::UNIX_EPOCH, uuid::Uuid::nil(), "edge-1".into());
+    let batch = std::iter::repeat_with(|| record.line()).take(count).collect();
+    log.commit(batch, disk).map(drop).map_err(|error| error.to_string())
+}
+
+fn lines(path: &Path) -> usize {
+    fs::read_to_string(path).unwrap().lines().count()
+}
+
+#[test]
+fn makes_what_is_missing_and_finds_it_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut disk, opening) = open(&folder).unwrap();
+    assert!(opening.key_made && opening.torn == 0 && opening.end == End::default());
+    assert!(opening.vkey.starts_with("sallyport/edge-1+"), "{}", opening.vkey);
+    let vkey = fs::read_to_string(folder.path().join("log/log.vkey")).unwrap();
+    assert_eq!(vkey.trim_end(), opening.vkey);
+    let mut log = Log::resume(opening.end, LIMIT);
+    write(&mut log, &mut disk, 3).unwrap();
+    for (name, mode) in [
+        ("log", 0o750),
+        ("log/segments", 0o750),
+        ("log/log.vkey", 0o640),
+        ("log.key", 0o600),
+        ("log/segments/000000000000.jsonl", 0o640),
+    ] {
+        let metadata = fs::metadata(folder.path().join(name)).unwrap();
+        assert_eq!(
+            metadata.permissions().mode() & 0o777 & !mode,
+            0,
+            "{name}: no more than that, less if the umask says so"
+        );
+    }
+    drop(disk);
+    let (_disk, again) = open(&folder).unwrap();
+    assert_eq!(again, Opening { end: log.end(), torn: 0, key_made: false, vkey: opening.vkey });
+    assert_eq!(lines(&segment(&folder, 0)), 3);
+}
+
+#[test]
+fn one_process_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_disk, _) = open(&folder).unwrap();
+    assert!(matches!(open(&folder), Err(JournalError::Locked(_))));
+}
+
+#[test]
+fn cuts_a_torn_tail_and_says_how_much() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut disk, opening) = open(&folder).unwrap();
+    let mut log = Log::resume(opening.end, LIMIT);
+    write(&mut log, &mut disk, 2).unwrap();
+    disk.append(br#"{"v":1,"seq":2,"time":"19"#).unwrap();
+    drop(disk);
+    let (_disk, opening) = open(&folder).unwrap();
+    assert_eq!((opening.end, opening.torn), (log.end(), 25));
+    assert_eq!(fs::metadata(segment(&folder, 0)).unwrap().len(), log.end().length);
+}
+
+#[test]
+fn refuses_what_is_not_of_a_log() {
+    type Setting = fn(&Path);
+    let settings: [(&str, Setting, bool); 8] = [
+        ("nothing else", |_| (), true),
+        ("lost+found", |log| fs::create_dir(log.join("lost+found")).unwrap(), true),
+        ("a vkey that a crash left", |log| fs::write(log.join("log.vkey.new"), "").unwrap(), true),
+        ("a foreign file", |log| fs::write(log.join("notes.txt"), "").unwrap(), false),
+        ("a foreign segment", |log| fs::write(log.join("segments/1.jsonl"), "").unwrap(), false),
+        ("a segment's copy", |log| fs::write(log.join("segments/000000000000.jsonl.bak"), "").unwrap(), false),
+        ("a linked segment", |log| symlink("/dev/null", log.join("segments/000000000007.jsonl")).unwrap(), false),
+        ("a folder as a segment", |log| fs::create_dir(log.join("segments/000000000007.jsonl")).unwrap(), false),
+    ];
+    for (name, setting, want) in settings {
+        let folder = tempfile::tempdir().unwrap();
+        drop(open(&folder).unwrap());
+        setting(&folder.path().join("log"));
+        assert_eq!(open(&folder).map(drop).is_ok(), want, "{name}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    symlink("/tmp", folder.path().join("log")).unwrap();
+    assert!(matches!(open(&folder), Err(JournalError::System { .. })), "a linked directory");
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(&folder).unwrap());
+    let other = Disk::open(&folder.path().join("log"), &folder.path().join("log.key"), "edge-2");
+    assert!(matches!(other, Err(JournalError::OtherKey { .. })), "another instance");
+    let other = Disk::open(&folder.path().join("log"), &folder.path().join("other.key"), "edge-1");
+    assert!(matches!(other, Err(JournalError::OtherKey { .. })), "another key");
+    let named = Disk::open(&folder.path().join("log"), &folder.path().join("log.key"), "edge 1");
+    assert!(matches!(named, Err(JournalError::Name(_))), "a name with a space");
+}
+
+#[test]
+fn damage_in_the_middle_is_not_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut disk, opening) = open(&folder).unwrap();
+    write(&mut Log::resume(opening.end, u64::MAX), &mut disk, 20_000).unwrap();
+    drop(disk);
+    let path = segment(&folder, 0);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[100] = 0;
+    fs::write(&path, &bytes).unwrap();
+    let error = open(&folder).map(drop).unwrap_err();
+    assert!(matches!(error, JournalError::Damaged { .. }), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), bytes, "nothing is cut");
+}
+
+#[test]
+fn begins_a_new_segment_named_by_its_first_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut disk, opening) = open(&folder).unwrap();
+    let mut log = Log::resume(opening.end, 500);
+    for _ in 0..4 {
+        write(&mut log, &mut disk, 3).unwrap();
+    }
+    drop(disk);
+    assert_eq!([0, 6].map(|first| lines(&segment(&folder, first))), [6, 6]);
+    let (disk, opening) = open(&folder).unwrap();
+    assert_eq!((opening.end, disk.segment.name.as_str()), (log.end(), "000000000006.jsonl"));
+    drop(disk);
+    // A crash between making a segment and its first record.
+    fs::write(segment(&folder, 12), "").unwrap();
+    let (mut disk, opening) = open(&folder).unwrap();
+    assert_eq!(opening.end, End { next: 12, length: 0 });
+    write(&mut Log::resume(opening.end, 500), &mut disk, 1).unwrap();
+    assert!(fs::read_to_string(segment(&folder, 12)).unwrap().starts_with(r#"{"v":1,"seq":12,"#));
+}
+
+#[test]
+fn a_new_segment_that_is_not_empty_is_not_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut disk, opening) = open(&folder).unwrap();
+    let mut log = Log::resume(opening.end, 10);
+    write(&mut log, &mut disk, 1).unwrap();
+    fs::write(segment(&folder, 1), "x").unwrap();
+    let error = write(&mut log, &mut disk, 1).unwrap_err();
+    assert!(error.contains("start a segment"), "{error}");
+    fs::remove_file(segment(&folder, 1)).unwrap();
+    log.recover(&mut disk).unwrap();
+    write(&mut log, &mut disk, 1).unwrap();
+    assert_eq!(lines(&segment(&folder, 1)), 1);
+}
+
+#[test]
+fn notices_that_its_files_are_gone_and_goes_on_when_they_are_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log_path, away) = (folder.path().join("log"), folder.path().join("away"));
+    type Step = fn(&Path, &Path);
+    let cases: [(&str, Step, Step); 3] = [
+        (
+            "the segment is removed and brought back",
+            |log, away| fs::rename(log.join("segments/000000000000.jsonl"), away).unwrap(),
+            |log, away| fs::rename(away, log.join("segments/000000000000.jsonl")).unwrap(),
+        ),
+        (
+            "the directory is replaced by a copy",
+            |log, away| {
+                fs::create_dir_all(away.join("segments")).unwrap();
+                for file in ["log.vkey", "segments/000000000000.jsonl"] {
+                    fs::copy(log.join(file), away.join(file)).unwrap();
+                }
+                fs::remove_dir_all(log).unwrap();
+            },
+            |log, away| fs::rename(away, log).unwrap(),
+        ),
+        (
+            "the segment is cut shorter and brought back",
+            |log, away| {
+                fs::rename(log.join("segments/000000000000.jsonl"), away).unwrap();
+                fs::write(log.join("segments/000000000000.jsonl"), "{}\n").unwrap();
+            },
+            |log, away| fs::rename(away, log.join("segments/000000000000.jsonl")).unwrap(),
+        ),
+    ];
+    for (name, harm, repair) in cases {
+        let (mut disk, opening) = open(&folder).unwrap();
+        let mut log = Log::resume(opening.end, LIMIT);
+        write(&mut log, &mut disk, 2).unwrap();
+        let end = log.end();
+        harm(&log_path, &away);
+        assert!(write(&mut log, &mut disk, 1).is_err(), "{name}");
+        assert!(log.recover(&mut disk).is_err() && log.is_ill(), "{name}");
+        repair(&log_path, &away);
+        log.recover(&mut disk).unwrap();
+        assert_eq!(log.end(), end, "{name}");
+        write(&mut log, &mut disk, 1).unwrap();
+        assert!(matches!(open(&folder), Err(JournalError::Locked(_))), "{name}: the lock goes with the directory");
+        drop(disk);
+        assert_eq!(open(&folder).unwrap().1.end, log.end(), "{name}");
+    }
+}
+
+#[test]
+fn what_a_failed_commit_left_is_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut disk, opening) = open(&folder).unwrap();
+    let mut log = Log::resume(opening.end, LIMIT);
+    write(&mut log, &mut disk, 2).unwrap();
+    disk.append(b"{\"v\":1,\"seq\":2,\"half a li").unwrap();
+    log.recover(&mut disk).unwrap();
+    write(&mut log, &mut disk, 1).unwrap();
+    drop(disk);
+    assert_eq!(open(&folder).unwrap().1, Opening { key_made: false, end: log.end(), torn: 0, vkey: opening.vkey });
+}
+
+#[test]
+fn a_full_disk_makes_it_ill() {
+    // /dev/full takes nothing: the same code with a file that says so.
+    let folder = tempfile::tempdir().unwrap();
+    let (mut disk, opening) = open(&folder).unwrap();
+    disk.segment.file = fs::OpenOptions::new().append(true).open("/dev/full").unwrap();
+    let mut log = Log::resume(opening.end, LIMIT);
+    let error = write(&mut log, &mut disk, 1).unwrap_err();
+    assert!(error.contains("append: No space left on device"), "{error}");
+    log.recover(&mut disk).unwrap();
+    write(&mut log, &mut disk, 1).unwrap();
+}

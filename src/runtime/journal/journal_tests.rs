@@ -1,0 +1,82 @@
+use std::fs;
+use std::sync::mpsc;
+
+use super::*;
+use crate::decision_log::Durability;
+use crate::decision_log::faulty::entry;
+use crate::policy::Outcome;
+
+fn setup(folder: &Path) -> Setup {
+    Setup {
+        instance: "edge-1".into(),
+        directory: folder.join("log"),
+        key: folder.join("log.key"),
+        pace: Pace { durability: Durability::Sync, commit_interval: Duration::from_millis(1) },
+        copy: None,
+        watch: Box::new(|_| ()),
+    }
+}
+
+struct Sent(mpsc::Sender<Vec<u8>>);
+
+impl io::Write for Sent {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.send(bytes.to_vec()).map_err(io::Error::other)?;
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn allow(id: u128) -> Entry {
+    entry(Kind::Decision, Some(Outcome::Allow), id)
+}
+
+#[test]
+fn goes_on_where_it_stopped_with_a_copy_and_an_observer() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log/segments/000000000000.jsonl");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    for round in 0..3 {
+        let ((copies, copied), (says, said)) = (mpsc::channel(), mpsc::channel());
+        let setup = Setup {
+            copy: Some(Box::new(Sent(copies))),
+            watch: Box::new(move |event| drop(says.send(format!("{event:?}")))),
+            ..setup(folder.path())
+        };
+        let (journal, opening) = Journal::open(setup).unwrap();
+        assert_eq!((opening.end.next, opening.torn, opening.key_made), (2 * round, 0, round == 0), "{round}");
+        let again = Journal::open(self::setup(folder.path())).map(drop).unwrap_err();
+        assert!(matches!(again, JournalError::Locked(_)), "{again}");
+        assert!(journal.healthy());
+        let permit = runtime.block_on(journal.commit(allow(7))).unwrap();
+        assert_eq!(permit.id().as_u128(), 7);
+        journal.note(entry(Kind::Close, Some(Outcome::Allow), 7));
+        assert!(!journal.shutdown().any());
+        let text = fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().skip(usize::try_from(2 * round).unwrap()).collect();
+        assert_eq!(lines.len(), 2, "{round}");
+        assert!(lines[0].starts_with(&format!(r#"{{"v":1,"seq":{},"time":""#, 2 * round)), "{}", lines[0]);
+        let copy: Vec<u8> = (0..2).flat_map(|_| copied.recv_timeout(COMMIT_DEADLINE).unwrap()).collect();
+        assert!(text.ends_with(std::str::from_utf8(&copy).unwrap()), "{round}");
+        assert!(said.try_iter().any(|event| event.starts_with("Committed") && event.contains("(Decision, 1)")));
+    }
+}
+
+#[test]
+fn errors_say_what_to_do() {
+    for (error, want) in [
+        (
+            JournalError::Locked("/log".into()),
+            "another process writes the decision log in `/log`; stop it, or give this one a directory of its own",
+        ),
+        (
+            JournalError::Key { path: "/k".into(), source: KeyError::Pem },
+            "`/k` is not a private key in PEM; make one with `openssl genpkey -algorithm ed25519`",
+        ),
+        (system("open", Path::new("/log"))(io::ErrorKind::NotFound.into()), "can't open `/log`: entity not found"),
+    ] {
+        assert_eq!(error.to_string(), want);
+    }
+}

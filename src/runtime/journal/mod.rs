@@ -1,0 +1,276 @@
+//! The decision log on disk: one writer's thread, the queue before it, and how workers wait for their permits.
+//! Not here: what a record says, numbering, bounds and batches (`decision_log`).
+//! Source: PCI DSS 10.3 (protected logs), 10.7 (failures of a control are noticed and recorded).
+
+mod copy;
+mod disk;
+mod key_file;
+mod writer;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use crate::decision_log::{Damage, End, Entry, KeyError, Kind, Log, Pace, Permit, Push, Refusal, Unwritten};
+use copy::Copier;
+use disk::Disk;
+use writer::{Shared, Writer};
+
+/// How long anybody waits for a commit. A disk that takes longer is as good as gone, and the client waits too.
+const COMMIT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long the end of the process waits for the last commit.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Bytes after which a segment is followed by a new one: some 100,000 records, read in under a second at a start.
+const SEGMENT_LIMIT: u64 = 64 * 1024 * 1024;
+
+/// Where the log is and how it is kept.
+pub struct Setup {
+    /// Names the log's origin, and stands in the records that the log writes about itself.
+    pub instance: Arc<str>,
+    /// The log's directory; made if missing.
+    pub directory: PathBuf,
+    /// The key's file; made if missing.
+    pub key: PathBuf,
+    /// How batches are gathered.
+    pub pace: Pace,
+    /// Gets a copy of every durable line, as well as it can: what it is too slow for is dropped and counted.
+    pub copy: Option<Box<dyn io::Write + Send>>,
+    /// Is told what happens, on the writer's thread; for metrics and messages. Must not block.
+    pub watch: Box<dyn FnMut(Event<'_>) + Send>,
+}
+
+/// What happened to the log.
+#[derive(Debug, Clone, Copy)]
+pub enum Event<'a> {
+    /// A batch is durable.
+    Committed {
+        /// How many records of each kind it had.
+        kinds: &'a [(Kind, u64)],
+        /// From taking the batch to its sync.
+        took: Duration,
+        /// Records in the log.
+        size: u64,
+    },
+    /// A commit or a try to recover failed: at what, and why. The log is ill.
+    Failed(&'a str),
+    /// The log is well again after so long.
+    Recovered(Duration),
+    /// So many lines were not copied, since the copy's reader is too slow or gone.
+    NotCopied(u64),
+}
+
+/// What was found on opening; for the `start` record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opening {
+    /// The end of the log.
+    pub end: End,
+    /// Bytes of an unfinished commit that were cut off.
+    pub torn: u64,
+    /// Whether the key was made just now.
+    pub key_made: bool,
+    /// The verifier key, as in `log.vkey`.
+    pub vkey: String,
+}
+
+/// The log can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Another process has it.
+    #[error("another process writes the decision log in `{0}`; stop it, or give this one a directory of its own")]
+    Locked(PathBuf),
+    /// The directory holds something else.
+    #[error("`{0}` does not belong to a decision log; remove it, or choose another directory")]
+    Foreign(PathBuf),
+    /// A segment can't be continued.
+    #[error("`{path}` {source}")]
+    Damaged {
+        /// The segment.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Damage,
+    },
+    /// The key's file holds no key.
+    #[error("`{path}` is {source}")]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: KeyError,
+    },
+    /// The name of the instance can't name a log.
+    #[error("{0}")]
+    Name(KeyError),
+    /// Everybody may read the key.
+    #[error("everybody may read or write the key `{0}`; take that away with `chmod o=`")]
+    KeyExposed(PathBuf),
+    /// The log was begun with another key or under another name.
+    #[error("`{path}` says `{found}`, but key and instance make `{made}`; bring back the old ones, or begin a new log")]
+    OtherKey {
+        /// `log.vkey`.
+        path: PathBuf,
+        /// What it says.
+        found: String,
+        /// What it would say.
+        made: String,
+    },
+    /// The system said no.
+    #[error("can't {doing} `{path}`: {source}")]
+    System {
+        /// What was tried.
+        doing: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// A record was not made durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// The log is ill, or fell ill over this record. The record is gone.
+    #[error("the decision log can't be written")]
+    Ill,
+    /// Too much waits. The record is gone.
+    #[error("the decision log is behind")]
+    Full,
+    /// It took too long. The record may still come to the log.
+    #[error("the decision log takes too long")]
+    Late,
+    /// The process ends.
+    #[error("the decision log is closed")]
+    Closed,
+    /// The record lets nothing through, so there is no permit for it. It is in the log.
+    #[error("no permit for a record that lets nothing through")]
+    NoPermit,
+}
+
+/// The door to the log, for all workers.
+pub struct Journal {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<(JoinHandle<()>, mpsc::Receiver<()>)>>,
+}
+
+impl Journal {
+    /// Takes the lock, finds the log's end, cuts off what a crash has torn, and starts the writer. The lock is held
+    /// until the process ends. Blocks; for the start of the process.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
+    pub fn open(setup: Setup) -> Result<(Self, Opening), JournalError> {
+        let (disk, opening) = Disk::open(&setup.directory, &setup.key, &setup.instance)?;
+        let log = Log::resume(opening.end, SEGMENT_LIMIT);
+        let directory = setup.directory.clone();
+        let journal = Self::start(setup, log, disk).map_err(system("start the writer of", &directory))?;
+        Ok((journal, opening))
+    }
+
+    /// Whether records can be written, as far as is known. Asked before an allowed destination is looked up.
+    pub fn healthy(&self) -> bool {
+        self.shared.healthy.load(Ordering::Acquire)
+    }
+
+    /// Hands over a record that nobody waits for: a refusal, an end. Never waits; what can't be kept is counted, and
+    /// the count is written when the log can be.
+    pub fn note(&self, entry: Entry) {
+        let mut state = self.shared.lock();
+        let news = state.queue.note(entry, Instant::now()) && state.queue.changed_due();
+        drop(state);
+        self.shared.tell_writer(news);
+    }
+
+    /// Waits until the record of a decision is durable, or with `async` until it may be taken as such, at most five
+    /// seconds. Dropping the future gives up the permit, not the record.
+    ///
+    /// # Errors
+    /// No permit: see [`Unavailable`]. After [`Unavailable::Late`] the record may still be written.
+    pub async fn commit(&self, entry: Entry) -> Result<Permit, Unavailable> {
+        self.wait_for(entry).await?.ok_or(Unavailable::NoPermit)
+    }
+
+    /// Waits until a record of any kind is durable: what must be on record before it is done.
+    ///
+    /// # Errors
+    /// See [`Journal::commit`].
+    pub async fn record(&self, entry: Entry) -> Result<(), Unavailable> {
+        self.wait_for(entry).await.map(drop)
+    }
+
+    /// Writes what waits, takes nothing more, and ends the writer. Returns what could not be written.
+    /// Blocks for at most ten seconds; for the end of the process.
+    pub fn shutdown(&self) -> Unwritten {
+        self.shared.close();
+        let writer = self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some((thread, ended)) = writer
+            && ended.recv_timeout(SHUTDOWN_DEADLINE) == Err(mpsc::RecvTimeoutError::Disconnected)
+        {
+            // A panic there was reported there.
+            let _ = thread.join();
+        }
+        self.shared.lock().queue.unwritten()
+    }
+
+    async fn wait_for(&self, entry: Entry) -> Result<Option<Permit>, Unavailable> {
+        let (waiting, news) = {
+            let mut state = self.shared.lock();
+            if state.closing {
+                return Err(Unavailable::Closed);
+            }
+            match state.queue.request(entry, Instant::now()) {
+                Push::Refused(Refusal::Ill) => return Err(Unavailable::Ill),
+                Push::Refused(Refusal::Full) => return Err(Unavailable::Full),
+                Push::Granted(permit) => (Err(permit), state.queue.changed_due()),
+                Push::Wait(ticket) => {
+                    let (holder, waiting) = oneshot::channel();
+                    state.holders.push_back((ticket, holder));
+                    (Ok(waiting), state.queue.changed_due())
+                }
+            }
+        };
+        self.shared.tell_writer(news);
+        let waiting = match waiting {
+            Ok(waiting) => waiting,
+            Err(permit) => return Ok(Some(permit)),
+        };
+        match tokio::time::timeout(COMMIT_DEADLINE, waiting).await {
+            Ok(settled) => settled.map_err(|_| Unavailable::Ill),
+            Err(_) => {
+                self.shared.stalled();
+                Err(Unavailable::Late)
+            }
+        }
+    }
+
+    fn start(setup: Setup, log: Log, store: impl crate::decision_log::Store + Send + 'static) -> io::Result<Self> {
+        let shared = Arc::new(Shared::new(setup.pace));
+        let copier = setup.copy.map(Copier::start).transpose()?;
+        let writer = Writer::new(Arc::clone(&shared), log, store, (setup.instance, copier, setup.watch));
+        let (ends, ended) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("decision-log".to_owned()).spawn(move || {
+            writer.run();
+            drop::<mpsc::Sender<()>>(ends);
+        })?;
+        Ok(Self { shared, writer: Mutex::new(Some((thread, ended))) })
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+fn system(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> JournalError {
+    move |source| JournalError::System { doing, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+#[path = "journal_tests.rs"]
+mod tests;

@@ -1,0 +1,282 @@
+//! The one thread that writes the log: gathers batches, commits them, tells who waits, and recovers.
+//! Not here: what is due and who is told what (`decision_log::Queue`), the disk (`disk`).
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::oneshot;
+
+use super::Event;
+use super::copy::Copier;
+use crate::decision_log::{
+    CommitError, Detail, Entry, Kind, Log, Pace, Permit, Queue, Record, Settled, Store, Ticket, Unwritten,
+};
+use crate::redact::clean;
+use crate::runtime::clock;
+
+/// First wait before a try to recover; doubles up to [`MAX_BACKOFF`].
+const MIN_BACKOFF: Duration = Duration::from_millis(100);
+
+/// A disk that is back is noticed within this.
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
+
+/// A healthy log reports what found no room at most this often.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The clock may step back by so much without a record; time services correct by less.
+const CLOCK_TOLERANCE: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
+
+/// What workers and the writer share.
+pub(super) struct Shared {
+    state: Mutex<State>,
+    news: Condvar,
+    pub(super) healthy: AtomicBool,
+}
+
+pub(super) struct State {
+    pub(super) queue: Queue,
+    /// Who waits for which ticket, in order.
+    pub(super) holders: VecDeque<(Ticket, oneshot::Sender<Option<Permit>>)>,
+    pub(super) closing: bool,
+}
+
+impl Shared {
+    pub(super) fn new(pace: Pace) -> Self {
+        let state = State { queue: Queue::new(pace), holders: VecDeque::new(), closing: false };
+        Self { state: Mutex::new(state), news: Condvar::new(), healthy: AtomicBool::new(true) }
+    }
+
+    /// Held for a push or a hand-over only.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn tell_writer(&self, news: bool) {
+        if news {
+            self.news.notify_one();
+        }
+    }
+
+    /// Somebody waited in vain. If a commit is under way, it is that which hangs; its end makes the log healthy again.
+    pub(super) fn stalled(&self) {
+        if self.lock().queue.is_in_flight() {
+            self.healthy.store(false, Ordering::Release);
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.lock().closing = true;
+        self.news.notify_one();
+    }
+}
+
+/// The writer's side.
+pub(super) struct Writer<S> {
+    shared: Arc<Shared>,
+    log: Log,
+    store: S,
+    instance: Arc<str>,
+    copier: Option<Copier>,
+    watch: Box<dyn FnMut(Event<'_>) + Send>,
+    illness: Option<Illness>,
+    reported: Option<Instant>,
+    latest: Timestamp,
+}
+
+struct Illness {
+    since: Instant,
+    error: String,
+    backoff: Duration,
+}
+
+/// Name, copy and observer of a log.
+pub(super) type Company = (Arc<str>, Option<Copier>, Box<dyn FnMut(Event<'_>) + Send>);
+
+impl<S: Store> Writer<S> {
+    pub(super) fn new(shared: Arc<Shared>, log: Log, store: S, (instance, copier, watch): Company) -> Self {
+        let latest = Timestamp::MIN;
+        Self { shared, log, store, instance, copier, watch, illness: None, reported: None, latest }
+    }
+
+    /// Until the journal is closed and nothing waits.
+    pub(super) fn run(mut self) {
+        // However this ends, nobody must wait for it or believe in it.
+        let _end = End(Arc::clone(&self.shared));
+        loop {
+            let goes_on = if self.log.is_ill() { self.recover() } else { self.write_next() };
+            if !goes_on {
+                break;
+            }
+        }
+    }
+
+    /// Waits for a batch and commits it; `false`: there will be none.
+    fn write_next(&mut self) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.lock();
+        let batch = loop {
+            let now = Instant::now();
+            state = match state.queue.due() {
+                Some(due) if due <= now || state.closing => break state.queue.take(),
+                Some(due) => {
+                    let waited = shared.news.wait_timeout(state, due.saturating_duration_since(now));
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None if state.closing => return false,
+                None => shared.news.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        };
+        let unwritten = state.queue.unwritten();
+        drop(state);
+        let is_time = self.reported.is_none_or(|at| at.elapsed() >= REPORT_INTERVAL);
+        self.commit(batch, Some(unwritten).filter(|unwritten| unwritten.any() && is_time));
+        true
+    }
+
+    /// Waits a little, then tries once; `false`: the journal is closed and the last try failed.
+    fn recover(&mut self) -> bool {
+        let Some(illness) = &mut self.illness else { return false };
+        let backoff = illness.backoff;
+        illness.backoff = (backoff * 2).min(MAX_BACKOFF);
+        let until = Instant::now() + backoff;
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.lock();
+        while !state.closing && Instant::now() < until {
+            let left = until.saturating_duration_since(Instant::now());
+            state = shared.news.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let closing = state.closing;
+        drop(state);
+        if let Err(error) = self.log.recover(&mut self.store) {
+            (self.watch)(Event::Failed(&error.to_string()));
+            return !closing;
+        }
+        let mut state = shared.lock();
+        let (batch, unwritten) = (state.queue.take(), state.queue.unwritten());
+        drop(state);
+        self.commit(batch, Some(unwritten)) || !closing
+    }
+
+    /// Commits a batch with what the log has to say of itself: counts of what could not be written, a clock that
+    /// stepped back.
+    fn commit(&mut self, mut batch: Vec<Entry>, report: Option<Unwritten>) -> bool {
+        let taken = batch.len();
+        let time = clock::now();
+        batch.extend(report.map(|counts| self.failure(time, counts)));
+        batch.extend(self.clock_step(time));
+        let kinds = Kind::ALL.map(|kind| (kind, count(&batch, kind)));
+        let start = Instant::now();
+        match self.log.commit(batch, &mut self.store) {
+            Ok(permits) => {
+                let size = self.log.end().next;
+                (self.watch)(Event::Committed { kinds: &kinds, took: start.elapsed(), size });
+                self.latest = time;
+                self.reported = report.map(|_| start).or(self.reported);
+                self.settle(permits, report.unwrap_or_default());
+                self.copy();
+                true
+            }
+            Err(CommitError { mut batch, source }) => {
+                let error = source.to_string();
+                (self.watch)(Event::Failed(&error));
+                batch.truncate(taken);
+                self.fail(batch);
+                let fresh = Illness { since: start, error, backoff: MIN_BACKOFF };
+                self.illness.get_or_insert(fresh);
+                false
+            }
+        }
+    }
+
+    fn settle(&mut self, permits: Vec<Permit>, reported: Unwritten) {
+        let mut told = Vec::new();
+        let mut state = self.shared.lock();
+        for Settled { ticket, permit } in state.queue.settled(permits) {
+            told.extend(holder(&mut state.holders, ticket).map(|holder| (holder, permit)));
+        }
+        state.queue.recovered();
+        state.queue.reported(reported);
+        self.shared.healthy.store(true, Ordering::Release);
+        drop(state);
+        for (holder, permit) in told {
+            // Whoever waited may be gone: then the permit is dropped.
+            let _ = holder.send(permit);
+        }
+        if let Some(illness) = self.illness.take() {
+            (self.watch)(Event::Recovered(illness.since.elapsed()));
+        }
+    }
+
+    fn fail(&mut self, batch: Vec<Entry>) {
+        let mut state = self.shared.lock();
+        self.shared.healthy.store(false, Ordering::Release);
+        for ticket in state.queue.failed(batch, Instant::now()) {
+            drop(holder(&mut state.holders, ticket));
+        }
+    }
+
+    fn copy(&mut self) {
+        let dropped = self.copier.as_ref().map_or(0, |copier| copier.copy(self.log.committed()));
+        if dropped > 0 {
+            (self.watch)(Event::NotCopied(dropped));
+        }
+    }
+
+    fn failure(&self, time: Timestamp, counts: Unwritten) -> Entry {
+        let mut detail = Detail::new().with("what", "decision_log");
+        if let Some(illness) = &self.illness {
+            let lasted = u64::try_from(illness.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+            detail = detail.with("error", clean(illness.error.as_bytes(), 300).text).with("lasted_ms", lasted);
+        }
+        let detail = detail
+            .with("withdrawn", counts.withdrawn)
+            .with("refusals", counts.refusals)
+            .with("closes", counts.closes)
+            .with("others", counts.others);
+        self.report(time, detail)
+    }
+
+    fn clock_step(&self, time: Timestamp) -> Option<Entry> {
+        let back = self.latest.duration_since(time);
+        let offset = i64::try_from(back.as_millis()).unwrap_or(i64::MAX);
+        let detail = || Detail::new().with("what", "clock").with("offset_ms", offset.saturating_neg());
+        (back > CLOCK_TOLERANCE).then(|| self.report(time, detail()))
+    }
+
+    fn report(&self, time: Timestamp, detail: Detail) -> Entry {
+        let mut record = Record::new(Kind::ControlFailure, time, clock::new_id(), Arc::clone(&self.instance));
+        record.detail = detail;
+        record.line()
+    }
+}
+
+/// Nobody waits for a writer that has ended.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.closing = true;
+        state.queue.close();
+        state.holders.clear();
+        self.0.healthy.store(false, Ordering::Release);
+    }
+}
+
+type Holder = oneshot::Sender<Option<Permit>>;
+
+/// Takes the holder of `ticket` out; tickets come in order.
+fn holder(holders: &mut VecDeque<(Ticket, Holder)>, ticket: Ticket) -> Option<Holder> {
+    holders.pop_front_if(|(next, _)| *next == ticket).map(|(_, holder)| holder)
+}
+
+fn count(batch: &[Entry], kind: Kind) -> u64 {
+    batch.iter().fold(0, |count, entry| count + u64::from(entry.kind() == kind))
+}
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;
