@@ -49,7 +49,7 @@ fn captured_answers() {
             let Ok(ServerStep::Hello { hello, to_client, to_server }) = done else { panic!("{row}: {done:?}") };
             assert_eq!((hello.version, hello.retry, hello.cipher.is_strong()), (version, false, true), "{row}");
             assert_eq!([&to_client.release()[..], later].concat(), bytes, "{row}, {step} at a time");
-            assert_eq!(to_server.release(), [], "{row}");
+            assert!(to_server.release().is_empty(), "{row}");
             assert_eq!(exchange.server(&[1]), Err(ExchangeError::Over), "{row}");
             assert_eq!(exchange.client(&[1]), Err(ExchangeError::Over), "{row}");
         }

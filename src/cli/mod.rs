@@ -1,0 +1,137 @@
+//! Commands: arguments as typed → arguments as used → one file a command.
+//! Not here: what the commands do beyond printing. Exit codes: 0 yes, 1 no, 2 wrong usage or configuration, 3 something outside failed.
+
+mod check;
+mod demo;
+mod explain;
+mod output;
+mod run;
+mod version;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::runtime::load::LoadError;
+
+pub use output::Output;
+
+/// The one guarded way out of a payment-card network.
+#[derive(Parser)]
+#[command(name = "sallyport", version, propagate_version = true, max_term_width = 120)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags of every command.
+#[derive(Args)]
+struct Common {
+    /// The configuration
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "SALLYPORT_CONFIG",
+        default_value = "/etc/sallyport/sallyport.yaml"
+    )]
+    config: PathBuf,
+    /// How results are printed
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve until SIGTERM or SIGINT; SIGHUP reloads the policy
+    Run(run::RunArgs),
+    /// Show the whole product on loopback: origin, policy, proxy, allowed and refused requests
+    Demo(demo::DemoArgs),
+    /// Load configuration, policy and key as `run` would and print every fault
+    Check,
+    /// Say what would be decided for one request, step by step, and why
+    Explain(Box<explain::ExplainArgs>),
+    /// Print the version
+    Version,
+    /// Commands of the contract that this version does not have yet.
+    #[command(external_subcommand)]
+    Other(Vec<String>),
+}
+
+/// Commands that are named for users already and not built yet.
+const NOT_YET: &[&str] =
+    &["policy", "audit", "redact", "egress-addresses", "reach", "firewall", "doctor", "keys", "completions", "man"];
+
+/// Why a command ended without a yes.
+#[derive(Debug)]
+pub enum Failure {
+    /// A plain no: denied, or a difference found. All that is to be said has been printed.
+    No,
+    /// Wrong usage or configuration.
+    Usage(anyhow::Error),
+    /// A file, socket or other outside thing failed.
+    Outside(anyhow::Error),
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Self::No => 1,
+            Self::Usage(_) => 2,
+            Self::Outside(_) => 3,
+        }
+    }
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Faults(_) => Self::Usage(error.into()),
+            LoadError::Unreadable { .. } => Self::Outside(error.into()),
+        }
+    }
+}
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match command(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Failure::Usage(error) | Failure::Outside(error) = &failure {
+                eprintln!("{error:#}");
+            }
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn command(cli: Cli) -> Result<(), Failure> {
+    let Common { config, output } = cli.common;
+    match cli.command {
+        Command::Run(args) => run::run(&config, &args),
+        Command::Demo(args) => demo::demo(&args),
+        Command::Check => check::check(&config, output),
+        Command::Explain(args) => explain::explain(&config, &args, output),
+        Command::Version => version::version(output),
+        Command::Other(words) => Err(unknown(words.first().map_or("", String::as_str))),
+    }
+}
+
+fn unknown(word: &str) -> Failure {
+    Failure::Usage(if NOT_YET.contains(&word) {
+        anyhow::anyhow!("`{word}` is not available in this version")
+    } else {
+        anyhow::anyhow!("unknown command `{}`; `sallyport --help` lists them", word.escape_debug())
+    })
+}
+
+/// `${NAME}` in the configuration: the process's environment.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

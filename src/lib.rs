@@ -1,0 +1,49 @@
+//! **sallyport**: the one guarded way out of a payment-card network.
+//!
+//! A forward proxy that lets named sources reach named customers over TLS that it has checked, and nothing else, and that keeps a
+//! record of every decision.
+//!
+//! # The straight line
+//! Every request takes this way, in one function that a newcomer reads first, `runtime::session`:
+//! ```text
+//! accept → identify → read the head → policy: request → log healthy? → resolve → policy: addresses → dial
+//!        → 200 → read the ClientHello → policy: hello → record committed ⇒ Permit → forward, judging the server's first flight → close record
+//! ```
+//! The stages are types, `Identified → Admitted → Routed → Allowed`, each made only by the policy stage before it. A refusal is a
+//! value, [`policy::Denial`], and the only early exit. [`runtime::tunnel::forward`] takes a [`decision_log::Permit`] by value, and
+//! only the decision log makes permits: no client byte leaves without a record.
+//!
+//! # The house
+//! | module | what it is | may use |
+//! |---|---|---|
+//! | [`name`] | host names, patterns, targets: parsed once, canonical ever after | – |
+//! | [`address`] | special-purpose tables, longest-prefix sets | – |
+//! | [`redact`] | detectors, marks, [`redact::Redacted`]: the only text from peers that is written | – |
+//! | [`yaml`] | a document as a tree with places; every fault, not only the first | – |
+//! | [`tls`] | records, ClientHello, ServerHello, from bytes alone | `name` |
+//! | [`policy`] | files → compiled policy; one file a stage; decisions and reasons | `name` `address` `tls` `redact` `yaml` |
+//! | [`decision_log`] | records, the log and its store | `name` `tls` `redact` `policy` |
+//! | [`config`] | `sallyport.yaml`: as written → checked | `name` `address` `redact` `yaml` |
+//! | [`runtime`] | where the product touches the world | all but `cli` |
+//! | [`cli`] | one file a command | all |
+//!
+//! Outside `runtime` and `cli` there are no sockets, files, paths, clocks, randomness, environment or logging: pure code returns
+//! values. A test reads the imports and fails on a wrong one. `unsafe` is denied but for `runtime/sys.rs`.
+//!
+//! # Invariants
+//! 1. Nothing is forwarded that the policy does not allow; every unknown is a denial.
+//! 2. Every decision is in the log before a client byte is forwarded.
+//! 3. Nothing sensitive is written: what peers sent passes [`redact::clean`] first, by type.
+//! 4. A bad policy, a lost disk, a dead resolver or a flood makes the proxy refuse, never open.
+//! 5. A change of policy loses no tunnel that is still allowed.
+
+pub mod address;
+pub mod cli;
+pub mod config;
+pub mod decision_log;
+pub mod name;
+pub mod policy;
+pub mod redact;
+pub mod runtime;
+pub mod tls;
+pub mod yaml;

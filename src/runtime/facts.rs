@@ -1,0 +1,202 @@
+//! What a request has shown of itself so far: filled along the straight line, written once as a decision and once as a close.
+//! Not here: deciding (`policy`), committing (`journal`). Every text from the client passes `redact` here.
+//! Source: PCI DSS 10.2.2 (who, what, when, where, outcome).
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::decision_log::{Entry, Kind, Record};
+use crate::name::{Host, Target};
+use crate::policy::{Admitted, Denial, Ending, Identified, Policy, Reason, Rule};
+use crate::redact::{self, Redacted};
+use crate::runtime::clock;
+use crate::runtime::dial::Dialled;
+use crate::runtime::head::Head;
+use crate::runtime::metrics::{Metrics, SetupStep};
+use crate::runtime::shared::Shared;
+use crate::runtime::tunnel::OpenTunnel;
+use crate::tls::ClientHello;
+
+/// Upper bound in bytes of a host in a record: no host name is longer.
+const MAX_HOST: usize = 253;
+
+/// Upper bound in bytes of a method in a record.
+const MAX_METHOD: usize = 32;
+
+/// Upper bound in bytes of one ALPN id in a record; the wire allows 255.
+const MAX_ALPN: usize = 64;
+
+/// Upper bound of ALPN ids in a record: clients offer two or three.
+const MAX_ALPN_IDS: usize = 16;
+
+/// Everything known of one request.
+pub struct Facts {
+    record: Box<Record>,
+    client: SocketAddr,
+    last: Instant,
+    started: Instant,
+}
+
+impl Facts {
+    /// A connection has come in.
+    pub fn begin(shared: &Shared, listener: Arc<str>, client: SocketAddr) -> Self {
+        let mut record = Record::new(Kind::Decision, clock::now(), clock::new_id(), Arc::clone(shared.instance()));
+        record.environment = shared.environment().cloned();
+        record.listener = Some(listener);
+        record.client_ip = Some(client.ip().to_canonical());
+        record.client_port = Some(client.port());
+        let now = Instant::now();
+        Self { record: Box::new(record), client, last: now, started: now }
+    }
+
+    /// The client's address.
+    pub fn client_ip(&self) -> IpAddr {
+        self.client.ip().to_canonical()
+    }
+
+    /// The id that the client gets as `decision_id`.
+    pub fn id(&self) -> Uuid {
+        self.record.id
+    }
+
+    /// Ends one step of setting up and gives its duration.
+    pub fn step(&mut self, metrics: &Metrics, step: SetupStep) -> Duration {
+        let now = Instant::now();
+        let took = now.saturating_duration_since(self.last);
+        self.last = now;
+        metrics.setup(step).observe(took.as_secs_f64());
+        took
+    }
+
+    /// The policy that judges this request.
+    pub fn judged_by(&mut self, policy: &Policy) {
+        self.record.policy = Some(Arc::clone(policy.hash()));
+    }
+
+    /// What the head says. A target that does not parse is written as it came, cleaned and bounded.
+    pub fn read(&mut self, head: &Head) {
+        self.record.method = Some(self.cleaned("method", head.method.as_str().as_bytes(), MAX_METHOD));
+        let (host, port) = match (head.target.parse::<Target>(), &head.absolute) {
+            (Ok(target), _) => (target.host().to_string(), Some(target.port())),
+            (Err(_), Some((host, port))) => (host.clone(), *port),
+            (Err(_), None) if head.request().is_connect() => (head.target.clone(), None),
+            // The path of an origin-form request: never written.
+            (Err(_), None) => return,
+        };
+        self.record.host = Some(self.cleaned("host", host.as_bytes(), MAX_HOST));
+        self.record.port = port;
+    }
+
+    /// The client's source is known.
+    pub fn identified(&mut self, identified: &Identified) {
+        self.record.source = Some(Arc::clone(&identified.source().name));
+    }
+
+    /// A rule was chosen.
+    pub fn admitted(&mut self, admitted: &Admitted) {
+        self.chosen(admitted.rule());
+        if let Host::Address(address) = admitted.target().host() {
+            self.record.addresses = vec![*address];
+        }
+    }
+
+    /// The name was looked up.
+    pub fn resolved(&mut self, addresses: &[IpAddr], took: Duration) {
+        self.record.addresses = addresses.to_vec();
+        self.record.dns_us = Some(micros(took));
+    }
+
+    /// The upstream is connected.
+    pub fn dialled(&mut self, dialled: &Dialled, pool: Option<&Arc<str>>, took: Duration) {
+        self.record.upstream_ip = Some(dialled.upstream);
+        self.record.egress_ip = Some(dialled.local);
+        self.record.egress_pool = pool.cloned();
+        self.record.dial_us = Some(micros(took));
+    }
+
+    /// The ClientHello is whole.
+    pub fn heard(&mut self, hello: &ClientHello, took: Duration) {
+        self.record.hello_us = Some(micros(took));
+        self.record.ech = Some(hello.ech);
+        if let Some(name) = &hello.server_name {
+            self.record.sni = Some(self.cleaned("sni", name.raw(), MAX_HOST));
+        }
+        let ids = hello.alpn.iter().take(MAX_ALPN_IDS);
+        self.record.alpn = ids.map(|id| self.cleaned("alpn", id, MAX_ALPN)).collect();
+    }
+
+    /// The decision that lets the request through.
+    pub fn allow(&mut self) -> Entry {
+        self.decide(Reason::Allowed)
+    }
+
+    /// The decision that refuses it.
+    pub fn deny(&mut self, denial: &Denial) -> Entry {
+        if let Some(rule) = denial.rule() {
+            self.chosen(rule);
+        }
+        self.record.duration_us = Some(micros(self.started.elapsed()));
+        self.decide(denial.reason())
+    }
+
+    /// Counts what was decided.
+    pub fn count(&self, metrics: &Metrics, reason: Reason) {
+        let labels = [
+            self.record.listener.as_deref().unwrap_or("-"),
+            self.customer(),
+            reason.outcome().as_str(),
+            reason.as_str(),
+        ];
+        metrics.decisions.with_label_values(&labels).inc();
+        for mark in &self.record.redacted {
+            metrics.redactions.with_label_values(&[mark.detector.name()]).inc();
+        }
+    }
+
+    /// The end of a tunnel that was let through.
+    pub fn close(&mut self, ending: Ending, tunnel: &OpenTunnel) -> Entry {
+        let chosen = tunnel.standing().server();
+        let record = &mut self.record;
+        record.duration_us = Some(micros(tunnel.opened().elapsed()));
+        record.kind = Kind::Close;
+        record.time = clock::now();
+        record.reason = Some(ending.as_str());
+        record.tls_version = chosen.map(|hello| hello.version.as_str());
+        record.tls_cipher = chosen.map(|hello| hello.cipher.to_string().into());
+        record.bytes_out = Some(tunnel.bytes_out().get());
+        record.bytes_in = Some(tunnel.bytes_in().get());
+        record.line()
+    }
+
+    /// The customer, as metrics name it.
+    pub fn customer(&self) -> &str {
+        self.record.customer.as_deref().unwrap_or("-")
+    }
+
+    fn chosen(&mut self, rule: &Rule) {
+        self.record.rule = Some(Arc::clone(&rule.id));
+        self.record.customer = Some(Arc::clone(&rule.customer));
+    }
+
+    fn decide(&mut self, reason: Reason) -> Entry {
+        let record = &mut self.record;
+        record.time = clock::now();
+        record.outcome = Some(reason.outcome());
+        record.reason = Some(reason.as_str());
+        record.line()
+    }
+
+    fn cleaned(&mut self, field: &'static str, raw: &[u8], limit: usize) -> Redacted {
+        let cleaned = redact::clean(raw, limit);
+        self.record.mark(field, cleaned.found);
+        cleaned.text
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

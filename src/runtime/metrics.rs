@@ -1,0 +1,265 @@
+//! Every metric: name, help, labels. Labels come from the configuration or from closed lists, never from peers.
+//! Not here: when something is counted. Source: Prometheus naming practice; the text format 0.0.4.
+
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
+};
+
+use crate::runtime::process;
+
+/// Buckets in seconds for steps of setting a tunnel up: 50 µs to 10 s.
+const SETUP_BUCKETS: [f64; 12] = [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 1.0, 3.0, 10.0];
+
+/// Buckets in seconds for the life of a tunnel: 10 ms to a day.
+const TUNNEL_BUCKETS: [f64; 9] = [0.01, 0.1, 1.0, 10.0, 60.0, 300.0, 1800.0, 7200.0, 86400.0];
+
+/// Buckets in seconds for one commit: 50 µs to 5 s.
+const COMMIT_BUCKETS: [f64; 11] = [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.1, 1.0, 5.0];
+
+/// The step of setting up that a duration belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetupStep {
+    /// From accept to the whole head.
+    Identify,
+    /// Judging the request.
+    Policy,
+    /// Looking the name up.
+    Dns,
+    /// Connecting.
+    Dial,
+    /// From the `200` to the judged ClientHello.
+    Hello,
+    /// From the judged ClientHello to the permit.
+    Record,
+}
+
+/// All metrics of one process.
+pub struct Metrics {
+    registry: Registry,
+    /// `sallyport_decisions_total{listener,customer,outcome,reason}`
+    pub decisions: IntCounterVec,
+    /// `sallyport_tunnels{customer}`
+    pub tunnels: IntGaugeVec,
+    /// `sallyport_tunnel_bytes_total{customer,direction}`
+    pub tunnel_bytes: IntCounterVec,
+    /// `sallyport_tunnel_duration_seconds`
+    pub tunnel_duration: Histogram,
+    setup: [Histogram; 6],
+    /// `sallyport_dns_lookups_total{result}`
+    pub dns_lookups: IntCounterVec,
+    /// `sallyport_egress_connections{pool,address}`
+    pub egress_connections: IntGaugeVec,
+    /// `sallyport_connections`: client connections, tunnels included.
+    pub connections: IntGauge,
+    /// `sallyport_connections_silent_total`: closed without a byte, and so without a record.
+    pub silent: IntCounter,
+    /// `sallyport_connections_dropped_total`: closed unread, because even refusals were too many.
+    pub dropped: IntCounter,
+    /// Those of the decision log.
+    pub log: LogMetrics,
+    /// `sallyport_redactions_total{detector}`
+    pub redactions: IntCounterVec,
+    /// Those of the policy in force.
+    pub policy: PolicyMetrics,
+}
+
+/// `sallyport_decision_log_*`.
+pub struct LogMetrics {
+    /// `sallyport_decision_records_total{kind}`
+    pub records: IntCounterVec,
+    /// `sallyport_decision_size`
+    pub size: IntGauge,
+    /// `sallyport_decision_commit_duration_seconds`
+    pub commit: Histogram,
+    /// `sallyport_decision_failures_total`
+    pub failures: IntCounter,
+}
+
+/// `sallyport_policy_*`.
+pub struct PolicyMetrics {
+    /// `sallyport_policy_info{sha256}`
+    pub info: IntGaugeVec,
+    /// `sallyport_policy_rules`
+    pub rules: IntGauge,
+    /// `sallyport_policy_reloads_total{result}`
+    pub reloads: IntCounterVec,
+    /// `sallyport_policy_loaded_timestamp_seconds`
+    pub loaded: Gauge,
+    /// `sallyport_rule_review_timestamp_seconds{rule}`
+    pub reviews: GaugeVec,
+}
+
+impl Metrics {
+    /// All metrics at zero.
+    ///
+    /// # Errors
+    /// A name is registered twice: a fault of this file.
+    pub fn new() -> prometheus::Result<Self> {
+        let r = Registry::new();
+        let setup = histogram_vec(
+            &r,
+            "setup_duration_seconds",
+            "Duration of one step of setting a tunnel up.",
+            "step",
+            &SETUP_BUCKETS,
+        )?;
+        let step = |step: SetupStep| setup.with_label_values(&[step.as_str()]);
+        let build = int_gauges(&r, "build_info", "The running version; always 1.", &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Ok(Self {
+            decisions: counters(&r, "decisions_total", "Decisions.", &["listener", "customer", "outcome", "reason"])?,
+            tunnels: int_gauges(&r, "tunnels", "Open tunnels.", &["customer"])?,
+            tunnel_bytes: counters(
+                &r,
+                "tunnel_bytes_total",
+                "Bytes moved; out is client to server.",
+                &["customer", "direction"],
+            )?,
+            tunnel_duration: histogram(&r, "tunnel_duration_seconds", "Life of a tunnel.", &TUNNEL_BUCKETS)?,
+            setup: SetupStep::ALL.map(step),
+            dns_lookups: counters(&r, "dns_lookups_total", "Lookups of names.", &["result"])?,
+            egress_connections: int_gauges(
+                &r,
+                "egress_connections",
+                "Open connections from a pool's address.",
+                &["pool", "address"],
+            )?,
+            connections: int_gauge(&r, "connections", "Client connections, tunnels included.")?,
+            silent: counter(
+                &r,
+                "connections_silent_total",
+                "Connections closed by the client without a byte; they leave no record.",
+            )?,
+            dropped: counter(
+                &r,
+                "connections_dropped_total",
+                "Connections closed unread, since even refusals were too many.",
+            )?,
+            redactions: counters(
+                &r,
+                "redactions_total",
+                "Texts from peers that were changed before they were written.",
+                &["detector"],
+            )?,
+            log: LogMetrics::new(&r)?,
+            policy: PolicyMetrics::new(&r)?,
+            registry: r,
+        })
+    }
+
+    /// The histogram of one step of setting up.
+    pub fn setup(&self, step: SetupStep) -> &Histogram {
+        let [identify, policy, dns, dial, hello, record] = &self.setup;
+        match step {
+            SetupStep::Identify => identify,
+            SetupStep::Policy => policy,
+            SetupStep::Dns => dns,
+            SetupStep::Dial => dial,
+            SetupStep::Hello => hello,
+            SetupStep::Record => record,
+        }
+    }
+
+    /// The page of `/metrics`, process metrics included.
+    ///
+    /// # Errors
+    /// A metric cannot be written as text: a fault of this file.
+    pub fn page(&self) -> prometheus::Result<Vec<u8>> {
+        let mut page = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut page)?;
+        page.extend_from_slice(process::page().as_bytes());
+        Ok(page)
+    }
+}
+
+impl LogMetrics {
+    fn new(r: &Registry) -> prometheus::Result<Self> {
+        Ok(Self {
+            records: counters(r, "decision_log_records_total", "Records made durable.", &["kind"])?,
+            size: int_gauge(r, "decision_log_size", "Records in the decision log.")?,
+            commit: histogram(r, "decision_log_commit_duration_seconds", "Duration of one commit.", &COMMIT_BUCKETS)?,
+            failures: counter(
+                r,
+                "decision_log_failures_total",
+                "Commits that failed, and records that were lost by it.",
+            )?,
+        })
+    }
+}
+
+impl PolicyMetrics {
+    fn new(r: &Registry) -> prometheus::Result<Self> {
+        Ok(Self {
+            info: int_gauges(r, "policy_info", "The policy in force; 1.", &["sha256"])?,
+            rules: int_gauge(r, "policy_rules", "Rules of the policy in force.")?,
+            reloads: counters(r, "policy_reloads_total", "Reloads of the policy.", &["result"])?,
+            loaded: gauge(r, "policy_loaded_timestamp_seconds", "When the policy in force was loaded.")?,
+            reviews: gauges(r, "rule_review_timestamp_seconds", "When a rule's review is due.", &["rule"])?,
+        })
+    }
+}
+
+impl SetupStep {
+    const ALL: [Self; 6] = [Self::Identify, Self::Policy, Self::Dns, Self::Dial, Self::Hello, Self::Record];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Identify => "identify",
+            Self::Policy => "policy",
+            Self::Dns => "dns",
+            Self::Dial => "dial",
+            Self::Hello => "hello",
+            Self::Record => "record",
+        }
+    }
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(format!("sallyport_{name}"), help)
+}
+
+fn add<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> prometheus::Result<C> {
+    let metric = made?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    add(registry, IntCounter::with_opts(opts(name, help)))
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    add(registry, IntCounterVec::new(opts(name, help), labels))
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<Gauge> {
+    add(registry, Gauge::with_opts(opts(name, help)))
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
+    add(registry, GaugeVec::new(opts(name, help), labels))
+}
+
+fn int_gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    add(registry, IntGauge::with_opts(opts(name, help)))
+}
+
+fn int_gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+    add(registry, IntGaugeVec::new(opts(name, help), labels))
+}
+
+fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
+    add(registry, Histogram::with_opts(HistogramOpts::from(opts(name, help)).buckets(buckets.to_vec())))
+}
+
+fn histogram_vec(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    label: &str,
+    buckets: &[f64],
+) -> prometheus::Result<HistogramVec> {
+    add(registry, HistogramVec::new(HistogramOpts::from(opts(name, help)).buckets(buckets.to_vec()), &[label]))
+}

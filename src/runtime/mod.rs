@@ -1,0 +1,27 @@
+//! Where the product touches the world: sockets, files, clocks, threads. Everything else is pure and called from here.
+//! Not here: decisions (`policy`), what a record or a hello says (`decision_log`, `tls`).
+//!
+//! Read [`session`] first: the straight line that every request takes.
+
+pub mod admin;
+pub mod answer;
+pub mod clock;
+pub mod dial;
+pub mod dns;
+pub mod egress;
+pub mod events;
+pub mod facts;
+pub mod gate;
+pub mod head;
+pub mod hello;
+pub mod journal;
+pub mod listeners;
+pub mod load;
+pub mod metrics;
+pub mod process;
+pub mod server;
+pub mod session;
+pub mod shared;
+pub mod sys;
+pub mod tunnel;
+pub mod worker;

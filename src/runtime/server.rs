@@ -1,0 +1,194 @@
+//! Starts and stops the product: log first, then sockets, then workers; drains; reloads the policy whole or not at all.
+//! Not here: serving (`worker`, `session`), signals (`cli::run` waits for them).
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval, timeout_at};
+
+use crate::policy::OwnAddresses;
+use crate::runtime::egress::Pools;
+use crate::runtime::journal::{Journal, JournalError};
+use crate::runtime::load::{Loaded, PolicySource};
+use crate::runtime::metrics::Metrics;
+use crate::runtime::shared::{Phase, Shared, Stage};
+use crate::runtime::worker::{self, Ear, WorkerError};
+use crate::runtime::{admin, events, listeners, sys};
+
+/// How often a drain looks whether all connections have gone.
+const DRAIN_TICK: Duration = Duration::from_millis(20);
+
+/// A running proxy.
+pub struct Server {
+    shared: Arc<Shared>,
+    source: PolicySource,
+    phase: watch::Sender<Phase>,
+    workers: Vec<JoinHandle<Result<(), WorkerError>>>,
+    listeners: Vec<(Arc<str>, SocketAddr)>,
+    admin: Vec<std::net::TcpListener>,
+    admin_address: SocketAddr,
+    drain_timeout: Duration,
+}
+
+/// Why the proxy does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The decision log cannot be opened.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {error}; free the address or write another one")]
+    Bind {
+        /// The address as configured.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A worker cannot be started.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// The host does not give what the proxy needs.
+    #[error("cannot start: {0}")]
+    Io(#[from] io::Error),
+    /// The metrics cannot be made: a fault of the program.
+    #[error("cannot make the metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+impl Server {
+    /// Opens the log (its lock comes before any bind), binds, and starts the workers.
+    ///
+    /// # Errors
+    /// See [`StartError`]. Nothing runs then.
+    pub fn start(loaded: Loaded) -> Result<Self, StartError> {
+        let Loaded { config, policy, source, connections } = loaded;
+        sys::forbid_core_dumps()?;
+        sys::raise_descriptor_limit();
+        let metrics = Arc::new(Metrics::new()?);
+        let (journal, opening) = Journal::open(events::journal_setup(&config, &metrics))?;
+        let ears = config.listeners.iter().map(|listener| bind(listener.address).map(|bound| (listener, bound)));
+        let ears = ears.collect::<Result<Vec<_>, _>>()?;
+        let admin =
+            [Some(config.admin), config.probes].into_iter().flatten().map(bind).collect::<Result<Vec<_>, _>>()?;
+        let bound: Vec<SocketAddr> = ears.iter().map(|(_, (_, address))| *address).collect();
+        let sockets = bound.iter().chain(admin.iter().map(|(_, address)| address)).copied();
+        let pools = Pools::new(config.pools.iter().map(|(name, pool)| (name.as_str(), pool.bind.as_slice())));
+        let own = OwnAddresses::new(sys::interface_addresses()?.into_iter().chain(pools.addresses()), sockets);
+        let (phase, _) = watch::channel(Phase::default());
+        let shared = Arc::new(Shared::new(&config, policy, (journal, metrics), (pools, own), connections));
+        events::started(&shared, &opening);
+        let admin_address = admin.first().map_or(config.admin, |(_, address)| *address);
+        let mut server = Self {
+            source,
+            phase,
+            workers: Vec::new(),
+            listeners: ears.iter().map(|(listener, (_, address))| (Arc::clone(&listener.name), *address)).collect(),
+            admin: admin.into_iter().map(|(socket, _)| socket).collect(),
+            admin_address,
+            drain_timeout: config.limits.drain_timeout,
+            shared,
+        };
+        let ears = ears.into_iter().map(|(listener, (socket, _))| (Arc::clone(&listener.name), socket));
+        server.start_workers(&ears.collect::<Vec<_>>())?;
+        events::serving(&server.listeners, server.admin_address);
+        Ok(server)
+    }
+
+    fn start_workers(&mut self, ears: &[(Arc<str>, std::net::TcpListener)]) -> Result<(), StartError> {
+        for number in 0..sys::workers() {
+            let mut own = Vec::with_capacity(ears.len());
+            for (name, socket) in ears {
+                own.push(Ear { name: Arc::clone(name), socket: socket.try_clone()? });
+            }
+            let (shared, phase) = (Arc::clone(&self.shared), self.phase.subscribe());
+            let thread = std::thread::Builder::new().name(format!("worker-{number}"));
+            self.workers.push(thread.spawn(move || worker::run(shared, own, phase))?);
+        }
+        Ok(())
+    }
+
+    /// The listeners and the addresses that they have.
+    pub fn listeners(&self) -> &[(Arc<str>, SocketAddr)] {
+        &self.listeners
+    }
+
+    /// The admin port's address.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// Serves the admin port and the probes on this runtime until `stop` ends; `reload` asks for a new policy each time it is ready.
+    ///
+    /// # Errors
+    /// The sockets do not fit this runtime.
+    pub async fn control<F: Future<Output = ()>>(&mut self, stop: F, mut reload: impl AsyncFnMut()) -> io::Result<()> {
+        let mut serving = JoinSet::new();
+        for socket in self.admin.drain(..) {
+            serving.spawn(admin::serve(tokio::net::TcpListener::from_std(socket)?, Arc::clone(&self.shared)));
+        }
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                () = reload() => self.reload(),
+            }
+        }
+        self.drain().await;
+        Ok(())
+    }
+
+    /// Reads the policy again. A fault keeps the last good one; open tunnels are judged by the new one.
+    fn reload(&self) {
+        match self.source.reload() {
+            Ok(policy) => {
+                events::reloaded(&self.shared, policy);
+                self.phase.send_modify(|phase| phase.generation = phase.generation.wrapping_add(1));
+            }
+            Err(error) => events::not_reloaded(&self.shared, &error),
+        }
+    }
+
+    /// Ready no more, then no new requests; tunnels may finish within `drain_timeout`.
+    async fn drain(&self) {
+        self.shared.drain();
+        self.phase.send_modify(|phase| phase.stage = Stage::Draining);
+        tracing::info!(connections = self.shared.gate().connections(), "draining");
+        let mut ticks = interval(DRAIN_TICK);
+        // At the deadline what is left is cut.
+        let _ = timeout_at(Instant::now() + self.drain_timeout, async {
+            while self.shared.gate().connections() > 0 {
+                ticks.tick().await;
+            }
+        })
+        .await;
+    }
+
+    /// Cuts what is still open, ends the workers, and closes the log with a `stop` record.
+    ///
+    /// # Errors
+    /// A worker had failed.
+    pub fn finish(self) -> Result<(), StartError> {
+        self.phase.send_modify(|phase| phase.stage = Stage::Stopping);
+        let mut result = Ok(());
+        for worker in self.workers {
+            match worker.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => result = Err(error.into()),
+                Err(_) => result = Err(io::Error::other("a worker ended by a panic").into()),
+            }
+        }
+        events::stopped(&self.shared);
+        self.shared.journal().shutdown();
+        result
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<(std::net::TcpListener, SocketAddr), StartError> {
+    let bound = listeners::bind(address).and_then(|socket| socket.local_addr().map(|local| (socket, local)));
+    bound.map_err(|error| StartError::Bind { address, error })
+}

@@ -1,0 +1,195 @@
+//! The straight line that every request takes. Read this function first: `set_up`, then `carry`.
+//! Not here: how any step works; each is one call. Whoever calls `set_up` records what came out of it, so every end of every request passes
+//! the decision log once. Source: the contract's sections 5 and 6 (what the client sees, which reason if several).
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::policy::{Admitted, Allowed, Answer, Denial, Ending, Reason, Routed, Standing};
+use crate::runtime::dial::{self, Dialled};
+use crate::runtime::egress::Departure;
+use crate::runtime::facts::Facts;
+use crate::runtime::gate::{Connection, SourcePlace};
+use crate::runtime::head::{self, Head, HeadError, Reading};
+use crate::runtime::hello::{self, Heard};
+use crate::runtime::metrics::SetupStep;
+use crate::runtime::tunnel::{self, Link, OpenTunnel, Opening};
+use crate::runtime::worker::Worker;
+use crate::runtime::{answer, clock};
+
+/// A connection as a listener gives it.
+pub struct Accepted {
+    /// The socket, nothing read yet.
+    pub socket: TcpStream,
+    /// Where it came from.
+    pub peer: SocketAddr,
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// Its place among the connections of this instance.
+    pub connection: Connection,
+}
+
+/// The client's end while a tunnel is set up.
+struct Client {
+    socket: TcpStream,
+    /// What came behind the head: the start of the ClientHello.
+    unread: Bytes,
+    /// Whether the `200` has gone out: refusals are alerts from then on.
+    established: bool,
+    /// Whether the method was HEAD, whose answers have no body.
+    head_only: bool,
+}
+
+/// Everything that an allowed request has brought together.
+struct Ready {
+    allowed: Allowed,
+    dialled: Dialled,
+    opening: Opening,
+    place: SourcePlace,
+    departure: Option<Departure>,
+}
+
+/// One connection from accept to its last record.
+pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
+    let Accepted { socket, peer, listener, connection } = accepted;
+    let mut facts = Facts::begin(worker.shared(), listener, peer);
+    // What only setting up needs lives in this future and is freed before a byte is forwarded.
+    let setting_up = Box::pin(async {
+        let deadline = Instant::now() + worker.shared().limits().head_timeout;
+        let Reading { socket, unread, head } = head::read(socket, deadline).await;
+        if matches!(head, Err(HeadError::Silent)) {
+            worker.metrics().silent.inc();
+            return None;
+        }
+        let mut client = Client { socket, unread, established: false, head_only: false };
+        let result = set_up(&worker, &mut client, (head, &connection), &mut facts).await;
+        Some((client, result))
+    });
+    match setting_up.await {
+        Some((client, Ok(ready))) => carry(&worker, client, ready, facts).await,
+        Some((client, Err(denial))) => refuse(&worker, client, &denial, facts).await,
+        None => {}
+    }
+    drop(connection);
+}
+
+/// The line: head → source → policy: request → log healthy? → resolve → policy: addresses → dial → 200 → ClientHello → policy: hello.
+async fn set_up(
+    worker: &Worker,
+    client: &mut Client,
+    (head, connection): (Result<Head, HeadError>, &Connection),
+    facts: &mut Facts,
+) -> Result<Ready, Denial> {
+    let policy = worker.shared().policy();
+    facts.judged_by(&policy);
+    if let Ok(head) = &head {
+        facts.read(head);
+        client.head_only = head.is_head();
+    }
+    facts.step(worker.metrics(), SetupStep::Identify);
+    worker.open_for(connection)?;
+    let identified = policy.identify(facts.client_ip())?;
+    facts.identified(&identified);
+    let target = head.map_err(HeadError::denial)?.request().target()?;
+    let admitted = identified.request(&target, clock::now())?;
+    facts.admitted(&admitted);
+    let place = worker.enter_source(&admitted)?;
+    worker.shared().log_is_healthy()?;
+    facts.step(worker.metrics(), SetupStep::Policy);
+    let routed = resolve(worker, &admitted, facts).await?;
+    let (dialled, departure) = connect(worker, &routed, facts).await?;
+    establish(client, &routed).await?;
+    let heard = hear(worker, client, &routed, facts).await?;
+    let allowed = routed.hello(&heard.hello)?;
+    let opening = Opening { heard, patience: worker.shared().limits().hello_timeout };
+    Ok(Ready { allowed, dialled, opening, place, departure })
+}
+
+/// The name's addresses, every one of them judged. A literal is judged without a lookup.
+async fn resolve(worker: &Worker, admitted: &Admitted, facts: &mut Facts) -> Result<Routed, Denial> {
+    let own = worker.shared().own_addresses();
+    let Some(name) = admitted.lookup() else {
+        return admitted.addresses(&Answer { addresses: &[], cnames: &[] }, own);
+    };
+    let (found, result) = worker.names.lookup(name).await;
+    worker.metrics().dns_lookups.with_label_values(&[result.as_str()]).inc();
+    let took = facts.step(worker.metrics(), SetupStep::Dns);
+    let found = found.map_err(|reason| admitted.deny(reason))?;
+    facts.resolved(&found.addresses, took);
+    admitted.addresses(&Answer { addresses: &found.addresses, cnames: &found.aliases }, own)
+}
+
+/// A connection to one of the judged addresses, from the rule's pool.
+async fn connect(worker: &Worker, routed: &Routed, facts: &mut Facts) -> Result<(Dialled, Option<Departure>), Denial> {
+    let shared = worker.shared();
+    let pool = match routed.egress() {
+        Some(name) => Some(shared.pools().pool(name).ok_or_else(|| routed.deny(Reason::Internal))?),
+        None => None,
+    };
+    let deadline = Instant::now() + shared.limits().dial_timeout;
+    let dialled = dial::dial(routed.addresses(), routed.target().port(), pool, deadline);
+    let dialled = dialled.await.map_err(|reason| routed.deny(reason))?;
+    let took = facts.step(worker.metrics(), SetupStep::Dial);
+    facts.dialled(&dialled, pool.map(|pool| pool.name()), took);
+    let departure = pool.map(|pool| Departure::new(worker.metrics(), pool.name(), dialled.local));
+    Ok((dialled, departure))
+}
+
+/// Tells the client that the tunnel is open for its ClientHello.
+async fn establish(client: &mut Client, routed: &Routed) -> Result<(), Denial> {
+    let sent = client.socket.write_all(answer::ESTABLISHED).await;
+    sent.map_err(|_| routed.deny(Reason::ClientGone))?;
+    client.established = true;
+    Ok(())
+}
+
+/// The whole ClientHello, from what came behind the head on.
+async fn hear(worker: &Worker, client: &mut Client, routed: &Routed, facts: &mut Facts) -> Result<Heard, Denial> {
+    let deadline = Instant::now() + worker.shared().limits().hello_timeout;
+    let read = hello::read(&client.socket, std::mem::take(&mut client.unread), deadline).await;
+    let heard = read.map_err(|failure| hello::denial(routed, &failure))?;
+    let took = facts.step(worker.metrics(), SetupStep::Hello);
+    facts.heard(&heard.hello, took);
+    Ok(heard)
+}
+
+/// Record, permit, bytes, record.
+async fn carry(worker: &Worker, client: Client, ready: Ready, mut facts: Facts) {
+    let shared = worker.shared();
+    let Ready { allowed, dialled, opening, place, departure } = ready;
+    let entry = facts.allow();
+    let Ok(permit) = shared.journal().commit(entry).await else {
+        facts.count(worker.metrics(), Reason::DecisionLogUnavailable);
+        let mut socket = client.socket;
+        return answer::end_with_alert(&mut socket, Reason::DecisionLogUnavailable).await;
+    };
+    facts.step(worker.metrics(), SetupStep::Record);
+    facts.count(worker.metrics(), Reason::Allowed);
+    let tunnel = OpenTunnel::new(Standing::new(allowed, dialled.upstream), shared.meters(facts.customer()));
+    let open = worker.tunnels.enter(tunnel);
+    let link = Link { client: client.socket, upstream: dialled.socket };
+    let mut closed = tunnel::forward(permit, link, opening, open.tunnel(), &worker.lane).await;
+    worker.metrics().tunnel_duration.observe(open.tunnel().opened().elapsed().as_secs_f64());
+    shared.journal().note(facts.close(closed.ending, open.tunnel()));
+    drop((open, place, departure));
+    if let Ending::Refused(refused) = closed.ending {
+        answer::end_with_alert(&mut closed.client, refused.reason()).await;
+    }
+}
+
+/// Record, then the answer. Refusals do not wait for the disk.
+async fn refuse(worker: &Worker, mut client: Client, denial: &Denial, mut facts: Facts) {
+    worker.shared().journal().note(facts.deny(denial));
+    facts.count(worker.metrics(), denial.reason());
+    match (denial.reason(), client.established) {
+        (Reason::ClientGone, _) => {}
+        (reason, true) => answer::end_with_alert(&mut client.socket, reason).await,
+        (reason, false) => answer::refuse(&mut client.socket, reason, facts.id(), client.head_only).await,
+    }
+}

@@ -1,0 +1,179 @@
+//! What all workers and the admin port share: settings, policy, log, metrics, counters. Reading any of it takes no lock.
+//! Not here: what happens at start, reload and stop (`server`, `events`).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+
+use crate::config::{Config, Dns, Limits};
+use crate::policy::{Denial, OwnAddresses, Policy, Reason};
+use crate::runtime::egress::Pools;
+use crate::runtime::gate::Gate;
+use crate::runtime::journal::Journal;
+use crate::runtime::metrics::Metrics;
+use crate::runtime::tunnel::Meters;
+
+/// What workers are told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Phase {
+    /// Goes up with every new policy.
+    pub generation: u64,
+    /// How far the proxy's life has come.
+    pub stage: Stage,
+}
+
+/// How far the proxy's life has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// It serves.
+    #[default]
+    Serving,
+    /// It refuses new requests; tunnels go on.
+    Draining,
+    /// It cuts what is left.
+    Stopping,
+}
+
+/// What all threads share.
+pub struct Shared {
+    instance: Arc<str>,
+    environment: Option<Arc<str>>,
+    limits: Limits,
+    dns: Dns,
+    policy: ArcSwap<Policy>,
+    journal: Journal,
+    metrics: Arc<Metrics>,
+    pools: Pools,
+    own: OwnAddresses,
+    gate: Gate,
+    draining: AtomicBool,
+}
+
+impl Shared {
+    /// All of it, at the start.
+    pub fn new(
+        config: &Config,
+        policy: Policy,
+        (journal, metrics): (Journal, Arc<Metrics>),
+        (pools, own): (Pools, OwnAddresses),
+        connections: usize,
+    ) -> Self {
+        let source_limit = usize::try_from(config.limits.connections_per_source).unwrap_or(usize::MAX);
+        Self {
+            instance: config.instance.as_str().into(),
+            environment: config.environment.as_deref().map(Arc::from),
+            limits: config.limits.clone(),
+            dns: config.dns.clone(),
+            policy: ArcSwap::from_pointee(policy),
+            gate: Gate::new(connections, source_limit),
+            journal,
+            metrics,
+            pools,
+            own,
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// The instance's name, for records.
+    pub fn instance(&self) -> &Arc<str> {
+        &self.instance
+    }
+
+    /// The environment, for records.
+    pub fn environment(&self) -> Option<&Arc<str>> {
+        self.environment.as_ref()
+    }
+
+    /// Deadlines and bounds.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// How names are looked up.
+    pub fn dns(&self) -> &Dns {
+        &self.dns
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.policy.load_full()
+    }
+
+    /// Puts a policy in force.
+    pub fn set_policy(&self, policy: Arc<Policy>) {
+        self.policy.store(policy);
+    }
+
+    /// The decision log.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// The metrics.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The egress pools.
+    pub fn pools(&self) -> &Pools {
+        &self.pools
+    }
+
+    /// The proxy's own addresses and sockets.
+    pub fn own_addresses(&self) -> &OwnAddresses {
+        &self.own
+    }
+
+    /// The connection counters.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Where the tunnels of `customer` are counted.
+    pub fn meters(&self, customer: &str) -> Meters {
+        Meters {
+            open: self.metrics.tunnels.with_label_values(&[customer]),
+            bytes_out: self.metrics.tunnel_bytes.with_label_values(&[customer, "out"]),
+            bytes_in: self.metrics.tunnel_bytes.with_label_values(&[customer, "in"]),
+        }
+    }
+
+    /// Refuses new requests from now on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether new requests are refused.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether a record could be written.
+    ///
+    /// # Errors
+    /// `decision_log_unavailable`, before anything leaves the proxy.
+    pub fn log_is_healthy(&self) -> Result<(), Denial> {
+        if self.journal.healthy() { Ok(()) } else { Err(Denial::new(Reason::DecisionLogUnavailable)) }
+    }
+
+    /// Why the proxy should get no requests; `None`: it should.
+    pub fn not_ready(&self) -> Option<&'static str> {
+        if self.is_draining() {
+            Some("draining\n")
+        } else if !self.journal.healthy() {
+            Some("the decision log cannot be written\n")
+        } else {
+            None
+        }
+    }
+
+    /// The page of `/metrics`.
+    ///
+    /// # Errors
+    /// A metric cannot be written as text.
+    pub fn metrics_page(&self) -> prometheus::Result<Vec<u8>> {
+        self.metrics.connections.set(i64::try_from(self.gate.connections()).unwrap_or(i64::MAX));
+        self.metrics.page()
+    }
+}

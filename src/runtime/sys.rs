@@ -1,0 +1,73 @@
+//! The one place with `unsafe`, and what the process asks of the kernel: descriptor limit, core dumps, socket options.
+//! Not here: anything that knows what a policy or a tunnel is. Source: ip(7), getrlimit(2), prctl(2).
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+/// Lets the kernel choose the source port at `connect` and not at `bind`, so that one source address serves some 28,000 tunnels a
+/// destination instead of 28,000 in all (ip(7), IP_BIND_ADDRESS_NO_PORT).
+///
+/// # Errors
+/// What setsockopt(2) gives.
+pub fn bind_address_no_port(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let length = libc::socklen_t::try_from(size_of::<libc::c_int>()).map_err(io::Error::other)?;
+    #[expect(unsafe_code, reason = "no kept crate wraps IP_BIND_ADDRESS_NO_PORT")]
+    // SAFETY: the descriptor is borrowed and so open for the call; the option takes one int, whose address and size are given.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            length,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Raises the soft descriptor limit to the hard one and gives the limit in force.
+pub fn raise_descriptor_limit() -> u64 {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // A refusal leaves the old limit, which is read below.
+    let _ = setrlimit(Resource::Nofile, limit);
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// The hard descriptor limit: what [`raise_descriptor_limit`] would reach.
+pub fn descriptor_limit() -> u64 {
+    getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)
+}
+
+/// Turns core dumps off: a dump would hold what redaction keeps out of the logs (PCI DSS 3.3.1).
+///
+/// # Errors
+/// What prctl(2) or setrlimit(2) gives.
+pub fn forbid_core_dumps() -> io::Result<()> {
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    let mut limit = getrlimit(Resource::Core);
+    limit.current = Some(0);
+    Ok(setrlimit(Resource::Core, limit)?)
+}
+
+/// The addresses of this host's interfaces, for the rule that the proxy is never its own destination.
+///
+/// # Errors
+/// What getifaddrs(3) gives.
+pub fn interface_addresses() -> io::Result<Vec<IpAddr>> {
+    Ok(if_addrs::get_if_addrs()?.into_iter().map(|interface| interface.ip()).collect())
+}
+
+/// The host's name, for the default `instance`.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// How many workers to run: the processors that this process may use.
+pub fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

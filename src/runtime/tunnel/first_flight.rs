@@ -1,0 +1,134 @@
+//! Drives the exchange of hellos between the two sockets: nothing passes that the exchange has not handed out.
+//! Not here: which bytes may pass (`tls::Exchange`), what a server may choose (`policy::hello`). Source: RFC 8446 section 4.1.
+
+use std::io;
+
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use crate::policy::{Denial, Ending, InTunnel, Reason};
+use crate::runtime::tunnel::open::OpenTunnel;
+use crate::runtime::tunnel::relay::write_all;
+use crate::runtime::tunnel::{Link, Opening};
+use crate::tls::{ClientStep, Exchange, ServerHello, ServerStep};
+
+/// Bytes taken from a socket in one call: a server's whole first flight is 2 to 5 KiB.
+const READ_SIZE: usize = 8 * 1024;
+
+/// Sends the judged hello on and passes what the exchange hands out, until the ServerHello is judged. An error is how the tunnel ends.
+pub(super) async fn judge(link: &Link, opening: Opening, tunnel: &OpenTunnel) -> Result<(), Ending> {
+    let deadline = Instant::now() + opening.patience;
+    let heard = opening.heard;
+    let mut flight = FirstFlight { exchange: Exchange::new(&heard.hello), link, tunnel };
+    let late = || Err(refused(&tunnel.standing().allowed().deny(Reason::HelloTimeout)));
+    tokio::select! {
+        result = timeout_at(deadline, flight.run(&heard.bytes, &heard.trailing)) => result.unwrap_or_else(|_| late()),
+        ending = tunnel.stopped() => Err(ending),
+    }
+}
+
+struct FirstFlight<'a> {
+    exchange: Exchange,
+    link: &'a Link,
+    tunnel: &'a OpenTunnel,
+}
+
+impl FirstFlight<'_> {
+    async fn run(&mut self, hello: &[u8], trailing: &[u8]) -> Result<(), Ending> {
+        let Link { client, upstream } = self.link;
+        self.to_server(hello).await?;
+        if !trailing.is_empty() {
+            self.client_sent(trailing).await?;
+        }
+        loop {
+            let mut bytes = Vec::new();
+            tokio::select! {
+                biased;
+                ready = upstream.readable() => {
+                    ready.map_err(|_| Ending::Reset)?;
+                    if read(upstream, &mut bytes, Ending::ServerClosed)? && self.server_sent(&bytes).await? {
+                        return Ok(());
+                    }
+                }
+                ready = client.readable() => {
+                    ready.map_err(|_| Ending::Reset)?;
+                    if read(client, &mut bytes, Ending::ClientClosed)? {
+                        self.client_sent(&bytes).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn client_sent(&mut self, bytes: &[u8]) -> Result<(), Ending> {
+        let step = self
+            .exchange
+            .client(bytes)
+            .map_err(|error| refused(&self.tunnel.standing().allowed().exchange_error(&error)))?;
+        let passed = match step {
+            ClientStep::Forward(bytes) => bytes,
+            ClientStep::Hello { hello, held } => {
+                self.tunnel.standing().allowed().second_hello(&hello).map_err(|denial| refused(&denial))?;
+                held.release()
+            }
+        };
+        self.to_server(&passed).await
+    }
+
+    /// Whether the exchange is over and all bytes are free.
+    async fn server_sent(&mut self, bytes: &[u8]) -> Result<bool, Ending> {
+        let step = self
+            .exchange
+            .server(bytes)
+            .map_err(|error| refused(&self.tunnel.standing().allowed().exchange_error(&error)))?;
+        match step {
+            ServerStep::Hold => Ok(false),
+            ServerStep::Retry { hello, held } => {
+                self.judge(&hello)?;
+                self.to_client(&held.release()).await?;
+                Ok(false)
+            }
+            ServerStep::Hello { hello, to_client, to_server } => {
+                self.judge(&hello)?;
+                self.to_client(&to_client.release()).await?;
+                self.to_server(&to_server.release()).await?;
+                Ok(true)
+            }
+            ServerStep::Alert(bytes) => {
+                self.to_client(&bytes).await?;
+                Err(Ending::ServerClosed)
+            }
+        }
+    }
+
+    fn judge(&self, hello: &ServerHello) -> Result<(), Ending> {
+        if !hello.retry {
+            self.tunnel.standing().choose(hello);
+        }
+        self.tunnel.standing().allowed().server(hello).map_err(|denial| refused(&denial))
+    }
+
+    async fn to_server(&self, bytes: &[u8]) -> Result<(), Ending> {
+        write_all(&self.link.upstream, bytes, self.tunnel.bytes_out()).await.map_err(|_| Ending::Reset)
+    }
+
+    async fn to_client(&self, bytes: &[u8]) -> Result<(), Ending> {
+        write_all(&self.link.client, bytes, self.tunnel.bytes_in()).await.map_err(|_| Ending::Reset)
+    }
+}
+
+/// Whether something came; `closed` if the peer has ended.
+fn read(from: &TcpStream, into: &mut Vec<u8>, closed: Ending) -> Result<bool, Ending> {
+    into.reserve(READ_SIZE);
+    match from.try_read_buf(into) {
+        Ok(0) => Err(closed),
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(_) => Err(Ending::Reset),
+    }
+}
+
+/// A refusal inside a tunnel, as its end.
+fn refused(denial: &Denial) -> Ending {
+    InTunnel::new(denial.reason()).map_or(Ending::Reset, Ending::Refused)
+}

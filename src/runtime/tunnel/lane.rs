@@ -1,0 +1,137 @@
+//! What one worker's tunnels share while bytes move: one buffer and a few empty pipes. An idle tunnel holds neither.
+//! Not here: which bytes may move (`exchange`, `relay`). Source: splice(2), pipe(7).
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+/// Bytes moved by one copy. Larger buffers brought nothing in measurements; below 64 KiB bulk gets dearer.
+pub const COPY_SIZE: usize = 64 * 1024;
+
+/// Bytes asked for one pipe; an unprivileged process may get less (pipe-user-pages-soft), which still works.
+const PIPE_SIZE: usize = 1024 * 1024;
+
+/// Empty pipes kept a worker: 64 directions that move bulk at one moment.
+const MAX_PIPES: usize = 64;
+
+/// The buffer and the pipes of one worker.
+pub struct Lane {
+    buffer: RefCell<Box<[u8]>>,
+    pipes: RefCell<Vec<Pipe>>,
+}
+
+/// What one step did.
+#[derive(Debug)]
+pub enum Step {
+    /// So many bytes came and went.
+    Moved(usize),
+    /// So many bytes came; these of them the other side did not take yet.
+    Left(usize, Vec<u8>),
+    /// Nothing to read now.
+    Empty,
+    /// The sender has ended its direction.
+    End,
+}
+
+/// An empty pipe, both ends non-blocking.
+pub struct Pipe {
+    read: OwnedFd,
+    write: OwnedFd,
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        Self { buffer: RefCell::new(vec![0; COPY_SIZE].into_boxed_slice()), pipes: RefCell::default() }
+    }
+}
+
+impl Lane {
+    /// One read into the shared buffer and one write. Only what the receiver does not take is copied to the heap.
+    ///
+    /// # Errors
+    /// What the sockets give.
+    pub fn copy(&self, from: &TcpStream, to: &TcpStream) -> io::Result<Step> {
+        let mut buffer = self.buffer.borrow_mut();
+        let count = match from.try_read(&mut buffer) {
+            Ok(0) => return Ok(Step::End),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Step::Empty),
+            Err(error) => return Err(error),
+        };
+        let bytes = buffer.get(..count).unwrap_or_default();
+        let taken = match to.try_write(bytes) {
+            Ok(taken) => taken,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) => return Err(error),
+        };
+        match bytes.get(taken..) {
+            Some(rest) if !rest.is_empty() => Ok(Step::Left(count, rest.to_vec())),
+            _ => Ok(Step::Moved(count)),
+        }
+    }
+
+    /// Reads what is there into the shared buffer and lends it to `see`. `None`: nothing to read now.
+    ///
+    /// # Errors
+    /// What the socket gives.
+    pub fn read<T>(&self, from: &TcpStream, see: impl FnOnce(&[u8]) -> T) -> io::Result<Option<T>> {
+        let mut buffer = self.buffer.borrow_mut();
+        match from.try_read(&mut buffer) {
+            Ok(count) => Ok(Some(see(buffer.get(..count).unwrap_or_default()))),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// An empty pipe. `None`: none to be had now, so copy.
+    pub fn take_pipe(&self) -> Option<Pipe> {
+        self.pipes.borrow_mut().pop().or_else(Pipe::open)
+    }
+
+    /// Gives an empty pipe back.
+    pub fn give_back(&self, pipe: Pipe) {
+        let mut pipes = self.pipes.borrow_mut();
+        if pipes.len() < MAX_PIPES {
+            pipes.push(pipe);
+        }
+    }
+}
+
+impl Pipe {
+    fn open() -> Option<Self> {
+        let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).ok()?;
+        // A smaller pipe than asked for works too.
+        let _ = fcntl_setpipe_size(&write, PIPE_SIZE);
+        Some(Self { read, write })
+    }
+
+    /// Moves what `from` has into this empty pipe. 0: the sender has ended its direction.
+    ///
+    /// # Errors
+    /// `WouldBlock`: nothing there now. Else what splice(2) gives.
+    pub fn fill(&self, from: &TcpStream) -> io::Result<usize> {
+        from.try_io(Interest::READABLE, || move_bytes(from, &self.write, PIPE_SIZE))
+    }
+
+    /// Moves up to `left` bytes of this pipe to `to`.
+    ///
+    /// # Errors
+    /// `WouldBlock`: `to` takes nothing now. Else what splice(2) gives.
+    pub fn drain(&self, to: &TcpStream, left: usize) -> io::Result<usize> {
+        to.try_io(Interest::WRITABLE, || move_bytes(&self.read, to, left))
+    }
+}
+
+fn move_bytes(from: impl AsFd, to: impl AsFd, most: usize) -> io::Result<usize> {
+    loop {
+        match splice(&from, None, &to, None, most, SpliceFlags::MOVE | SpliceFlags::NONBLOCK) {
+            Err(Errno::INTR) => {}
+            result => return Ok(result?),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! One worker: a thread with a runtime of its own, its share of the connections, and all that they need without a lock.
+//! Not here: what a connection goes through (`session`), starting and stopping (`server`).
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::{JoinSet, LocalSet, spawn_local};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use crate::policy::{Admitted, Denial, Ending, Policy, Reason};
+use crate::runtime::dns::{Names, ResolverError};
+use crate::runtime::gate::{Connection, SourcePlace};
+use crate::runtime::metrics::Metrics;
+use crate::runtime::session::{self, Accepted};
+use crate::runtime::shared::{Phase, Shared, Stage};
+use crate::runtime::tunnel::{Deadlines, Lane, OpenTunnels, SWEEP};
+use crate::runtime::{clock, listeners};
+
+/// How long the sessions of a stopping worker may take to write their last records and alerts.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// What the sessions of one thread share.
+pub struct Worker {
+    shared: Arc<Shared>,
+    /// The lookups of this worker.
+    pub names: Names,
+    /// Its open tunnels.
+    pub tunnels: OpenTunnels,
+    /// Its buffer and pipes.
+    pub lane: Lane,
+}
+
+/// A listening socket as a worker gets it.
+pub struct Ear {
+    /// The listener's name.
+    pub name: Arc<str>,
+    /// The socket; every worker has its own descriptor of it.
+    pub socket: std::net::TcpListener,
+}
+
+/// Why a worker could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// No runtime, or a socket that it does not take.
+    #[error("cannot start a worker: {0}")]
+    Io(#[from] std::io::Error),
+    /// No resolver.
+    #[error(transparent)]
+    Resolver(#[from] ResolverError),
+}
+
+/// Runs one worker on this thread until the phase is `Stopping` and its sessions have ended.
+///
+/// # Errors
+/// It could not start; `ready` tells the same to the starter.
+pub fn run(shared: Arc<Shared>, ears: Vec<Ear>, phase: watch::Receiver<Phase>) -> Result<(), WorkerError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = LocalSet::new();
+    runtime.block_on(local.run_until(serve(shared, ears, phase)))
+}
+
+async fn serve(shared: Arc<Shared>, ears: Vec<Ear>, mut phase: watch::Receiver<Phase>) -> Result<(), WorkerError> {
+    let names = Names::new(shared.dns())?;
+    let worker = Rc::new(Worker { shared, names, tunnels: OpenTunnels::default(), lane: Lane::default() });
+    let mut tasks = JoinSet::new();
+    for ear in ears {
+        let listener = TcpListener::from_std(ear.socket)?;
+        tasks.spawn_local(hear(Rc::clone(&worker), listener, ear.name));
+    }
+    tasks.spawn_local(sweep(Rc::clone(&worker)));
+    while phase.changed().await.is_ok() {
+        let stage = phase.borrow_and_update().stage;
+        if stage == Stage::Stopping {
+            break;
+        }
+        worker.judge_again();
+    }
+    drop(tasks);
+    worker.tunnels.stop_all(Ending::Shutdown);
+    // Sessions still setting up end by their own deadlines; the process does not wait for those.
+    let _ = timeout(LAST_WORDS, worker.idle()).await;
+    Ok(())
+}
+
+/// Accepts for ever.
+async fn hear(worker: Rc<Worker>, listener: TcpListener, name: Arc<str>) {
+    loop {
+        let (socket, peer) = listeners::accept(&listener).await;
+        let Some(connection) = worker.shared.gate().enter() else {
+            worker.metrics().dropped.inc();
+            continue;
+        };
+        // A socket that does not take the option is closed already; reading from it will tell.
+        let _ = socket.set_nodelay(true);
+        let accepted = Accepted { socket, peer, listener: Arc::clone(&name), connection };
+        spawn_local(session::serve(Rc::clone(&worker), accepted));
+    }
+}
+
+/// Holds the open tunnels to their deadlines.
+async fn sweep(worker: Rc<Worker>) {
+    let mut ticks = interval(SWEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let limits = worker.shared.limits();
+        worker.tunnels.sweep(Instant::now(), Deadlines { idle: limits.idle_timeout, lifetime: limits.lifetime });
+    }
+}
+
+impl Worker {
+    /// What all workers share.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The metrics.
+    pub fn metrics(&self) -> &Metrics {
+        self.shared.metrics()
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.shared.policy()
+    }
+
+    /// Whether a request on this connection is served at all.
+    ///
+    /// # Errors
+    /// `draining`, `overloaded`.
+    pub fn open_for(&self, connection: &Connection) -> Result<(), Denial> {
+        if self.shared.is_draining() {
+            Err(Denial::new(Reason::Draining))
+        } else if !connection.is_within_limit() {
+            Err(Denial::new(Reason::Overloaded))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A place among the requests of the source.
+    ///
+    /// # Errors
+    /// `connection_limit`.
+    pub fn enter_source(&self, admitted: &Admitted) -> Result<SourcePlace, Denial> {
+        let place = self.shared.gate().enter_source(&admitted.source().name);
+        place.ok_or_else(|| Denial::by(admitted.rule(), Reason::ConnectionLimit))
+    }
+
+    /// Judges every open tunnel by the policy in force.
+    fn judge_again(&self) {
+        let (policy, now) = (self.policy(), clock::now());
+        let gone = self
+            .tunnels
+            .judge_again(Instant::now(), |standing| policy.judge_again(standing, self.shared.own_addresses(), now));
+        if gone > 0 {
+            tracing::info!(tunnels = gone, "open tunnels are no longer allowed");
+        }
+    }
+
+    /// Ends once no tunnel is open.
+    async fn idle(&self) {
+        let mut ticks = interval(std::time::Duration::from_millis(5));
+        while !self.tunnels.is_empty() {
+            ticks.tick().await;
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Starts the real binary on free ports with a configuration of the test's own, and reads what it left behind.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// No wait in these tests is longer.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running `sallyport run`, ended when it is dropped.
+pub struct Proxy {
+    pub dir: TempDir,
+    pub edge: SocketAddr,
+    pub admin: SocketAddr,
+    child: Child,
+}
+
+/// What a test sets up: a policy, and what the configuration says beyond the defaults of the harness.
+pub struct Setup<'a> {
+    /// The rules' part of the policy file, from `rules:` on or with other sources.
+    pub policy: &'a str,
+    /// More lines of the configuration, at the top level.
+    pub more: &'a str,
+    /// The client's side: the address to listen on.
+    pub listen: &'a str,
+    /// Where the log goes; by default below the test's folder.
+    pub log_directory: Option<&'a Path>,
+}
+
+impl Default for Setup<'_> {
+    fn default() -> Self {
+        Self { policy: "", more: "", listen: "127.0.0.1:0", log_directory: None }
+    }
+}
+
+/// One source, all of loopback.
+pub const SOURCE: &str = "version: 1
+sources:
+  - {name: tests, subnets: [127.0.0.0/8], wide: true}
+  - {name: tests6, subnets: [\"::1/128\"]}
+";
+
+impl Proxy {
+    /// Starts it and waits until it serves.
+    pub fn start(setup: &Setup) -> Self {
+        let dir = TempDir::new().unwrap();
+        write_setup(dir.path(), setup);
+        Self::start_in(dir)
+    }
+
+    /// Starts it on a folder that is there, such as one whose log has records.
+    pub fn start_in(dir: TempDir) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_sallyport"))
+            .args(["run", "-c"])
+            .arg(dir.path().join("sallyport.yaml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = lines_of(child.stderr.take().unwrap());
+        let mut seen = Vec::new();
+        let (edge, admin) = loop {
+            let Ok(line) = lines.recv_timeout(PATIENCE) else {
+                panic!("the proxy did not come up: {seen:#?}");
+            };
+            if let Some(addresses) = serving(&line) {
+                break addresses;
+            }
+            seen.push(line);
+        };
+        // Goes on reading, so that the proxy never waits for its own log.
+        std::thread::spawn(move || lines.iter().count());
+        Self { dir, edge, admin, child }
+    }
+
+    /// The process's id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal by name, such as `HUP`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
+        assert!(sent.success(), "kill -{name}");
+    }
+
+    /// Waits for the process to end and gives its folder and exit code.
+    pub fn wait(mut self) -> (TempDir, Option<i32>) {
+        let end = Instant::now() + PATIENCE;
+        let status = eventually("the proxy ends", end, || self.child.try_wait().unwrap());
+        let dir = std::mem::replace(&mut self.dir, TempDir::new().unwrap());
+        (dir, status.code())
+    }
+
+    /// Asks it to drain and waits for the end.
+    pub fn stop(self) -> (TempDir, Option<i32>) {
+        self.signal("TERM");
+        self.wait()
+    }
+
+    /// Kills it as a power cut would end it, seen from the process.
+    pub fn kill(mut self) -> TempDir {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::mem::replace(&mut self.dir, TempDir::new().unwrap())
+    }
+
+    /// All records so far.
+    pub fn records(&self) -> Vec<Value> {
+        records(&self.dir.path().join("decisions"))
+    }
+
+    /// The first record that fits, once it is there.
+    pub fn record(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        eventually(what, Instant::now() + PATIENCE, || self.records().into_iter().find(|record| fits(record)))
+    }
+
+    /// The decision on the connection from this client port.
+    pub fn decision_of(&self, client: SocketAddr) -> Value {
+        self.record("a decision", |record| record["kind"] == "decision" && record["client_port"] == client.port())
+    }
+
+    /// A page of the admin port: status and body.
+    pub fn admin_page(&self, path: &str) -> (u16, String) {
+        let mut socket = TcpStream::connect(self.admin).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(socket, "GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        socket.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (status_of(head), body.to_owned())
+    }
+
+    /// A connection to the proxy.
+    pub fn connect(&self) -> TcpStream {
+        let socket = TcpStream::connect(self.edge).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_nodelay(true).unwrap();
+        socket
+    }
+
+    /// Sends `bytes` and reads the whole answer until the proxy closes, or until the head of a `200` is there.
+    pub fn ask(&self, bytes: &[u8]) -> (TcpStream, String) {
+        let mut socket = self.connect();
+        socket.write_all(bytes).unwrap();
+        let answer = read_answer(&mut socket);
+        (socket, answer)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Writes configuration and policy of a test into `dir`.
+pub fn write_setup(dir: &Path, setup: &Setup) {
+    let log = setup.log_directory.map_or_else(|| dir.join("decisions"), PathBuf::from);
+    let config = format!(
+        "instance: tests
+listeners: [{{name: edge, address: \"{}\", mode: connect}}]
+policy: policy.yaml
+decision_log: {{directory: {}, key: log.key}}
+admin: {{address: \"127.0.0.1:0\"}}
+{}",
+        setup.listen,
+        log.display(),
+        setup.more
+    );
+    fs::write(dir.join("sallyport.yaml"), config).unwrap();
+    fs::write(dir.join("policy.yaml"), format!("{SOURCE}{}", setup.policy)).unwrap();
+}
+
+/// Reads until the peer closes, or until a `200` head is whole.
+pub fn read_answer(socket: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        let count = socket.read(&mut piece).unwrap_or(0);
+        bytes.extend_from_slice(&piece[..count]);
+        let text = String::from_utf8_lossy(&bytes);
+        if count == 0 || (text.starts_with("HTTP/1.1 200") && text.ends_with("\r\n\r\n")) {
+            return text.into_owned();
+        }
+    }
+}
+
+/// The status of an answer's first line; 0 if there is none.
+pub fn status_of(answer: &str) -> u16 {
+    answer.split(' ').nth(1).and_then(|word| word.parse().ok()).unwrap_or(0)
+}
+
+/// All records below a log's directory, in their order. A torn last line is left out.
+pub fn records(directory: &Path) -> Vec<Value> {
+    let Ok(folder) = fs::read_dir(directory.join("segments")) else { return Vec::new() };
+    let mut files: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let text: String = files.iter().map(|file| fs::read_to_string(file).unwrap_or_default()).collect();
+    text.split_inclusive('\n')
+        .filter(|line| line.ends_with('\n'))
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect()
+}
+
+/// `look` until it finds something; a panic with `what` once `end` has come.
+pub fn eventually<T>(what: &str, end: Instant, mut look: impl FnMut() -> Option<T>) -> T {
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < end, "{what}: not in time");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+fn lines_of(stream: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+/// The addresses in the log line that says that the proxy serves.
+fn serving(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let fields = &line["fields"];
+    if fields["message"] != "serving" {
+        return None;
+    }
+    let edge = fields["listeners"].as_str()?.split_once('=')?.1.split(' ').next()?.parse().ok()?;
+    Some((edge, fields["admin"].as_str()?.parse().ok()?))
+}

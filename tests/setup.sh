@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Installs what the tests drive. Called by `make test`; changes nothing where everything is there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+packages=()
+need() { # PROGRAM PACKAGE
+    command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] || packages+=("$2")
+}
+need cc gcc
+need curl curl
+need openssl openssl
+need nginx nginx-light
+need python3 python3
+if [ ${#packages[@]} -gt 0 ]; then
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "${packages[@]}"
+fi
+
+venv=target/venv
+if ! "$venv/bin/python" -c 'import requests' 2>/dev/null; then
+    python3 -m venv "$venv" || {
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y python3-venv
+        python3 -m venv "$venv"
+    }
+    "$venv/bin/pip" --quiet --disable-pip-version-check install 'requests==2.32.*'
+fi
+
+command -v cargo-deny >/dev/null || cargo install --locked --quiet cargo-deny@0.20.2
