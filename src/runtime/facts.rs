@@ -11,11 +11,12 @@ use uuid::Uuid;
 
 use crate::decision_log::{Entry, Kind, Record};
 use crate::name::{Host, Target};
-use crate::policy::{Admitted, Denial, Ending, Identified, Policy, Reason, Rule};
+use crate::policy::{Admitted, Allowed, Denial, Ending, Identified, Policy, Reason, Rule};
 use crate::redact::{self, Redacted};
 use crate::runtime::clock;
 use crate::runtime::dial::Dialled;
 use crate::runtime::head::Head;
+use crate::runtime::journal::Unavailable;
 use crate::runtime::metrics::{Metrics, SetupStep};
 use crate::runtime::shared::Shared;
 use crate::runtime::tunnel::OpenTunnel;
@@ -141,6 +142,24 @@ impl Facts {
         }
         self.record.duration_us = Some(micros(self.started.elapsed()));
         self.decide(denial.reason())
+    }
+
+    /// What is written when the decision could not be, and so nothing is forwarded: a refusal; or, where the decision may still come
+    /// to the log, an end without a byte.
+    pub fn uncommitted(&mut self, error: Unavailable, allowed: &Allowed) -> Entry {
+        match error {
+            Unavailable::Late => {
+                let record = &mut self.record;
+                record.kind = Kind::Close;
+                record.time = clock::now();
+                record.reason = Some(Ending::Reset.as_str());
+                (record.bytes_out, record.bytes_in) = (Some(0), Some(0));
+                record.line()
+            }
+            Unavailable::Ill | Unavailable::Full | Unavailable::Closed | Unavailable::NoPermit => {
+                self.deny(&allowed.deny(Reason::DecisionLogUnavailable))
+            }
+        }
     }
 
     /// Counts what was decided.

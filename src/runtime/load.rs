@@ -199,6 +199,10 @@ fn connections(config: &Config, faults: &mut Faults) -> usize {
 
 fn read(path: &Path) -> Result<String, LoadError> {
     let meta = fs::metadata(path).map_err(unreadable(path))?;
+    if !meta.is_file() {
+        let error = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+        return Err(LoadError::Unreadable { path: path.to_owned(), error });
+    }
     if meta.len() > MAX_FILE {
         let error = io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {MAX_FILE} bytes"));
         return Err(LoadError::Unreadable { path: path.to_owned(), error });

@@ -7,18 +7,19 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout_at};
 
 use crate::policy::OwnAddresses;
 use crate::runtime::egress::Pools;
 use crate::runtime::journal::{Journal, JournalError};
+use crate::runtime::listeners::{BindError, Ear, Sockets};
 use crate::runtime::load::{Loaded, PolicySource};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::shared::{Phase, Shared, Stage};
-use crate::runtime::worker::{self, Ear, WorkerError};
-use crate::runtime::{admin, events, listeners, sys};
+use crate::runtime::worker::{self, News, WorkerError};
+use crate::runtime::{admin, events, sys};
 
 /// How often a drain looks whether all connections have gone.
 const DRAIN_TICK: Duration = Duration::from_millis(20);
@@ -33,6 +34,7 @@ pub struct Server {
     admin: Vec<std::net::TcpListener>,
     admin_address: SocketAddr,
     drain_timeout: Duration,
+    news: mpsc::UnboundedReceiver<News>,
 }
 
 /// Why the proxy does not run.
@@ -42,13 +44,8 @@ pub enum StartError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {error}; free the address or write another one")]
-    Bind {
-        /// The address as configured.
-        address: SocketAddr,
-        /// What the system says.
-        error: io::Error,
-    },
+    #[error(transparent)]
+    Bind(#[from] BindError),
     /// A worker cannot be started.
     #[error(transparent)]
     Worker(#[from] WorkerError),
@@ -71,43 +68,44 @@ impl Server {
         sys::raise_descriptor_limit();
         let metrics = Arc::new(Metrics::new()?);
         let (journal, opening) = Journal::open(events::journal_setup(&config, &metrics))?;
-        let ears = config.listeners.iter().map(|listener| bind(listener.address).map(|bound| (listener, bound)));
-        let ears = ears.collect::<Result<Vec<_>, _>>()?;
-        let admin =
-            [Some(config.admin), config.probes].into_iter().flatten().map(bind).collect::<Result<Vec<_>, _>>()?;
-        let bound: Vec<SocketAddr> = ears.iter().map(|(_, (_, address))| *address).collect();
-        let sockets = bound.iter().chain(admin.iter().map(|(_, address)| address)).copied();
+        let sockets = Sockets::bind(&config, sys::workers())?;
         let pools = Pools::new(config.pools.iter().map(|(name, pool)| (name.as_str(), pool.bind.as_slice())));
-        let own = OwnAddresses::new(sys::interface_addresses()?.into_iter().chain(pools.addresses()), sockets);
+        let addresses = sys::interface_addresses()?.into_iter().chain(pools.addresses());
+        let own = OwnAddresses::new(addresses, sockets.addresses());
         let (phase, _) = watch::channel(Phase::default());
+        let (starter, news) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::new(&config, policy, (journal, metrics), (pools, own), connections));
         events::started(&shared, &opening);
-        let admin_address = admin.first().map_or(config.admin, |(_, address)| *address);
+        let Sockets { listeners, ears, admin, admin_address } = sockets;
         let mut server = Self {
+            shared,
             source,
             phase,
             workers: Vec::new(),
-            listeners: ears.iter().map(|(listener, (_, address))| (Arc::clone(&listener.name), *address)).collect(),
+            listeners,
             admin: admin.into_iter().map(|(socket, _)| socket).collect(),
             admin_address,
             drain_timeout: config.limits.drain_timeout,
-            shared,
+            news,
         };
-        let ears = ears.into_iter().map(|(listener, (socket, _))| (Arc::clone(&listener.name), socket));
-        server.start_workers(&ears.collect::<Vec<_>>())?;
+        server.start_workers(ears, starter)?;
         events::serving(&server.listeners, server.admin_address);
         Ok(server)
     }
 
-    fn start_workers(&mut self, ears: &[(Arc<str>, std::net::TcpListener)]) -> Result<(), StartError> {
-        for number in 0..sys::workers() {
-            let mut own = Vec::with_capacity(ears.len());
-            for (name, socket) in ears {
-                own.push(Ear { name: Arc::clone(name), socket: socket.try_clone()? });
-            }
-            let (shared, phase) = (Arc::clone(&self.shared), self.phase.subscribe());
+    /// Starts them and waits until each serves. One that cannot ends them all.
+    fn start_workers(&mut self, ears: Vec<Vec<Ear>>, starter: mpsc::UnboundedSender<News>) -> Result<(), StartError> {
+        let count = ears.len();
+        for (number, ears) in ears.into_iter().enumerate() {
+            let (shared, phase, starter) = (Arc::clone(&self.shared), self.phase.subscribe(), starter.clone());
             let thread = std::thread::Builder::new().name(format!("worker-{number}"));
-            self.workers.push(thread.spawn(move || worker::run(shared, own, phase))?);
+            self.workers.push(thread.spawn(move || worker::run(shared, ears, phase, starter))?);
+        }
+        drop(starter);
+        for _ in 0..count {
+            if self.news.blocking_recv() != Some(News::Serving) {
+                return self.end_workers();
+            }
         }
         Ok(())
     }
@@ -135,6 +133,8 @@ impl Server {
         loop {
             tokio::select! {
                 () = &mut stop => break,
+                // Until the phase is `Stopping` no worker ends unless something is broken: then none may go on.
+                _ = self.news.recv() => return Err(io::Error::other("a worker has ended by itself")),
                 () = reload() => self.reload(),
             }
         }
@@ -172,23 +172,23 @@ impl Server {
     ///
     /// # Errors
     /// A worker had failed.
-    pub fn finish(self) -> Result<(), StartError> {
+    pub fn finish(mut self) -> Result<(), StartError> {
+        let result = self.end_workers();
+        events::stopped(&self.shared);
+        self.shared.journal().shutdown();
+        result
+    }
+
+    fn end_workers(&mut self) -> Result<(), StartError> {
         self.phase.send_modify(|phase| phase.stage = Stage::Stopping);
         let mut result = Ok(());
-        for worker in self.workers {
+        for worker in self.workers.drain(..) {
             match worker.join() {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => result = Err(error.into()),
                 Err(_) => result = Err(io::Error::other("a worker ended by a panic").into()),
             }
         }
-        events::stopped(&self.shared);
-        self.shared.journal().shutdown();
         result
     }
-}
-
-fn bind(address: SocketAddr) -> Result<(std::net::TcpListener, SocketAddr), StartError> {
-    let bound = listeners::bind(address).and_then(|socket| socket.local_addr().map(|local| (socket, local)));
-    bound.map_err(|error| StartError::Bind { address, error })
 }

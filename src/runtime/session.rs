@@ -3,10 +3,12 @@
 //! the decision log once. Source: the contract's sections 5 and 6 (what the client sees, which reason if several).
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -71,10 +73,12 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
         let result = set_up(&worker, &mut client, (head, &connection), &mut facts).await;
         Some((client, result))
     });
-    match setting_up.await {
-        Some((client, Ok(ready))) => carry(&worker, client, ready, facts).await,
-        Some((client, Err(denial))) => refuse(&worker, client, &denial, facts).await,
-        None => {}
+    // A fault of the program ends this request alone, with a record like any other.
+    match AssertUnwindSafe(setting_up).catch_unwind().await {
+        Ok(Some((client, Ok(ready)))) => carry(&worker, client, ready, facts).await,
+        Ok(Some((client, Err(denial)))) => refuse(&worker, client, &denial, facts).await,
+        Ok(None) => {}
+        Err(_) => record(&worker, &Denial::new(Reason::Internal), &mut facts),
     }
     drop(connection);
 }
@@ -164,10 +168,14 @@ async fn carry(worker: &Worker, client: Client, ready: Ready, mut facts: Facts) 
     let shared = worker.shared();
     let Ready { allowed, dialled, opening, place, departure } = ready;
     let entry = facts.allow();
-    let Ok(permit) = shared.journal().commit(entry).await else {
-        facts.count(worker.metrics(), Reason::DecisionLogUnavailable);
-        let mut socket = client.socket;
-        return answer::end_with_alert(&mut socket, Reason::DecisionLogUnavailable).await;
+    let permit = match shared.journal().commit(entry).await {
+        Ok(permit) => permit,
+        Err(error) => {
+            let mut socket = client.socket;
+            shared.journal().note(facts.uncommitted(error, &allowed));
+            facts.count(worker.metrics(), Reason::DecisionLogUnavailable);
+            return answer::end_with_alert(&mut socket, Reason::DecisionLogUnavailable).await;
+        }
     };
     facts.step(worker.metrics(), SetupStep::Record);
     facts.count(worker.metrics(), Reason::Allowed);
@@ -183,10 +191,14 @@ async fn carry(worker: &Worker, client: Client, ready: Ready, mut facts: Facts) 
     }
 }
 
-/// Record, then the answer. Refusals do not wait for the disk.
-async fn refuse(worker: &Worker, mut client: Client, denial: &Denial, mut facts: Facts) {
+fn record(worker: &Worker, denial: &Denial, facts: &mut Facts) {
     worker.shared().journal().note(facts.deny(denial));
     facts.count(worker.metrics(), denial.reason());
+}
+
+/// Record, then the answer. Refusals do not wait for the disk.
+async fn refuse(worker: &Worker, mut client: Client, denial: &Denial, mut facts: Facts) {
+    record(worker, denial, &mut facts);
     match (denial.reason(), client.established) {
         (Reason::ClientGone, _) => {}
         (reason, true) => answer::end_with_alert(&mut client.socket, reason).await,

@@ -5,18 +5,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet, spawn_local};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::policy::{Admitted, Denial, Ending, Policy, Reason};
+use crate::runtime::clock;
 use crate::runtime::dns::{Names, ResolverError};
 use crate::runtime::gate::{Connection, SourcePlace};
+use crate::runtime::listeners::{self, Ear};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::session::{self, Accepted};
 use crate::runtime::shared::{Phase, Shared, Stage};
 use crate::runtime::tunnel::{Deadlines, Lane, OpenTunnels, SWEEP};
-use crate::runtime::{clock, listeners};
 
 /// How long the sessions of a stopping worker may take to write their last records and alerts.
 const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(5);
@@ -32,14 +33,6 @@ pub struct Worker {
     pub lane: Lane,
 }
 
-/// A listening socket as a worker gets it.
-pub struct Ear {
-    /// The listener's name.
-    pub name: Arc<str>,
-    /// The socket; every worker has its own descriptor of it.
-    pub socket: std::net::TcpListener,
-}
-
 /// Why a worker could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
@@ -51,17 +44,47 @@ pub enum WorkerError {
     Resolver(#[from] ResolverError),
 }
 
-/// Runs one worker on this thread until the phase is `Stopping` and its sessions have ended.
-///
-/// # Errors
-/// It could not start; `ready` tells the same to the starter.
-pub fn run(shared: Arc<Shared>, ears: Vec<Ear>, phase: watch::Receiver<Phase>) -> Result<(), WorkerError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let local = LocalSet::new();
-    runtime.block_on(local.run_until(serve(shared, ears, phase)))
+/// What a worker tells its starter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// It accepts connections.
+    Serving,
+    /// It has ended, whatever the cause.
+    Ended,
 }
 
-async fn serve(shared: Arc<Shared>, ears: Vec<Ear>, mut phase: watch::Receiver<Phase>) -> Result<(), WorkerError> {
+/// Tells the end of a worker, also when it is a panic.
+struct Farewell(mpsc::UnboundedSender<News>);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        // The starter may have gone before.
+        let _ = self.0.send(News::Ended);
+    }
+}
+
+/// Runs one worker on this thread until the phase is `Stopping` and its tunnels have ended. Sends one `Serving` and one `Ended`.
+///
+/// # Errors
+/// It could not start.
+pub fn run(
+    shared: Arc<Shared>,
+    ears: Vec<Ear>,
+    phase: watch::Receiver<Phase>,
+    news: mpsc::UnboundedSender<News>,
+) -> Result<(), WorkerError> {
+    let farewell = Farewell(news);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = LocalSet::new();
+    runtime.block_on(local.run_until(serve(shared, ears, phase, &farewell)))
+}
+
+async fn serve(
+    shared: Arc<Shared>,
+    ears: Vec<Ear>,
+    mut phase: watch::Receiver<Phase>,
+    starter: &Farewell,
+) -> Result<(), WorkerError> {
     let names = Names::new(shared.dns())?;
     let worker = Rc::new(Worker { shared, names, tunnels: OpenTunnels::default(), lane: Lane::default() });
     let mut tasks = JoinSet::new();
@@ -70,6 +93,8 @@ async fn serve(shared: Arc<Shared>, ears: Vec<Ear>, mut phase: watch::Receiver<P
         tasks.spawn_local(hear(Rc::clone(&worker), listener, ear.name));
     }
     tasks.spawn_local(sweep(Rc::clone(&worker)));
+    // A starter that has gone stops this worker through the phase.
+    let _ = starter.0.send(News::Serving);
     while phase.changed().await.is_ok() {
         let stage = phase.borrow_and_update().stage;
         if stage == Stage::Stopping {

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::net::TcpStream;
@@ -37,7 +38,11 @@ pub async fn relay(link: &Link, tunnel: &OpenTunnel, lane: &Lane) -> Ending {
     tokio::select! {
         both = async { tokio::try_join!(out, back) } => match both {
             Ok(_) => first.get().unwrap_or(Ending::ClientClosed),
-            Err(_) => Ending::Reset,
+            Err(_) => {
+                reset(client);
+                reset(upstream);
+                Ending::Reset
+            }
         },
         ending = tunnel.stopped() => ending,
     }
@@ -135,6 +140,12 @@ pub async fn write_all(to: &TcpStream, mut bytes: &[u8], count: &Cell<u64>) -> i
 
 fn add(count: &Cell<u64>, bytes: usize) {
     count.set(count.get().saturating_add(bytes as u64));
+}
+
+/// Lets closing this socket reset its connection: a stream that was cut short must not look whole to the other peer.
+fn reset(socket: &TcpStream) {
+    // A socket that does not take the option is closed as usual.
+    let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
 }
 
 /// Passes an end on: the other direction lives on (half-close).
