@@ -89,8 +89,7 @@ async fn drain(socket: &TcpStream) -> io::Result<()> {
     let mut left = DRAIN_BYTES;
     while left > 0 {
         socket.readable().await?;
-        let mut bytes = [0_u8; 4096];
-        match socket.try_read(&mut bytes) {
+        match discard(socket) {
             Ok(0) => return Ok(()),
             Ok(count) => left = left.saturating_sub(count),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -98,6 +97,12 @@ async fn drain(socket: &TcpStream) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// One read into a buffer that no waiting future holds.
+fn discard(socket: &TcpStream) -> io::Result<usize> {
+    let mut bytes = [0_u8; 4096];
+    socket.try_read(&mut bytes)
 }
 
 #[cfg(test)]

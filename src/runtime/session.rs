@@ -1,4 +1,4 @@
-//! The straight line that every request takes. Read this function first: `set_up`, then `carry`.
+//! The straight line that every request takes. Read `set_up` first, then `decide` and `carry`, which record what came out of it.
 //! Not here: how any step works; each is one call. Whoever calls `set_up` records what came out of it, so every end of every request passes
 //! the decision log once. Source: the contract's sections 5 and 6 (what the client sees, which reason if several).
 
@@ -13,6 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::decision_log::Permit;
 use crate::policy::{Admitted, Allowed, Answer, Denial, Ending, Reason, Routed, Standing};
 use crate::runtime::dial::{self, Dialled};
 use crate::runtime::egress::Departure;
@@ -53,8 +54,22 @@ struct Ready {
     allowed: Allowed,
     dialled: Dialled,
     opening: Opening,
-    place: SourcePlace,
-    departure: Option<Departure>,
+    guards: Guards,
+}
+
+/// What counts a tunnel for as long as it lives.
+struct Guards {
+    _place: SourcePlace,
+    _departure: Option<Departure>,
+}
+
+/// An allowed request with its record: all that is left is to forward.
+struct Recorded {
+    permit: Permit,
+    link: Link,
+    opening: Opening,
+    standing: Standing,
+    guards: Guards,
 }
 
 /// One connection from accept to its last record.
@@ -62,25 +77,34 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
     let Accepted { socket, peer, listener, connection } = accepted;
     let mut facts = Facts::begin(worker.shared(), listener, peer);
     // What only setting up needs lives in this future and is freed before a byte is forwarded.
-    let setting_up = Box::pin(async {
-        let deadline = Instant::now() + worker.shared().limits().head_timeout;
-        let Reading { socket, unread, head } = head::read(socket, deadline).await;
-        if matches!(head, Err(HeadError::Silent)) {
-            worker.metrics().silent.inc();
-            return None;
-        }
-        let mut client = Client { socket, unread, established: false, head_only: false };
-        let result = set_up(&worker, &mut client, (head, &connection), &mut facts).await;
-        Some((client, result))
-    });
+    let setting_up = Box::pin(decide(&worker, socket, &connection, &mut facts));
     // A fault of the program ends this request alone, with a record like any other.
-    match AssertUnwindSafe(setting_up).catch_unwind().await {
-        Ok(Some((client, Ok(ready)))) => carry(&worker, client, ready, facts).await,
-        Ok(Some((client, Err(denial)))) => refuse(&worker, client, &denial, facts).await,
-        Ok(None) => {}
-        Err(_) => record(&worker, &Denial::new(Reason::Internal), &mut facts),
+    let recorded = AssertUnwindSafe(setting_up).catch_unwind().await.unwrap_or_else(|_| {
+        record(&worker, &Denial::new(Reason::Internal), &mut facts);
+        None
+    });
+    if let Some(recorded) = recorded {
+        carry(&worker, recorded, facts).await;
     }
     drop(connection);
+}
+
+/// Runs the line and records what came out of it. `None`: the request has been answered.
+async fn decide(worker: &Worker, socket: TcpStream, connection: &Connection, facts: &mut Facts) -> Option<Recorded> {
+    let deadline = Instant::now() + worker.shared().limits().head_timeout;
+    let Reading { socket, unread, head } = head::read(socket, deadline).await;
+    if matches!(head, Err(HeadError::Silent)) {
+        worker.metrics().silent.inc();
+        return None;
+    }
+    let mut client = Client { socket, unread, established: false, head_only: false };
+    match set_up(worker, &mut client, (head, connection), facts).await {
+        Ok(ready) => commit(worker, client, ready, facts).await,
+        Err(denial) => {
+            refuse(worker, client, &denial, facts).await;
+            None
+        }
+    }
 }
 
 /// The line: head → source → policy: request → log healthy? → resolve → policy: addresses → dial → 200 → ClientHello → policy: hello.
@@ -112,7 +136,7 @@ async fn set_up(
     let heard = hear(worker, client, &routed, facts).await?;
     let allowed = routed.hello(&heard.hello)?;
     let opening = Opening { heard, patience: worker.shared().limits().hello_timeout };
-    Ok(Ready { allowed, dialled, opening, place, departure })
+    Ok(Ready { allowed, dialled, opening, guards: Guards { _place: place, _departure: departure } })
 }
 
 /// The name's addresses, every one of them judged. A literal is judged without a lookup.
@@ -163,45 +187,49 @@ async fn hear(worker: &Worker, client: &mut Client, routed: &Routed, facts: &mut
     Ok(heard)
 }
 
-/// Record, permit, bytes, record.
-async fn carry(worker: &Worker, client: Client, ready: Ready, mut facts: Facts) {
-    let shared = worker.shared();
-    let Ready { allowed, dialled, opening, place, departure } = ready;
-    let entry = facts.allow();
-    let permit = match shared.journal().commit(entry).await {
-        Ok(permit) => permit,
-        Err(error) => {
-            let mut socket = client.socket;
-            shared.journal().note(facts.uncommitted(error, &allowed));
-            facts.count(worker.metrics(), Reason::DecisionLogUnavailable);
-            return answer::end_with_alert(&mut socket, Reason::DecisionLogUnavailable).await;
+/// The record that lets the request through, and its permit. `None`: the log did not take it, so the tunnel ends here.
+async fn commit(worker: &Worker, mut client: Client, ready: Ready, facts: &mut Facts) -> Option<Recorded> {
+    let Ready { allowed, dialled, opening, guards } = ready;
+    match worker.shared().journal().commit(facts.allow()).await {
+        Ok(permit) => {
+            facts.step(worker.metrics(), SetupStep::Record);
+            facts.count(worker.metrics(), Reason::Allowed);
+            let link = Link { client: client.socket, upstream: dialled.socket };
+            Some(Recorded { permit, link, opening, standing: Standing::new(allowed, dialled.upstream), guards })
         }
-    };
-    facts.step(worker.metrics(), SetupStep::Record);
-    facts.count(worker.metrics(), Reason::Allowed);
-    let tunnel = OpenTunnel::new(Standing::new(allowed, dialled.upstream), shared.meters(facts.customer()));
-    let open = worker.tunnels.enter(tunnel);
-    let link = Link { client: client.socket, upstream: dialled.socket };
+        Err(error) => {
+            worker.shared().journal().note(facts.uncommitted(error, &allowed));
+            facts.count(worker.metrics(), Reason::DecisionLogUnavailable);
+            answer::end_with_alert(&mut client.socket, Reason::DecisionLogUnavailable).await;
+            None
+        }
+    }
+}
+
+/// Bytes, then the record of the end.
+async fn carry(worker: &Worker, recorded: Recorded, mut facts: Facts) {
+    let Recorded { permit, link, opening, standing, guards } = recorded;
+    let open = worker.tunnels.enter(OpenTunnel::new(standing, worker.shared().meters(facts.customer())));
     let mut closed = tunnel::forward(permit, link, opening, open.tunnel(), &worker.lane).await;
     worker.metrics().tunnel_duration.observe(open.tunnel().opened().elapsed().as_secs_f64());
-    shared.journal().note(facts.close(closed.ending, open.tunnel()));
-    drop((open, place, departure));
+    worker.shared().journal().note(facts.close(closed.ending, open.tunnel()));
+    drop((open, guards));
     if let Ending::Refused(refused) = closed.ending {
-        answer::end_with_alert(&mut closed.client, refused.reason()).await;
+        Box::pin(answer::end_with_alert(&mut closed.client, refused.reason())).await;
+    }
+}
+
+/// Record, then the answer. Refusals do not wait for the disk.
+async fn refuse(worker: &Worker, mut client: Client, denial: &Denial, facts: &mut Facts) {
+    record(worker, denial, facts);
+    match (denial.reason(), client.established) {
+        (Reason::ClientGone, _) => {}
+        (reason, true) => answer::end_with_alert(&mut client.socket, reason).await,
+        (reason, false) => answer::refuse(&mut client.socket, reason, facts.id(), client.head_only).await,
     }
 }
 
 fn record(worker: &Worker, denial: &Denial, facts: &mut Facts) {
     worker.shared().journal().note(facts.deny(denial));
     facts.count(worker.metrics(), denial.reason());
-}
-
-/// Record, then the answer. Refusals do not wait for the disk.
-async fn refuse(worker: &Worker, mut client: Client, denial: &Denial, mut facts: Facts) {
-    record(worker, denial, &mut facts);
-    match (denial.reason(), client.established) {
-        (Reason::ClientGone, _) => {}
-        (reason, true) => answer::end_with_alert(&mut client.socket, reason).await,
-        (reason, false) => answer::refuse(&mut client.socket, reason, facts.id(), client.head_only).await,
-    }
 }

@@ -17,75 +17,79 @@ fn proxy() -> Proxy {
     Proxy::start(&Setup { policy: POLICY, more: HOSTS, ..Setup::default() })
 }
 
+/// A row: name, head, status, reason or how it begins.
+type Row = (&'static str, String, u16, &'static str);
+
+fn bad_heads() -> Vec<Row> {
+    let mut rows: Vec<Row> = BAD_AUTHORITIES
+        .iter()
+        .map(|&(name, authority, status, reason)| {
+            (name, format!("CONNECT {authority} HTTP/1.1\r\n\r\n"), status, reason)
+        })
+        .collect();
+    let rest = "HTTP/1.1\r\nHost: api.acme.test\r\n\r\n";
+    rows.extend(BAD_METHODS.iter().map(|&(name, line, reason)| (name, format!("{line} {rest}"), 403, reason)));
+    rows.extend(BROKEN.iter().map(|&(name, head)| (name, head.to_owned(), 400, "malformed_request")));
+    let long = format!("CONNECT api.acme.test:443 HTTP/1.1\r\nX: {}\r\n\r\n", "a".repeat(9000));
+    let many = format!("CONNECT api.acme.test:443 HTTP/1.1\r\n{}\r\n", "X: a\r\n".repeat(65));
+    rows.push(("long", long, 400, "malformed_request"));
+    rows.push(("many fields", many, 400, "malformed_request"));
+    rows
+}
+
+/// Targets of a CONNECT.
+const BAD_AUTHORITIES: &[(&str, &str, u16, &str)] = &[
+    ("no port", "api.acme.test", 400, "malformed_target"),
+    ("empty port", "api.acme.test:", 400, "malformed_target"),
+    ("port with a zero", "api.acme.test:0443", 400, "malformed_target"),
+    ("port with a sign", "api.acme.test:+443", 400, "malformed_target"),
+    ("port too large", "api.acme.test:65979", 400, "malformed_target"),
+    ("two dots", "api.acme.test..:443", 400, "malformed_target"),
+    ("brackets", "[api.acme.test]:443", 400, "malformed_"),
+    ("user", "user@api.acme.test:443", 400, "malformed_target"),
+    ("wildcard", "*:443", 400, "malformed_target"),
+    ("octal address", "0177.0.0.1:443", 400, "malformed_target"),
+    ("hex address", "0x7f.1:443", 400, "malformed_target"),
+    ("number", "2130706433:443", 400, "malformed_target"),
+    ("zone", "[fe80::1%25eth0]:443", 400, "malformed_"),
+    ("bare v6", "::1:443", 400, "malformed_"),
+    ("absolute form", "http://api.acme.test:443/", 400, "malformed_target"),
+    ("path", "api.acme.test:443/path", 400, "malformed_"),
+    ("utf-8", "аpi.acme.test:443", 400, "malformed_"),
+    ("nul", "api.acme.test\0.evil.example:443", 400, "malformed_"),
+    ("unlisted", "evil.example:443", 403, "destination_not_listed"),
+    ("other port", "api.acme.test:22", 403, "port_not_allowed"),
+    ("card number", "4111-1111-1111-1111.evil.example:443", 403, "sensitive_data_in_target"),
+];
+
+/// First lines that ask for no tunnel.
+const BAD_METHODS: &[(&str, &str, &str)] = &[
+    ("plaintext", "GET http://api.acme.test/?card=4111111111111111", "plaintext_http"),
+    ("https by get", "GET https://api.acme.test/", "method_not_allowed"),
+    ("origin form", "GET /", "method_not_allowed"),
+    ("post", "POST /", "method_not_allowed"),
+    ("options", "OPTIONS *", "method_not_allowed"),
+    ("lower case", "connect api.acme.test:443", "method_not_allowed"),
+];
+
+/// Heads that are not HTTP/1.1 as it should be.
+const BROKEN: &[(&str, &str)] = &[
+    ("two hosts", "CONNECT api.acme.test:443 HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
+    ("length", "CONNECT api.acme.test:443 HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello"),
+    ("chunked", "CONNECT api.acme.test:443 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    ("bare line feeds", "CONNECT api.acme.test:443 HTTP/1.1\n\n"),
+    ("folded", "CONNECT api.acme.test:443 HTTP/1.1\r\nX: a\r\n b\r\n\r\n"),
+    ("space before colon", "CONNECT api.acme.test:443 HTTP/1.1\r\nHost : a\r\n\r\n"),
+    ("two spaces", "CONNECT  api.acme.test:443 HTTP/1.1\r\n\r\n"),
+    ("nul in a field", "CONNECT api.acme.test:443 HTTP/1.1\r\nX: a\0b\r\n\r\n"),
+    ("http/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    ("tls", "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\r\n\r\n"),
+];
+
 #[test]
 fn every_bad_head_is_refused_with_its_reason_and_one_record() {
     let proxy = proxy();
-    let long = format!("CONNECT api.acme.test:443 HTTP/1.1\r\nX: {}\r\n\r\n", "a".repeat(9000));
-    let many = format!("CONNECT api.acme.test:443 HTTP/1.1\r\n{}\r\n", "X: a\r\n".repeat(65));
-    let h = "HTTP/1.1\r\nHost: api.acme.test\r\n\r\n";
-    let connect = |authority: &str| format!("CONNECT {authority} HTTP/1.1\r\n\r\n");
-    let rows: Vec<(&str, String, u16, &str)> = vec![
-        ("plaintext", format!("GET http://api.acme.test/?card=4111111111111111 {h}"), 403, "plaintext_http"),
-        ("https by get", format!("GET https://api.acme.test/ {h}"), 403, "method_not_allowed"),
-        ("origin form", format!("GET / {h}"), 403, "method_not_allowed"),
-        ("post", format!("POST / {h}"), 403, "method_not_allowed"),
-        ("options", format!("OPTIONS * {h}"), 403, "method_not_allowed"),
-        ("lower case", "connect api.acme.test:443 HTTP/1.1\r\n\r\n".into(), 403, "method_not_allowed"),
-        ("no port", connect("api.acme.test"), 400, "malformed_target"),
-        ("empty port", connect("api.acme.test:"), 400, "malformed_target"),
-        ("port with a zero", connect("api.acme.test:0443"), 400, "malformed_target"),
-        ("port with a sign", connect("api.acme.test:+443"), 400, "malformed_target"),
-        ("port too large", connect("api.acme.test:65979"), 400, "malformed_target"),
-        ("two dots", connect("api.acme.test..:443"), 400, "malformed_target"),
-        ("brackets", connect("[api.acme.test]:443"), 400, "malformed_"),
-        ("user", connect("user@api.acme.test:443"), 400, "malformed_target"),
-        ("wildcard", connect("*:443"), 400, "malformed_target"),
-        ("octal address", connect("0177.0.0.1:443"), 400, "malformed_target"),
-        ("hex address", connect("0x7f.1:443"), 400, "malformed_target"),
-        ("number", connect("2130706433:443"), 400, "malformed_target"),
-        ("zone", connect("[fe80::1%25eth0]:443"), 400, "malformed_"),
-        ("bare v6", connect("::1:443"), 400, "malformed_"),
-        ("absolute form", connect("http://api.acme.test:443/"), 400, "malformed_target"),
-        ("path", connect("api.acme.test:443/path"), 400, "malformed_"),
-        ("utf-8", connect("аpi.acme.test:443"), 400, "malformed_"),
-        ("nul", connect("api.acme.test\0.evil.example:443"), 400, "malformed_"),
-        ("unlisted", connect("evil.example:443"), 403, "destination_not_listed"),
-        ("other port", connect("api.acme.test:22"), 403, "port_not_allowed"),
-        (
-            "two hosts",
-            "CONNECT api.acme.test:443 HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".into(),
-            400,
-            "malformed_request",
-        ),
-        (
-            "length",
-            "CONNECT api.acme.test:443 HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello".into(),
-            400,
-            "malformed_request",
-        ),
-        (
-            "chunked",
-            "CONNECT api.acme.test:443 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n".into(),
-            400,
-            "malformed_request",
-        ),
-        ("bare line feeds", "CONNECT api.acme.test:443 HTTP/1.1\n\n".into(), 400, "malformed_request"),
-        ("folded", "CONNECT api.acme.test:443 HTTP/1.1\r\nX: a\r\n b\r\n\r\n".into(), 400, "malformed_request"),
-        (
-            "space before colon",
-            "CONNECT api.acme.test:443 HTTP/1.1\r\nHost : a\r\n\r\n".into(),
-            400,
-            "malformed_request",
-        ),
-        ("two spaces", "CONNECT  api.acme.test:443 HTTP/1.1\r\n\r\n".into(), 400, "malformed_request"),
-        ("nul in a field", "CONNECT api.acme.test:443 HTTP/1.1\r\nX: a\0b\r\n\r\n".into(), 400, "malformed_request"),
-        ("http/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(), 400, "malformed_request"),
-        ("tls", "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\r\n\r\n".into(), 400, "malformed_request"),
-        ("long", long, 400, "malformed_request"),
-        ("many fields", many, 400, "malformed_request"),
-        ("card number", connect("4111-1111-1111-1111.evil.example:443"), 403, "sensitive_data_in_target"),
-    ];
-    for (name, head, status, reason) in rows {
+    for (name, head, status, reason) in bad_heads() {
         let (socket, answer) = proxy.ask(head.as_bytes());
         assert_eq!(status_of(&answer), status, "{name}: {answer}");
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{name}: {answer}"));

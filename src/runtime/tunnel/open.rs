@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use prometheus::{IntCounter, IntGauge};
@@ -117,14 +117,19 @@ impl OpenTunnel {
 
     /// Ends once the tunnel is told to stop, with the reason.
     pub async fn stopped(&self) -> Ending {
-        poll_fn(|cx| match self.stop.get() {
-            Some(ending) => Poll::Ready(ending),
-            None => {
-                self.waker.replace(Some(cx.waker().clone()));
-                Poll::Pending
-            }
-        })
-        .await
+        poll_fn(|cx| self.poll_stopped(cx)).await
+    }
+
+    /// Ready once the tunnel is told to stop; else the task is woken when it is.
+    pub fn poll_stopped(&self, cx: &mut Context<'_>) -> Poll<Ending> {
+        if let Some(ending) = self.stop.get() {
+            return Poll::Ready(ending);
+        }
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
     }
 
     /// Ends the tunnel at `at`, unless that is settled for an earlier moment.

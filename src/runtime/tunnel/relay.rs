@@ -1,8 +1,10 @@
 //! Moves bytes both ways once everything is judged: small messages by copy, bulk by splice(2), chosen by what a direction does.
-//! Not here: judging the server's first flight (`exchange`). No buffer, pipe or timer is held while nothing moves.
+//! Not here: judging the server's first flight (`first_flight`). While nothing moves, no buffer, pipe or timer is held.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -22,101 +24,164 @@ const BULK_BELOW: usize = 4 * 1024;
 /// Relays until both directions have ended, one has failed, or the tunnel is told to stop. Bytes are counted when the receiver takes them.
 pub async fn relay(link: &Link, tunnel: &OpenTunnel, lane: &Lane) -> Ending {
     let Link { client, upstream } = link;
-    let first = Cell::new(None);
-    let out = async {
-        pump(client, upstream, tunnel.bytes_out(), lane).await?;
-        tunnel.half_close();
-        first.set(first.get().or(Some(Ending::ClientClosed)));
-        Ok::<_, io::Error>(())
-    };
-    let back = async {
-        pump(upstream, client, tunnel.bytes_in(), lane).await?;
-        tunnel.half_close();
-        first.set(first.get().or(Some(Ending::ServerClosed)));
-        Ok(())
-    };
-    tokio::select! {
-        both = async { tokio::try_join!(out, back) } => match both {
-            Ok(_) => first.get().unwrap_or(Ending::ClientClosed),
-            Err(_) => {
-                reset(client);
-                reset(upstream);
-                Ending::Reset
-            }
-        },
-        ending = tunnel.stopped() => ending,
-    }
+    let mut out = Direction::new();
+    let mut back = Direction::new();
+    let mut first = None;
+    // One future for both directions, without a future for each wait: an idle tunnel is two small enums.
+    let ending = poll_fn(|cx| {
+        if let Poll::Ready(ending) = tunnel.poll_stopped(cx) {
+            return Poll::Ready(Ok(ending));
+        }
+        let out = out.poll(client, upstream, (tunnel.bytes_out(), lane), cx)?;
+        let back = back.poll(upstream, client, (tunnel.bytes_in(), lane), cx)?;
+        if first.is_none() && (out.is_ready() || back.is_ready()) {
+            tunnel.half_close();
+            first = Some(if out.is_ready() { Ending::ClientClosed } else { Ending::ServerClosed });
+        }
+        match (out, back, first) {
+            (Poll::Ready(()), Poll::Ready(()), Some(first)) => Poll::Ready(Ok::<_, io::Error>(first)),
+            _ => Poll::Pending,
+        }
+    });
+    ending.await.unwrap_or_else(|_| {
+        reset(client);
+        reset(upstream);
+        Ending::Reset
+    })
 }
 
-/// One direction until its sender ends it; the end is passed on.
-async fn pump(from: &TcpStream, to: &TcpStream, count: &Cell<u64>, lane: &Lane) -> io::Result<()> {
-    let mut full = 0_u32;
-    loop {
-        from.readable().await?;
-        let moved = match lane.copy(from, to)? {
-            Step::Empty => continue,
-            Step::End => return end(to),
+/// One direction: what it is about to do next.
+struct Direction {
+    mode: Mode,
+    /// Full reads in a row.
+    full: u32,
+}
+
+enum Mode {
+    /// Read into the shared buffer and write.
+    Copy,
+    /// Write what the receiver did not take.
+    Rest { bytes: Box<[u8]>, sent: usize },
+    /// Fill a pipe.
+    Bulk,
+    /// Empty it again: so many bytes came, so many are left.
+    Drain { pipe: Pipe, filled: usize, left: usize },
+    /// The sender has ended, and the receiver knows.
+    Done,
+}
+
+impl Direction {
+    fn new() -> Self {
+        Self { mode: Mode::Copy, full: 0 }
+    }
+
+    /// Moves what can be moved now. Ready: the sender has ended its direction and all of it is passed on.
+    fn poll(
+        &mut self,
+        from: &TcpStream,
+        to: &TcpStream,
+        (count, lane): (&Cell<u64>, &Lane),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            self.mode = match &mut self.mode {
+                Mode::Done => return Poll::Ready(Ok(())),
+                Mode::Copy => {
+                    ready!(from.poll_read_ready(cx))?;
+                    self.copy(lane.copy(from, to)?, to, count)?
+                }
+                Mode::Rest { bytes, sent } => {
+                    ready!(to.poll_write_ready(cx))?;
+                    *sent = sent.saturating_add(write(to, bytes.get(*sent..).unwrap_or_default(), count)?);
+                    if *sent < bytes.len() {
+                        continue;
+                    }
+                    self.next()
+                }
+                Mode::Bulk => {
+                    ready!(from.poll_read_ready(cx))?;
+                    fill(from, to, lane)?
+                }
+                Mode::Drain { pipe, left, filled } => {
+                    ready!(to.poll_write_ready(cx))?;
+                    let gone = taken(pipe.drain(to, *left))?;
+                    add(count, gone);
+                    *left = left.saturating_sub(gone);
+                    if *left > 0 {
+                        continue;
+                    }
+                    let next = if *filled < BULK_BELOW { Mode::Copy } else { Mode::Bulk };
+                    if let Mode::Drain { pipe, .. } = std::mem::replace(&mut self.mode, Mode::Done) {
+                        lane.give_back(pipe);
+                    }
+                    next
+                }
+            };
+        }
+    }
+
+    /// What follows a copy.
+    fn copy(&mut self, step: Step, to: &TcpStream, count: &Cell<u64>) -> io::Result<Mode> {
+        let came = match &step {
+            Step::Empty => return Ok(Mode::Copy),
+            Step::End => return end(to).map(|()| Mode::Done),
+            Step::Moved(came) | Step::Left(came, _) => *came,
+        };
+        self.full = if came == COPY_SIZE { self.full.saturating_add(1) } else { 0 };
+        match step {
             Step::Left(came, rest) => {
                 add(count, came.saturating_sub(rest.len()));
-                write_all(to, &rest, count).await?;
-                came
+                Ok(Mode::Rest { bytes: rest.into_boxed_slice(), sent: 0 })
             }
-            Step::Moved(moved) => {
-                add(count, moved);
-                tokio::task::consume_budget().await;
-                moved
+            Step::Moved(came) => {
+                add(count, came);
+                Ok(self.next())
             }
-        };
-        full = if moved == COPY_SIZE { full.saturating_add(1) } else { 0 };
-        if full >= BULK_AFTER {
-            full = 0;
-            if let Bulk::Ended = bulk(from, to, count, lane).await? {
-                return end(to);
-            }
+            Step::Empty | Step::End => Ok(Mode::Copy),
         }
+    }
+
+    /// Copy, or bulk once enough full reads have come in a row.
+    fn next(&mut self) -> Mode {
+        if self.full < BULK_AFTER {
+            return Mode::Copy;
+        }
+        self.full = 0;
+        Mode::Bulk
     }
 }
 
-enum Bulk {
-    Ended,
-    Over,
-}
-
-/// Splices until the sender ends its direction, pieces get small, or there is no pipe. Waiting holds no pipe.
-async fn bulk(from: &TcpStream, to: &TcpStream, count: &Cell<u64>, lane: &Lane) -> io::Result<Bulk> {
-    loop {
-        from.readable().await?;
-        let Some(pipe) = lane.take_pipe() else { return Ok(Bulk::Over) };
-        match pipe.fill(from) {
-            Ok(filled) => {
-                drain(&pipe, to, filled, count).await?;
-                lane.give_back(pipe);
-                match filled {
-                    0 => return Ok(Bulk::Ended),
-                    1..BULK_BELOW => return Ok(Bulk::Over),
-                    BULK_BELOW.. => tokio::task::consume_budget().await,
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => lane.give_back(pipe),
-            Err(error) => return Err(error),
+/// Takes what is there into a pipe. Without a pipe, copying goes on.
+fn fill(from: &TcpStream, to: &TcpStream, lane: &Lane) -> io::Result<Mode> {
+    let Some(pipe) = lane.take_pipe() else { return Ok(Mode::Copy) };
+    match pipe.fill(from) {
+        Ok(0) => {
+            lane.give_back(pipe);
+            end(to).map(|()| Mode::Done)
         }
+        Ok(filled) => Ok(Mode::Drain { pipe, filled, left: filled }),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            lane.give_back(pipe);
+            Ok(Mode::Bulk)
+        }
+        Err(error) => Err(error),
     }
 }
 
-/// Empties the pipe. On an error or when the tunnel is stopped, the pipe is dropped with what it holds and never used again.
-async fn drain(pipe: &Pipe, to: &TcpStream, mut left: usize, count: &Cell<u64>) -> io::Result<()> {
-    while left > 0 {
-        match pipe.drain(to, left) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(gone) => {
-                left = left.saturating_sub(gone);
-                add(count, gone);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => to.writable().await?,
-            Err(error) => return Err(error),
-        }
+/// One write; what the receiver took is counted.
+fn write(to: &TcpStream, bytes: &[u8], count: &Cell<u64>) -> io::Result<usize> {
+    let gone = taken(to.try_write(bytes))?;
+    add(count, gone);
+    Ok(gone)
+}
+
+/// How much a receiver took: nothing if it is full for now. A receiver that takes nothing though it could is broken.
+fn taken(result: io::Result<usize>) -> io::Result<usize> {
+    match result {
+        Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        result => result,
     }
-    Ok(())
 }
 
 /// Writes all of `bytes`, counting what the receiver takes.
@@ -125,15 +190,9 @@ async fn drain(pipe: &Pipe, to: &TcpStream, mut left: usize, count: &Cell<u64>) 
 /// What the socket gives.
 pub async fn write_all(to: &TcpStream, mut bytes: &[u8], count: &Cell<u64>) -> io::Result<()> {
     while !bytes.is_empty() {
-        match to.try_write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(taken) => {
-                add(count, taken);
-                bytes = bytes.get(taken..).unwrap_or_default();
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => to.writable().await?,
-            Err(error) => return Err(error),
-        }
+        to.writable().await?;
+        let gone = write(to, bytes, count)?;
+        bytes = bytes.get(gone..).unwrap_or_default();
     }
     Ok(())
 }
