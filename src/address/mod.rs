@@ -67,6 +67,8 @@ fn worse(first: AddressClass, second: AddressClass) -> AddressClass {
 /// NAT64, IPv4-compatible, IPv4-translated, 6to4 and Teredo in front; ISATAP behind, whatever stands in front.
 fn tunnelled(address: Ipv6Addr) -> [Option<Ipv4Addr>; 3] {
     let (first, second) = match address.segments() {
+        // Not embedded: the unspecified and the loopback address (RFC 4291 2.5.2, 2.5.3).
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => (None, None),
         [0x64, 0xff9b, 0, 0, 0, 0, high, low]
         | [0, 0, 0, 0, 0, 0, high, low]
         | [0, 0, 0, 0, 0xffff, 0, high, low]

@@ -1,3 +1,5 @@
+//! Faulty configurations and their faults, good ones and their defaults.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -35,6 +35,10 @@ impl Identified {
             let differs = differs_in_rule(rule, denial);
             return Some(Nearest { rule: Arc::clone(rule), differs });
         }
+        if denial.reason() == Reason::DestinationDenied {
+            // No rule can allow it, however near.
+            return None;
+        }
         self.other_port(target).or_else(|| self.other_source(target)).or_else(|| match target.host() {
             Host::Name(name) => self.like_name(name),
             Host::Address(_) => None,

@@ -1,3 +1,5 @@
+//! What is found and what is let through, by tables and by laws.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -57,7 +57,9 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 
 fn answer(request: &Request<Incoming>, shared: &Shared) -> Response<Full<Bytes>> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+        let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+        answer.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+        return answer;
     }
     match request.uri().path() {
         "/livez" => text(StatusCode::OK, "ok\n"),

@@ -56,13 +56,18 @@ pub async fn dial(
             tokio::select! {
                 Some(ended) = attempts.next() => match ended {
                     Ok(dialled) => return Ok(dialled),
-                    Err(reason) => { failure.get_or_insert(reason); }
+                    Err(reason) => failure = Some(worse(failure, reason)),
                 },
                 () = sleep(ATTEMPT_DELAY), if waiting.len() > 0 => {}
             }
         }
     };
     timeout_at(deadline, race).await.unwrap_or(Err(Reason::UpstreamTimeout))
+}
+
+/// The first failure counts, unless it only says that the pool has no address of that family: then the next one tells more.
+fn worse(first: Option<Reason>, next: Reason) -> Reason {
+    first.filter(|reason| *reason != Reason::EgressAddressUnavailable).unwrap_or(next)
 }
 
 /// IPv6 first, then the families in turn (RFC 8305 section 4).

@@ -9,12 +9,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_resolver::config::{
-    ConnectionConfig, LookupIpStrategy, NameServerConfig, ProtocolConfig, ResolveHosts, ResolverConfig,
-};
-use hickory_resolver::lookup_ip::LookupIp;
+use futures_util::future::{Either, select};
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ProtocolConfig, ResolveHosts, ResolverConfig};
+use hickory_resolver::lookup::Lookup;
+use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::RData;
+use hickory_resolver::proto::rr::{RData, RecordType};
 use hickory_resolver::{Resolver, TokioResolver};
 use tokio::time::{Instant, timeout};
 
@@ -27,6 +27,10 @@ const MAX_ANSWERS: usize = 10_000;
 
 /// Upper bound of addresses taken from one answer. A whole UDP answer of 1,232 bytes holds fewer than 80.
 const MAX_ADDRESSES: usize = 64;
+
+/// How long the second family may still take once the first has addresses (RFC 8305 section 3 has 50 ms; every address that comes is
+/// judged, so a little more patience is worth having). A server that never answers for one family costs no more.
+const FAMILY_DELAY: Duration = Duration::from_millis(250);
 
 /// What a name resolved to. All of it is judged before any of it is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +109,6 @@ impl Names {
         let mut builder = Resolver::builder_with_config(servers(settings)?, TokioRuntimeProvider::default());
         let options = builder.options_mut();
         options.use_hosts_file = ResolveHosts::Never;
-        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         options.ndots = 0;
         options.cache_size = 0;
         options.attempts = 1;
@@ -128,14 +131,30 @@ impl Names {
             return (Ok(answer), LookupResult::Stored);
         }
         // The final dot makes the name absolute: no search domain is ever tried.
-        match timeout(self.settings.timeout, self.resolver.lookup_ip(format!("{name}."))).await {
+        match timeout(self.settings.timeout, self.ask(&format!("{name}."))).await {
             Err(_) => (Err(Reason::DnsTimeout), LookupResult::TimedOut),
             Ok(Err(error)) if is_timeout(&error) => (Err(Reason::DnsTimeout), LookupResult::TimedOut),
             Ok(Err(_)) => (Err(Reason::DnsFailure), LookupResult::Failed),
             Ok(Ok(found)) => match read(&found) {
-                Some(answer) => (Ok(self.keep(name, answer, found.valid_until())), LookupResult::Answered),
+                Some((answer, valid_until)) => (Ok(self.keep(name, answer, valid_until)), LookupResult::Answered),
                 None => (Err(Reason::DnsFailure), LookupResult::Failed),
             },
+        }
+    }
+
+    /// Both families at once. A failure only if there is no answer for either: then the first one.
+    async fn ask(&self, name: &str) -> Result<Vec<Lookup>, NetError> {
+        let family = |kind| Box::pin(self.resolver.lookup(name, kind));
+        let (first, second) = match select(family(RecordType::A), family(RecordType::AAAA)).await {
+            Either::Left((first, rest)) | Either::Right((first, rest)) => match first {
+                Ok(_) => (first, timeout(FAMILY_DELAY, rest).await.unwrap_or(Err(NetError::Timeout))),
+                Err(_) => (first, rest.await),
+            },
+        };
+        match (first, second) {
+            (Ok(first), Ok(second)) => Ok(vec![first, second]),
+            (Ok(only), Err(_)) | (Err(_), Ok(only)) => Ok(vec![only]),
+            (Err(error), Err(_)) => Err(error),
         }
     }
 
@@ -162,20 +181,22 @@ impl Names {
     }
 }
 
-/// `None`: more addresses than are taken, or an alias that is no host name.
-fn read(found: &LookupIp) -> Option<Answer> {
-    let addresses: Vec<IpAddr> = found.iter().take(MAX_ADDRESSES.saturating_add(1)).collect();
-    let mut aliases = Vec::new();
-    for record in found.as_lookup().answers() {
-        if let RData::CNAME(alias) = &record.data {
+/// `None`: no address, more than are taken, or an alias that is no host name.
+fn read(found: &[Lookup]) -> Option<(Answer, std::time::Instant)> {
+    let (mut addresses, mut aliases) = (Vec::new(), Vec::new());
+    for record in found.iter().flat_map(Lookup::answers) {
+        if let Some(address) = record.data.ip_addr() {
+            addresses.push(address);
+        } else if let RData::CNAME(alias) = &record.data {
             aliases.push(alias.0.to_string().parse().ok()?);
         }
     }
-    (!addresses.is_empty() && addresses.len() <= MAX_ADDRESSES).then_some(Answer { addresses, aliases })
+    let valid_until = found.iter().map(Lookup::valid_until).min()?;
+    (!addresses.is_empty() && addresses.len() <= MAX_ADDRESSES).then_some((Answer { addresses, aliases }, valid_until))
 }
 
-fn is_timeout(error: &hickory_resolver::net::NetError) -> bool {
-    matches!(error, hickory_resolver::net::NetError::Timeout)
+fn is_timeout(error: &NetError) -> bool {
+    matches!(error, NetError::Timeout)
 }
 
 fn servers(settings: &Settings) -> Result<ResolverConfig, ResolverError> {

@@ -23,7 +23,7 @@ use crate::runtime::head::{self, Head, HeadError, Reading};
 use crate::runtime::hello::{self, Heard};
 use crate::runtime::metrics::SetupStep;
 use crate::runtime::tunnel::{self, Link, OpenTunnel, Opening};
-use crate::runtime::worker::Worker;
+use crate::runtime::worker::{Unfinished, Worker};
 use crate::runtime::{answer, clock};
 
 /// A connection as a listener gives it.
@@ -54,11 +54,13 @@ struct Ready {
     allowed: Allowed,
     dialled: Dialled,
     opening: Opening,
-    guards: Guards,
+    place: SourcePlace,
+    departure: Option<Departure>,
 }
 
 /// What counts a tunnel for as long as it lives.
 struct Guards {
+    _unfinished: Unfinished,
     _place: SourcePlace,
     _departure: Option<Departure>,
 }
@@ -91,15 +93,30 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
 
 /// Runs the line and records what came out of it. `None`: the request has been answered.
 async fn decide(worker: &Worker, socket: TcpStream, connection: &Connection, facts: &mut Facts) -> Option<Recorded> {
+    let unfinished = worker.begin();
     let deadline = Instant::now() + worker.shared().limits().head_timeout;
-    let Reading { socket, unread, head } = head::read(socket, deadline).await;
+    // At the end of a drain what is still being set up is refused, so that it has its record.
+    let reading = tokio::select! {
+        biased;
+        reading = head::read(socket, deadline) => reading,
+        denial = worker.cut_off() => {
+            record(worker, &denial, facts);
+            return None;
+        }
+    };
+    let Reading { socket, unread, head } = reading;
     if matches!(head, Err(HeadError::Silent)) {
         worker.metrics().silent.inc();
         return None;
     }
     let mut client = Client { socket, unread, established: false, head_only: false };
-    match set_up(worker, &mut client, (head, connection), facts).await {
-        Ok(ready) => commit(worker, client, ready, facts).await,
+    let result = tokio::select! {
+        biased;
+        result = set_up(worker, &mut client, (head, connection), facts) => result,
+        denial = worker.cut_off() => Err(denial),
+    };
+    match result {
+        Ok(ready) => commit(worker, client, (ready, unfinished), facts).await,
         Err(denial) => {
             refuse(worker, client, &denial, facts).await;
             None
@@ -136,7 +153,7 @@ async fn set_up(
     let heard = hear(worker, client, &routed, facts).await?;
     let allowed = routed.hello(&heard.hello)?;
     let opening = Opening { heard, patience: worker.shared().limits().hello_timeout };
-    Ok(Ready { allowed, dialled, opening, guards: Guards { _place: place, _departure: departure } })
+    Ok(Ready { allowed, dialled, opening, place, departure })
 }
 
 /// The name's addresses, every one of them judged. A literal is judged without a lookup.
@@ -188,8 +205,14 @@ async fn hear(worker: &Worker, client: &mut Client, routed: &Routed, facts: &mut
 }
 
 /// The record that lets the request through, and its permit. `None`: the log did not take it, so the tunnel ends here.
-async fn commit(worker: &Worker, mut client: Client, ready: Ready, facts: &mut Facts) -> Option<Recorded> {
-    let Ready { allowed, dialled, opening, guards } = ready;
+async fn commit(
+    worker: &Worker,
+    mut client: Client,
+    (ready, unfinished): (Ready, Unfinished),
+    facts: &mut Facts,
+) -> Option<Recorded> {
+    let Ready { allowed, dialled, opening, place, departure } = ready;
+    let guards = Guards { _unfinished: unfinished, _place: place, _departure: departure };
     match worker.shared().journal().commit(facts.allow()).await {
         Ok(permit) => {
             facts.step(worker.metrics(), SetupStep::Record);

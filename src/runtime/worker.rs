@@ -1,6 +1,7 @@
 //! One worker: a thread with a runtime of its own, its share of the connections, and all that they need without a lock.
 //! Not here: what a connection goes through (`session`), starting and stopping (`server`).
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -31,6 +32,19 @@ pub struct Worker {
     pub tunnels: OpenTunnels,
     /// Its buffer and pipes.
     pub lane: Lane,
+    /// Requests whose last record is not written yet.
+    open: Rc<Cell<usize>>,
+    /// Told to end what is being set up.
+    stop: watch::Sender<bool>,
+}
+
+/// A request whose last record is still to come; a stopping worker waits for it.
+pub struct Unfinished(Rc<Cell<usize>>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
 }
 
 /// Why a worker could not start.
@@ -86,7 +100,9 @@ async fn serve(
     starter: &Farewell,
 ) -> Result<(), WorkerError> {
     let names = Names::new(shared.dns())?;
-    let worker = Rc::new(Worker { shared, names, tunnels: OpenTunnels::default(), lane: Lane::default() });
+    let (stop, _) = watch::channel(false);
+    let (tunnels, lane, open) = (OpenTunnels::default(), Lane::default(), Rc::default());
+    let worker = Rc::new(Worker { shared, names, tunnels, lane, open, stop });
     let mut tasks = JoinSet::new();
     for ear in ears {
         let listener = TcpListener::from_std(ear.socket)?;
@@ -103,8 +119,9 @@ async fn serve(
         worker.judge_again();
     }
     drop(tasks);
+    worker.stop.send_replace(true);
     worker.tunnels.stop_all(Ending::Shutdown);
-    // Sessions still setting up end by their own deadlines; the process does not wait for those.
+    // A client that reads neither its alert nor its answer is not waited for longer.
     let _ = timeout(LAST_WORDS, worker.idle()).await;
     Ok(())
 }
@@ -185,10 +202,24 @@ impl Worker {
         }
     }
 
-    /// Ends once no tunnel is open.
+    /// Counts a request until its last record is written.
+    pub fn begin(&self) -> Unfinished {
+        self.open.set(self.open.get().saturating_add(1));
+        Unfinished(Rc::clone(&self.open))
+    }
+
+    /// Once this worker is told to stop: the refusal of what it still sets up.
+    pub async fn cut_off(&self) -> Denial {
+        // The sender lives as long as the worker, so this cannot fail.
+        let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
+        Denial::new(Reason::Draining)
+    }
+
+    /// Ends once every request has its last record. A tunnel that opened after the stop is stopped here.
     async fn idle(&self) {
         let mut ticks = interval(std::time::Duration::from_millis(5));
-        while !self.tunnels.is_empty() {
+        while self.open.get() > 0 {
+            self.tunnels.stop_all(Ending::Shutdown);
             ticks.tick().await;
         }
     }

@@ -1,3 +1,5 @@
+//! Takers of every type, on right and wrong values.
+
 use std::time::Duration;
 
 use super::super::parse;

@@ -1,3 +1,5 @@
+//! Documents of every kind: trees, places, bombs, and any text at all.
+
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;

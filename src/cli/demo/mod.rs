@@ -49,7 +49,8 @@ pub(super) fn demo(args: &DemoArgs) -> Result<(), Failure> {
     if !args.once {
         println!("{}", curl_lines(proxy, &origin, &setting));
         println!("serving; Ctrl-C ends it");
-        run::serve(&mut server).map_err(|error| Failure::Outside(error.into()))?;
+        let serving = run::Control::new().and_then(|control| control.serve(&mut server));
+        serving.map_err(|error| Failure::Outside(error.into()))?;
     }
     server.finish().map_err(|error| Failure::Outside(error.into()))?;
     if good { Ok(()) } else { Err(Failure::No) }

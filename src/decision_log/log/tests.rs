@@ -1,3 +1,5 @@
+//! Numbering, commits and recovery over a store that fails on purpose.
+
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 

@@ -1,3 +1,5 @@
+//! Batches, grants and refusals by a clock that the test owns.
+
 use super::*;
 use crate::decision_log::faulty::entry;
 use crate::policy::Outcome;

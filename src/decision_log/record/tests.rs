@@ -1,3 +1,5 @@
+//! What a record looks like as a line, and how long it may be.
+
 use proptest::prelude::*;
 use serde_json::Value;
 

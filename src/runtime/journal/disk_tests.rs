@@ -1,3 +1,5 @@
+//! Segments, locks and torn tails on a real file system.
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 

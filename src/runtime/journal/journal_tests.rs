@@ -1,3 +1,5 @@
+//! The whole journal: open, write, close, open again.
+
 use std::fs;
 use std::sync::mpsc;
 

@@ -1,3 +1,5 @@
+//! The writer's thread over a store that fails on purpose.
+
 use std::sync::mpsc;
 
 use super::*;
