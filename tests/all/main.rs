@@ -2,10 +2,50 @@
 //! One binary with modules, so that it links once.
 
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
+mod clients;
+#[cfg(test)]
+mod commands;
+#[cfg(test)]
+mod decision_log;
+#[cfg(test)]
+mod dials;
+#[cfg(test)]
+mod dns_server;
+#[cfg(test)]
+mod docs;
+#[cfg(test)]
+mod ends;
+#[cfg(test)]
+mod full_disk;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod heads;
 #[cfg(test)]
+mod hellos;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod names;
+#[cfg(test)]
+mod nginx;
+#[cfg(test)]
+mod origins;
+#[cfg(test)]
+mod programs;
+#[cfg(test)]
+mod reload;
+#[cfg(test)]
+mod repository;
+#[cfg(test)]
+mod server_side;
+#[cfg(test)]
 mod sources;
 #[cfg(test)]
 mod structure;
+#[cfg(test)]
+mod tunnels;
+#[cfg(test)]
+mod wire;

@@ -35,7 +35,11 @@ const IN_SEVERAL: [(&str, &[&str], &str); 8] = [
         &["src/runtime/head.rs", "src/runtime/hello.rs", "src/runtime/session.rs"],
         "each wait for the client",
     ),
-    ("DecisionLogUnavailable", &["src/runtime/session.rs", "src/runtime/shared.rs"], "ill before, ill since"),
+    (
+        "DecisionLogUnavailable",
+        &["src/runtime/facts.rs", "src/runtime/session.rs", "src/runtime/shared.rs"],
+        "ill before DNS, and ill at the commit: the answer and the record of it",
+    ),
     (
         "DestinationDenied",
         &["src/policy/addresses.rs", "src/policy/hello.rs", "src/policy/request.rs"],

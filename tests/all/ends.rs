@@ -8,8 +8,11 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use socket2::SockRef;
 
-use super::harness::{PATIENCE, Proxy, eventually, read_answer};
+use super::harness::{PATIENCE, Proxy, eventually};
 use super::wire::{Hello, server_hello};
+
+/// What a client gets before its hello is read.
+const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 
 /// A listening server.
 pub struct Origin {
@@ -29,8 +32,12 @@ impl Origin {
         Self { listener }
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
+    }
+
     pub fn port(&self) -> u16 {
-        self.listener.local_addr().unwrap().port()
+        self.address().port()
     }
 
     /// The next connection; fails when none comes in time.
@@ -88,11 +95,13 @@ impl Tunnel {
         let hello = Hello::to(name).record();
         let begin = [head(&format!("{name}:{}", origin.port())).as_bytes(), &hello].concat();
         client.write_all(&begin).unwrap();
+        let answer = read_exactly(&mut client, ESTABLISHED.len());
+        assert!(answer == ESTABLISHED, "{name}: {}", String::from_utf8_lossy(&answer));
         let mut server = origin.accept();
         assert_eq!(read_exactly(&mut server, hello.len()), hello, "the hello as it was sent");
         let chosen = server_hello(0x0304, 0x1301);
         server.write_all(&chosen).unwrap();
-        assert!(read_answer_and(&mut client, &chosen), "the 200, then the server's hello");
+        assert_eq!(read_exactly(&mut client, chosen.len()), chosen, "the server's hello as it was sent");
         let address = client.local_addr().unwrap();
         Self { client, server, hello: hello.len() as u64, server_hello: chosen.len() as u64, address }
     }
@@ -109,12 +118,6 @@ impl Tunnel {
         assert_eq!(record["bytes_out"], self.hello + out, "bytes_out: {record}");
         assert_eq!(record["bytes_in"], self.server_hello + back, "bytes_in: {record}");
     }
-}
-
-/// Reads a `200` head and `expected` behind it, in whatever segments.
-fn read_answer_and(client: &mut TcpStream, expected: &[u8]) -> bool {
-    let answer = b"HTTP/1.1 200 Connection established\r\n\r\n";
-    read_exactly(client, answer.len()) == answer && read_exactly(client, expected.len()) == expected
 }
 
 /// The close record of the tunnel from this client's address.
@@ -176,9 +179,4 @@ pub fn await_metric(proxy: &Proxy, row: &str, want: f64) {
 pub fn metric(proxy: &Proxy, row: &str) -> Option<f64> {
     let (_, page) = proxy.admin_page("/metrics");
     page.lines().find_map(|line| line.strip_prefix(row)?.trim().parse().ok())
-}
-
-/// An answer to a request that may come in pieces; for requests that are refused.
-pub fn answer(socket: &mut TcpStream) -> String {
-    read_answer(socket)
 }

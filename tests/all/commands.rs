@@ -1,0 +1,399 @@
+//! The commands by their words and exit codes: `check`, `explain`, `version`, `demo`, and what is wrong usage.
+//! Not here: `run`, which every other module runs. Source: the promise of exit codes: 0 yes, 1 no, 2 usage or configuration, 3 outside.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::harness::{Proxy, Setup, write_setup};
+use super::origins::{self, Hello, Origin};
+use super::programs::{Finished, finish, sallyport};
+
+fn run(dir: &Path, args: &[&str]) -> Finished {
+    finish(sallyport().args(args).arg("-c").arg(dir.join("sallyport.yaml")), "")
+}
+
+const FAULTY: &str = r#"listeners:
+  - {name: edge, address: 127.0.0.1}
+policy: policies/
+limits: {connections: many, head_timeout: 5}
+decision_log: {durability: on, retention: 400d, colour: red}
+"#;
+
+const FAULTY_POLICY: &str = r#"version: 1
+require: [owner]
+sources:
+  - {name: east, subnets: [10.0.0.1/24]}
+rules:
+  - id: acme/api
+    customer: acme
+    sources: [eas]
+    hosts: ["*.co.uk"]
+    portz: [443]
+    tls: {min_version: "1.2"}
+    owner: a@acme.example
+"#;
+
+#[test]
+fn check_names_ten_faults_by_their_places() {
+    let dir = TempDir::new().unwrap();
+    fs::create_dir(dir.path().join("policies")).unwrap();
+    fs::write(dir.path().join("sallyport.yaml"), FAULTY).unwrap();
+    fs::write(dir.path().join("policies/a.yaml"), FAULTY_POLICY).unwrap();
+    let checked = run(dir.path(), &["check"]);
+    assert_eq!((checked.code, &*checked.out), (Some(2), ""), "{checked:?}");
+    let want = [
+        ("sallyport.yaml:2:27", "`127.0.0.1` is no address", "write `IP:PORT`"),
+        ("sallyport.yaml:4:23", "`many`", "write a whole number"),
+        ("sallyport.yaml:4:43", "without a unit", "such as `5s`"),
+        ("sallyport.yaml:5:28", "`on`", "write one of `sync`, `async`"),
+        ("sallyport.yaml:5:32", "not available in this version", "remove it"),
+        ("sallyport.yaml:5:49", "unknown key `colour`", "remove it"),
+        ("policies/a.yaml:4:28", "host bits in `10.0.0.1/24`", "write `10.0.0.0/24`"),
+        ("policies/a.yaml:8:15", "unknown source `eas`", "did you mean `east`?"),
+        ("policies/a.yaml:9:13", "right below a public suffix", "write a longer name"),
+        ("policies/a.yaml:10:5", "unknown key `portz`", "did you mean `ports`?"),
+    ];
+    let lines: Vec<&str> = checked.err.lines().collect();
+    assert_eq!(lines.len(), want.len(), "{}", checked.err);
+    for (line, (place, wrong, instead)) in lines.into_iter().zip(want) {
+        let start = format!("{}/{place}: ", dir.path().display());
+        let Some((what, then)) = line.strip_prefix(&start).and_then(|rest| rest.split_once("; ")) else {
+            panic!("{line}: not at {place}")
+        };
+        assert!(what.contains(wrong) && then.contains(instead), "{line}");
+    }
+    for command in ["run", "explain --source 127.0.0.1 --target a.example:443"] {
+        let words: Vec<&str> = command.split(' ').collect();
+        let ended = run(dir.path(), &words);
+        assert_eq!((ended.code, &ended.err), (Some(2), &checked.err), "{command} says the same");
+    }
+}
+
+#[test]
+fn check_of_good_files_makes_nothing() {
+    let dir = good(443);
+    let text = run(dir.path(), &["check"]);
+    assert_eq!((text.code, &*text.err), (Some(0), ""), "{text:?}");
+    assert!(text.out.starts_with("ok: 8 rules, 2 sources, policy "), "{text:?}");
+    let json = run(dir.path(), &["check", "-o", "json"]);
+    let json: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!((&json["ok"], &json["rules"], &json["sources"]), (&true.into(), &8.into(), &2.into()), "{json}");
+    assert!(text.out.contains(json["policy"].as_str().unwrap()), "{json}");
+    let mut names: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["policy.yaml", "sallyport.yaml"]);
+    fs::write(dir.path().join("log.key"), "no key").unwrap();
+    let spoilt = run(dir.path(), &["check"]);
+    assert_eq!(spoilt.code, Some(2), "{spoilt:?}");
+    assert!(spoilt.err.contains("log.key"), "{spoilt:?}");
+}
+
+/// A policy with a case for every reason that a request alone can have.
+fn good(port: u16) -> TempDir {
+    let dir = TempDir::new().unwrap();
+    let more = "dns:
+  hosts:
+    api.acme.test: [127.0.0.1]
+    strict.acme.test: [127.0.0.1]
+    meta.acme.test: [169.254.169.254]
+    inner.acme.test: [10.0.0.1]
+    mixed.acme.test: [127.0.0.1, 192.0.2.1]
+";
+    write_setup(dir.path(), &Setup { more, ..Setup::default() });
+    let rule = |id: &str, rest: &str| format!("  - {{id: acme/{id}, customer: acme, sources: [near], {rest}}}\n");
+    let loopback = "addresses: [127.0.0.1/32]";
+    let rules = [
+        rule("api", &format!("hosts: [api.acme.test], ports: [{port}], {loopback}")),
+        rule(
+            "strict",
+            &format!(
+                "hosts: [strict.acme.test], ports: [{port}], {loopback}, tls: {{min_version: \"1.3\", alpn: [h2]}}"
+            ),
+        ),
+        rule("meta", "hosts: [meta.acme.test], addresses: [169.254.0.0/16]"),
+        rule("inner", "hosts: [inner.acme.test]"),
+        rule("mixed", &format!("hosts: [mixed.acme.test], {loopback}")),
+        rule("old", "hosts: [old.acme.test], expires: 2020-01-01"),
+        rule("never", "hosts: [\"**.never.test\"]"),
+        rule(
+            "literal",
+            &format!("networks: [127.0.0.1/32], ports: [{port}], tls: {{sni: optional, sni_names: [gw.acme.test]}}"),
+        ),
+    ];
+    let policy = format!(
+        "version: 1\nnever: {{hosts: [\"**.never.test\"]}}\nsources:\n  - {{name: near, subnets: [127.0.0.0/24]}}\n  - {{name: far, subnets: [127.0.9.0/24]}}\nrules:\n{}",
+        rules.concat()
+    );
+    fs::write(dir.path().join("policy.yaml"), policy).unwrap();
+    dir
+}
+
+/// One request, for `explain` and for a running proxy.
+struct Row {
+    name: &'static str,
+    source: [u8; 4],
+    method: &'static str,
+    target: String,
+    hello: Hello<'static>,
+    reason: &'static str,
+    nearest: Option<&'static str>,
+}
+
+const NEAR: [u8; 4] = [127, 0, 0, 1];
+
+fn row(name: &'static str, target: &str, reason: &'static str, nearest: Option<&'static str>) -> Row {
+    let hello = Hello { name: "api.acme.test", ..Hello::default() };
+    Row { name, source: NEAR, method: "CONNECT", target: target.to_owned(), hello, reason, nearest }
+}
+
+fn rows(port: u16) -> Vec<Row> {
+    let api = &format!("api.acme.test:{port}");
+    let strict = &format!("strict.acme.test:{port}");
+    let hello = Hello { name: "strict.acme.test", ..Hello::default() };
+    let (api_rule, literal) = (Some("acme/api"), Some("acme/literal"));
+    vec![
+        row("a listed name", api, "allowed", None),
+        row("capitals and a final dot", &format!("API.Acme.Test.:{port}"), "allowed", None),
+        Row {
+            hello: Hello { alpn: &["h2", "http/1.1"], ..Hello::default() },
+            ..row("usual protocols", api, "allowed", None)
+        },
+        Row { hello, ..row("TLS 1.3 where it must be", strict, "allowed", None) },
+        row("a literal", &format!("127.0.0.1:{port}"), "sni_mismatch", literal),
+        Row {
+            hello: Hello { name: "", ..hello },
+            ..row("a literal without a name", &format!("127.0.0.1:{port}"), "allowed", None)
+        },
+        Row {
+            hello: Hello { name: "gw.acme.test", ..hello },
+            ..row("a literal with its name", &format!("127.0.0.1:{port}"), "allowed", None)
+        },
+        row("an unlisted name", "evil.example:443", "destination_not_listed", None),
+        row("a slip of the pen", &format!("api.acme.tset:{port}"), "destination_not_listed", api_rule),
+        row("below a listed name", &format!("x.api.acme.test:{port}"), "destination_not_listed", api_rule),
+        row("an unlisted literal", &format!("127.0.0.2:{port}"), "destination_not_listed", None),
+        row("another port", "api.acme.test:22", "port_not_allowed", api_rule),
+        row("on the never list", "a.never.test:443", "destination_denied", None),
+        row("an expired rule", "old.acme.test:443", "rule_expired", Some("acme/old")),
+        row("cloud metadata", "meta.acme.test:443", "address_forbidden", Some("acme/meta")),
+        row("a private address", "inner.acme.test:443", "address_forbidden", Some("acme/inner")),
+        row("one bad address of two", "mixed.acme.test:443", "address_forbidden", Some("acme/mixed")),
+        Row { source: [127, 0, 9, 1], ..row("another source's rule", api, "destination_not_listed", api_rule) },
+        Row { source: [127, 7, 7, 7], ..row("no source", api, "source_unknown", None) },
+        Row {
+            hello: Hello { name: "evil.example", ..hello },
+            ..row("another name in the hello", api, "sni_mismatch", api_rule)
+        },
+        Row { hello: Hello { name: "", ..hello }, ..row("no name in the hello", api, "sni_missing", api_rule) },
+        Row {
+            hello: Hello { old: true, ..hello },
+            ..row("TLS 1.2 where 1.3 must be", strict, "tls_version_too_low", Some("acme/strict"))
+        },
+        Row {
+            hello: Hello { alpn: &["http/1.1"], ..hello },
+            ..row("an unlisted protocol", strict, "alpn_not_allowed", Some("acme/strict"))
+        },
+        row("no port", "api.acme.test", "malformed_target", None),
+        row("a port with a zero", "api.acme.test:0443", "malformed_target", None),
+        row("an octal address", "0177.0.0.1:443", "malformed_target", None),
+        row("a card number", "4111-1111-1111-1111.evil.example:443", "sensitive_data_in_target", None),
+        Row { method: "GET", ..row("plaintext", "http://api.acme.test/", "plaintext_http", None) },
+        Row { method: "POST", ..row("another method", "/", "method_not_allowed", None) },
+    ]
+}
+
+/// `explain`'s arguments for a row.
+fn arguments(row: &Row) -> Vec<String> {
+    let source = Ipv4Addr::from(row.source).to_string();
+    let mut args: Vec<String> =
+        ["explain", "-o", "json", "--source", &source, "--target", &row.target].map(str::to_owned).into();
+    args.extend(["--method", row.method, "--tls", if row.hello.old { "1.2" } else { "1.3" }].map(str::to_owned));
+    match row.hello.name {
+        "" => args.push("--no-sni".to_owned()),
+        name => args.extend(["--sni".to_owned(), name.to_owned()]),
+    }
+    args.extend(row.hello.alpn.iter().flat_map(|id| ["--alpn".to_owned(), (*id).to_owned()]));
+    args
+}
+
+#[test]
+fn explain_says_what_a_running_proxy_decides() {
+    let origin = Origin::start();
+    let dir = good(origin.port());
+    let proxy = Proxy::start_in(dir);
+    for row in rows(origin.port()) {
+        let name = row.name;
+        let mut socket = origins::connect_from(row.source.into(), proxy.edge);
+        origins::ask_by(row.method, &mut socket, &row.target, &origins::hello(&row.hello));
+        let record = proxy.decision_of(socket.local_addr().unwrap());
+        assert_eq!(record["reason"], row.reason, "{name}: {record}");
+        let args = arguments(&row);
+        let ended = run(proxy.dir.path(), &args.iter().map(String::as_str).collect::<Vec<_>>());
+        let said: Value = serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{name}: {error}: {ended:?}"));
+        for field in ["reason", "outcome", "rule", "source", "customer"] {
+            assert_eq!(said[field], record[field], "{name}: `{field}` of {said} and {record}");
+        }
+        assert_eq!(ended.code, Some(i32::from(row.reason != "allowed")), "{name}: {ended:?}");
+        assert_eq!(said["nearest"]["rule"].as_str(), row.nearest, "{name}: {said}");
+        assert_eq!(said["nearest"]["differs"].is_string(), row.nearest.is_some(), "{name}: {said}");
+        let last = said["steps"].as_array().unwrap().last().unwrap();
+        assert_eq!(last["stage"], "decision", "{name}: {said}");
+    }
+}
+
+#[test]
+fn explain_for_people_and_with_more_arguments() {
+    let dir = good(443);
+    let explain = |more: &[&str]| {
+        let args: Vec<&str> = ["explain", "--source", "127.0.0.1"].iter().chain(more).copied().collect();
+        run(dir.path(), &args)
+    };
+    let rows: [(&str, &[&str], i32, &str); 8] = [
+        ("allowed", &["--target", "api.acme.test:443"], 0, "decision   allow: allowed"),
+        (
+            "denied",
+            &["--target", "api.acme.test:22"],
+            1,
+            "nearest    `acme/api`; what differs: the port: the rule has 443, not 22",
+        ),
+        ("an address", &["--target", "api.acme.test:443", "--address", "192.0.2.1"], 1, "deny: address_forbidden"),
+        (
+            "addresses",
+            &["--target", "api.acme.test:443", "--address", "127.0.0.1", "--address", "::1"],
+            1,
+            "address_forbidden",
+        ),
+        ("unjudged", &["--target", "a.never.acme.test:443"], 1, "destination_not_listed"),
+        (
+            "before it expired",
+            &["--target", "old.acme.test:443", "--at", "2020-01-01T23:59:59Z"],
+            0,
+            "addresses  unjudged",
+        ),
+        ("after it expired", &["--target", "old.acme.test:443", "--at", "2020-01-02T00:00:00Z"], 1, "rule_expired"),
+        ("a listener", &["--target", "api.acme.test:443", "--listener", "edge"], 0, "allow: allowed"),
+    ];
+    for (name, args, code, says) in rows {
+        let ended = explain(args);
+        assert_eq!(ended.code, Some(code), "{name}: {ended:?}");
+        assert!(ended.out.contains(says), "{name}: {ended:?}");
+    }
+}
+
+#[test]
+fn what_is_not_built_yet_is_said() {
+    let dir = good(443);
+    for words in [
+        "policy test",
+        "policy diff a b",
+        "policy matrix -o json",
+        "policy stale --since 90d",
+        "policy replay new --since 30d",
+        "policy suggest",
+        "policy import squid squid.conf",
+        "audit verify",
+        "audit verify dir --key k",
+        "audit query --since 1d",
+        "audit export --format csv",
+        "audit prove id",
+        "audit check-proof f --key k",
+        "audit report --from a --to b",
+        "audit scan f",
+        "redact",
+        "redact file",
+        "egress-addresses --format csv",
+        "reach --customer acme",
+        "firewall --mode redirect",
+        "doctor --attack",
+        "keys new log",
+        "completions bash",
+        "man",
+        "run --take-over",
+        "explain --source 127.0.0.1 --target api.acme.test:443 --identity spiffe://a/b",
+    ] {
+        let ended = run(dir.path(), &words.split(' ').collect::<Vec<_>>());
+        assert_eq!((ended.code, &*ended.out), (Some(2), ""), "{words}: {ended:?}");
+        assert!(ended.err.contains("not available in this version"), "{words}: {ended:?}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_2_and_a_missing_file_is_3() {
+    let dir = good(443);
+    let explain = "explain --source 127.0.0.1 --target a.example:443";
+    for (words, code, says) in [
+        ("frobnicate", 2, "unknown command `frobnicate`"),
+        ("check --nope", 2, "--nope"),
+        ("check -o xml", 2, "xml"),
+        ("explain --target a.example:443", 2, "--source"),
+        ("explain --source nowhere --target a.example:443", 2, "nowhere"),
+        (&format!("{explain} --tls 9"), 2, "no TLS version `9`"),
+        (&format!("{explain} --listener back"), 2, "no listener `back`"),
+        (&format!("{explain} --sni a --no-sni"), 2, "--no-sni"),
+        (&format!("{explain} --at yesterday"), 2, "yesterday"),
+    ] {
+        let ended = run(dir.path(), &words.split(' ').collect::<Vec<_>>());
+        assert_eq!((ended.code, &*ended.out), (Some(code), ""), "{words}: {ended:?}");
+        assert!(ended.err.contains(says), "{words}: {ended:?}");
+    }
+    assert_eq!(finish(&mut sallyport(), "").code, Some(2), "no command");
+    fs::remove_file(dir.path().join("policy.yaml")).unwrap();
+    for (gone, name) in [("policy.yaml", "policy.yaml"), ("sallyport.yaml", "sallyport.yaml")] {
+        let _ = fs::remove_file(dir.path().join(gone));
+        for words in ["check", "run", explain] {
+            let ended = run(dir.path(), &words.split(' ').collect::<Vec<_>>());
+            assert_eq!((ended.code, &*ended.out), (Some(3), ""), "{words} without {name}: {ended:?}");
+            assert!(ended.err.contains(name), "{words} without {name}: {ended:?}");
+        }
+    }
+}
+
+#[test]
+fn version_and_the_configuration_from_the_environment() {
+    let version = env!("CARGO_PKG_VERSION");
+    let text = finish(sallyport().arg("version"), "");
+    assert_eq!((text.code, text.out), (Some(0), format!("sallyport {version}\n")));
+    let json: Value = serde_json::from_str(&finish(sallyport().args(["version", "-o", "json"]), "").out).unwrap();
+    assert_eq!((&json["name"], &json["version"]), (&"sallyport".into(), &version.into()), "{json}");
+    let dir = good(443);
+    let config = dir.path().join("sallyport.yaml");
+    let ended = finish(sallyport().arg("check").env("SALLYPORT_CONFIG", &config), "");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let ended = finish(sallyport().arg("check").env("SALLYPORT_CONFIG", "/nowhere.yaml").arg("-c").arg(&config), "");
+    assert_eq!(ended.code, Some(0), "`-c` comes first: {ended:?}");
+    let ended = finish(sallyport().arg("check").env("SALLYPORT_CONFIG", "/nowhere.yaml"), "");
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+}
+
+#[test]
+fn demo_shows_the_product_and_ends() {
+    let dir = TempDir::new().unwrap();
+    let ended = finish(sallyport().args(["demo", "--once"]).env("TMPDIR", dir.path()), "");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let folder = ended.out.lines().find_map(|line| line.strip_prefix("folder ")).unwrap().trim();
+    assert!(
+        Path::new(folder).starts_with(dir.path()) && Path::new(folder).join("decisions/segments").is_dir(),
+        "{folder}"
+    );
+    for reason in
+        ["allowed", "destination_not_listed", "plaintext_http", "sni_mismatch", "not_tls", "address_forbidden"]
+    {
+        let shown = |line: &str| line.starts_with("ok ") && line.split(' ').any(|word| word == reason);
+        assert!(ended.out.lines().any(shown), "{reason}: {}", ended.out);
+    }
+    assert!(!ended.out.contains("BAD"), "{}", ended.out);
+}
+
+#[test]
+fn demo_needs_its_ports() {
+    // Somebody else's socket there does as well.
+    let _taken = TcpListener::bind("127.0.0.1:3128");
+    let dir = TempDir::new().unwrap();
+    let ended = finish(sallyport().arg("demo").env("TMPDIR", dir.path()), "");
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(ended.err.contains("cannot listen on 127.0.0.1:3128"), "{ended:?}");
+}

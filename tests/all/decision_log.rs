@@ -1,0 +1,303 @@
+//! The decision log's promises from outside: kills under load, torn tails, both durabilities, whose directory it is.
+//! Not here: full and read-only disks (`full_disk`). Source: PCI DSS 10.2 and 10.3; the promise that the record comes first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::harness::{PATIENCE, Proxy, Setup, eventually, records, write_setup};
+use super::origins::{self, Answer, Origin};
+use super::programs::{self, Logged, sallyport};
+
+const HOSTS: &str = "dns: {hosts: {api.acme.test: [127.0.0.1]}}\n";
+
+/// How often a proxy is killed, and over how many open tunnels.
+const KILLS: usize = 20;
+const OPEN: usize = 200;
+
+/// Threads that go on opening tunnels while the kill comes.
+const CLIENTS: u64 = 8;
+
+fn policy(port: u16) -> String {
+    format!(
+        "rules:
+  - {{id: acme/api, customer: acme, sources: [tests], hosts: [api.acme.test], ports: [{port}], addresses: [127.0.0.0/8], wide: true}}
+"
+    )
+}
+
+fn folder(port: u16, more: &str) -> TempDir {
+    let dir = TempDir::new().unwrap();
+    write_setup(dir.path(), &Setup { policy: &policy(port), more: &format!("{HOSTS}{more}"), ..Setup::default() });
+    dir
+}
+
+/// Writes the configuration anew with another line in `decision_log`.
+fn with_log_setting(dir: &Path, setting: &str) {
+    let path = dir.join("sallyport.yaml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("key: log.key}", &format!("key: log.key, {setting}}}"))).unwrap();
+}
+
+fn is_gapless(records: &[Value]) {
+    let seqs: Vec<u64> = records.iter().map(|record| record["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seqs, (0..seqs.len() as u64).collect::<Vec<_>>(), "numbers without gaps");
+}
+
+/// Opens tunnels until the proxy is gone, and kills it once there are `tunnels`. Which client port each number had.
+fn load_and_kill(proxy: Proxy, origin: &Origin, numbers: &AtomicU64, tunnels: usize) -> (TempDir, BTreeMap<u64, u16>) {
+    let ports = Mutex::new(BTreeMap::new());
+    let (edge, open) = (proxy.edge, AtomicUsize::new(0));
+    let client = || {
+        let mut held = Vec::new();
+        loop {
+            let number = numbers.fetch_add(1, Ordering::SeqCst);
+            let Ok(mut socket) = TcpStream::connect(edge) else { return held };
+            ports.lock().unwrap().insert(number, socket.local_addr().unwrap().port());
+            let target = format!("{}:{}", origins::NAME, origin.port());
+            match origins::ask(&mut socket, &target, &origins::client_hello(number)) {
+                Answer::Open => open.fetch_add(1, Ordering::SeqCst),
+                Answer::Gone => return held,
+                answer @ (Answer::Alert(_) | Answer::Refused(_)) => panic!("tunnel {number}: {answer:?}"),
+            };
+            held.push(socket);
+        }
+    };
+    let dir = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
+        eventually("enough tunnels", Instant::now() + PATIENCE, || {
+            (open.load(Ordering::SeqCst) >= tunnels).then_some(())
+        });
+        let dir = proxy.kill();
+        let held: Vec<Vec<TcpStream>> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+        assert!(held.iter().map(Vec::len).sum::<usize>() >= tunnels);
+        dir
+    });
+    (dir, ports.into_inner().unwrap())
+}
+
+#[test]
+fn a_tunnel_whose_byte_reached_the_origin_has_its_record_whenever_the_proxy_is_killed() {
+    let origin = Origin::start();
+    let numbers = AtomicU64::new(1);
+    let mut dir = folder(origin.port(), "");
+    let mut known = BTreeSet::new();
+    for round in 0..KILLS {
+        let proxy = Proxy::start_in(dir);
+        let (left, ports) = load_and_kill(proxy, &origin, &numbers, OPEN + 3 * round);
+        dir = left;
+        origin.until_idle();
+        let log = records(&dir.path().join("decisions"));
+        let start = log.iter().rposition(|record| record["kind"] == "start").unwrap();
+        let recorded: BTreeSet<u16> = log[start..]
+            .iter()
+            .filter(|record| record["kind"] == "decision" && record["outcome"] == "allow")
+            .map(|record| u16::try_from(record["client_port"].as_u64().unwrap()).unwrap())
+            .collect();
+        let seen = origin.numbers();
+        let reached: Vec<u64> = seen.difference(&known).copied().collect();
+        assert!(reached.len() >= OPEN, "kill {round}: {} tunnels", reached.len());
+        for number in reached {
+            assert!(recorded.contains(&ports[&number]), "kill {round}: tunnel {number} has no record");
+        }
+        known = seen;
+    }
+    let (dir, code) = Proxy::start_in(dir).stop();
+    assert_eq!(code, Some(0));
+    let log = records(&dir.path().join("decisions"));
+    is_gapless(&log);
+    let count = |kind: &str| log.iter().filter(|record| record["kind"] == kind).count();
+    assert_eq!((count("start"), count("stop")), (KILLS + 1, 1));
+    let ids: BTreeSet<&str> = log.iter().map(|record| record["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), log.len(), "no tunnel was closed, so every id stands once");
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_said() {
+    let dir = folder(443, "");
+    let (dir, _) = Proxy::start_in(dir).stop();
+    let log = dir.path().join("decisions");
+    let before = records(&log);
+    let tails = [
+        ("half a line", format!(r#"{{"v":1,"seq":{},"time":"2026-01-0"#, before.len())),
+        ("zeros", "\0".repeat(700)),
+        ("a line of another number", "{\"v\":1,\"seq\":7777}\n".to_owned()),
+    ];
+    let mut dir = dir;
+    for (name, tail) in tails {
+        let segment = dir.path().join("decisions/segments/000000000000.jsonl");
+        let whole = fs::read(&segment).unwrap();
+        OpenOptions::new().append(true).open(&segment).unwrap().write_all(tail.as_bytes()).unwrap();
+        let proxy = Proxy::start_in(dir);
+        let starts = || proxy.records().into_iter().filter(|record| record["kind"] == "start").collect::<Vec<_>>();
+        let said = eventually("the start is recorded", Instant::now() + PATIENCE, || {
+            starts().pop().filter(|start| start["detail"]["torn_bytes"] == tail.len())
+        });
+        assert_eq!(said["detail"]["key_made"], false, "{name}");
+        dir = proxy.stop().0;
+        assert_eq!(fs::read(segment_of(&dir)).unwrap()[..whole.len()], whole, "{name}: what was whole stays");
+        is_gapless(&records(&dir.path().join("decisions")));
+    }
+}
+
+fn segment_of(dir: &TempDir) -> PathBuf {
+    dir.path().join("decisions/segments/000000000000.jsonl")
+}
+
+#[test]
+fn sync_has_the_record_before_the_server_answers_and_a_close_with_the_same_id() {
+    let origin = Origin::start();
+    let proxy = Proxy::start_in(folder(origin.port(), ""));
+    let mut ports = Vec::new();
+    for number in 0..30 {
+        let (mut socket, answer) = origins::open(proxy.edge, origin.port(), number);
+        assert_eq!(answer, Answer::Open);
+        let port = socket.local_addr().unwrap().port();
+        let of_it = |record: &Value| record["kind"] == "decision" && record["client_port"] == port;
+        assert!(proxy.records().iter().any(of_it), "tunnel {number}: its bytes went first");
+        assert!(origins::echoes(&mut socket, b"0123456789"));
+        ports.push(port);
+    }
+    let (dir, code) = proxy.stop();
+    assert_eq!(code, Some(0));
+    let log = records(&dir.path().join("decisions"));
+    let sent = origins::client_hello(0).len() as u64 + 10;
+    for port in ports {
+        let of_it: Vec<&Value> = log.iter().filter(|record| record["client_port"] == port).collect();
+        let [decision, close] = of_it[..] else { panic!("port {port}: {of_it:#?}") };
+        assert_eq!(
+            (&decision["kind"], &decision["outcome"], &decision["reason"]),
+            (&"decision".into(), &"allow".into(), &"allowed".into())
+        );
+        assert_eq!(
+            (&close["kind"], &close["outcome"], &close["reason"]),
+            (&"close".into(), &"allow".into(), &"client_closed".into())
+        );
+        assert_eq!(close["id"], decision["id"]);
+        assert!(close["seq"].as_u64() > decision["seq"].as_u64(), "{close}");
+        assert_eq!(close["bytes_out"], sent, "{close}");
+        assert_eq!((&close["tls_version"], &close["rule"]), (&"1.3".into(), &"acme/api".into()), "{close}");
+    }
+    is_gapless(&log);
+}
+
+#[test]
+fn async_lets_through_at_once_and_has_the_record_within_the_interval() {
+    let origin = Origin::start();
+    let dir = folder(origin.port(), "");
+    with_log_setting(dir.path(), "durability: async, commit_interval: 1s");
+    let proxy = Proxy::start_in(dir);
+    for number in 0..4 {
+        let begun = Instant::now();
+        let (socket, answer) = origins::open(proxy.edge, origin.port(), number);
+        assert_eq!(answer, Answer::Open);
+        let opened = begun.elapsed();
+        proxy.decision_of(socket.local_addr().unwrap());
+        let recorded = begun.elapsed();
+        // Half a second beyond the interval is for a machine that runs other tests as well.
+        assert!(
+            recorded - opened < Duration::from_millis(1500),
+            "recorded after {recorded:?}, opened after {opened:?}"
+        );
+    }
+    is_gapless(&proxy.records());
+}
+
+#[test]
+fn a_second_run_on_the_same_log_ends_before_it_binds() {
+    let proxy = Proxy::start_in(folder(443, ""));
+    // The second one's listener is taken as well: had it bound first, it would say so.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let dir = TempDir::new().unwrap();
+    let log = proxy.dir.path().join("decisions");
+    write_setup(dir.path(), &Setup { policy: &policy(443), more: HOSTS, listen: &address, log_directory: Some(&log) });
+    let second = programs::finish(sallyport().args(["run", "-c"]).arg(dir.path().join("sallyport.yaml")), "");
+    assert_eq!(second.code, Some(3), "{second:?}");
+    assert!(second.err.contains("another process writes the decision log"), "{second:?}");
+    assert!(!second.err.contains(&address), "{second:?}");
+    assert!(!dir.path().join("log.key").exists(), "it made no key");
+    assert_eq!(proxy.admin_page("/readyz").0, 200, "the first goes on");
+}
+
+/// Puts something below a log's directory that does not belong there.
+type Spoil = fn(&Path);
+
+#[test]
+fn what_does_not_belong_to_the_log_is_refused() {
+    let rows: [(&str, Spoil, &str); 7] = [
+        ("a file", |log| fs::write(log.join("notes.txt"), "x").unwrap(), "notes.txt"),
+        ("a folder", |log| fs::create_dir(log.join("old")).unwrap(), "old"),
+        ("a file among segments", |log| fs::write(log.join("segments/1.jsonl"), "").unwrap(), "segments/1.jsonl"),
+        ("a link for the segments", |log| link(&log.join("segments")), "segments"),
+        ("a link for a segment", |log| link(&log.join("segments/000000000000.jsonl")), "000000000000.jsonl"),
+        ("another log's key", |log| fs::write(log.join("log.vkey"), "sallyport/other+1+x\n").unwrap(), "log.vkey"),
+        ("a link for the directory", |log| link(log), "decisions"),
+    ];
+    for (name, spoil, names) in rows {
+        let (dir, _) = Proxy::start_in(folder(443, "")).stop();
+        spoil(&dir.path().join("decisions"));
+        let config = dir.path().join("sallyport.yaml");
+        let ended = programs::finish(sallyport().args(["run", "-c"]).arg(config), "");
+        assert_eq!(ended.code, Some(3), "{name}: {ended:?}");
+        assert!(ended.err.contains(names), "{name}: {ended:?}");
+    }
+    let (dir, _) = Proxy::start_in(folder(443, "")).stop();
+    fs::create_dir(dir.path().join("decisions/lost+found")).unwrap();
+    assert_eq!(Proxy::start_in(dir).stop().1, Some(0), "a file system's own folder may be there");
+}
+
+/// Moves what is there out of the log and leaves a symbolic link to it.
+fn link(path: &Path) {
+    let root = path.ancestors().find(|folder| folder.join("sallyport.yaml").exists()).unwrap();
+    fs::rename(path, root.join("elsewhere")).unwrap();
+    symlink(root.join("elsewhere"), path).unwrap();
+}
+
+#[test]
+fn the_key_is_made_once_and_its_verifier_may_be_read_by_the_group() {
+    let proxy = Proxy::start_in(folder(443, ""));
+    let start = proxy.record("the start", |record| record["kind"] == "start");
+    assert_eq!(start["detail"]["key_made"], true);
+    let (dir, _) = proxy.stop();
+    let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
+    let (key, vkey) = (read("log.key"), read("decisions/log.vkey"));
+    for (name, mode) in [("log.key", 0o600), ("decisions/log.vkey", 0o640)] {
+        assert_eq!(fs::metadata(dir.path().join(name)).unwrap().mode() & 0o777, mode, "{name}");
+    }
+    assert!(vkey.starts_with("sallyport/tests+"), "{vkey}");
+    assert_eq!(start["detail"]["vkey"], vkey.trim_end());
+    let (dir, _) = Proxy::start_in(dir).stop();
+    let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
+    assert_eq!((read("log.key"), read("decisions/log.vkey")), (key, vkey), "made once");
+}
+
+#[test]
+fn stdout_has_true_copies() {
+    let origin = Origin::start();
+    let dir = folder(origin.port(), "");
+    with_log_setting(dir.path(), "stdout: true");
+    let mut proxy = Logged::start_in(dir);
+    let edge: SocketAddr = proxy.edge;
+    for number in 0..20 {
+        let (mut socket, answer) = origins::open(edge, origin.port(), number);
+        assert_eq!(answer, Answer::Open);
+        assert!(origins::echoes(&mut socket, b"x"));
+    }
+    let closes = |text: &str| text.lines().filter(|line| line.contains(r#""kind":"close""#)).count();
+    eventually("the copies", Instant::now() + PATIENCE, || (closes(&proxy.out()) == 20).then_some(()));
+    assert_eq!(proxy.stop(), Some(0));
+    let log = fs::read_to_string(segment_of(&proxy.dir)).unwrap();
+    let out = proxy.out();
+    assert!(log.starts_with(&out), "each line is the log's, in its order");
+    assert_eq!(out.lines().count(), log.lines().count(), "the last record is copied too");
+}

@@ -1,0 +1,106 @@
+//! Runs what the pages show: every block marked `sh`, a page as one script in a folder of its own, with the real binary first in PATH.
+//! Not here: blocks marked `console`, which need the network, root, or no end. Ports are replaced by free ones.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use sallyport::policy::{Policy, PolicyFile, Setting};
+use sallyport::yaml::Faults;
+use tempfile::TempDir;
+
+use crate::sources::{self, File};
+
+/// A page takes a second or two; on a busy machine some more.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The ports that pages write.
+const PORTS: [&str; 2] = ["127.0.0.1:3128", "127.0.0.1:9901"];
+
+#[test]
+fn what_the_pages_show_works() {
+    let pages = sources::repository().into_iter().filter(|file| file.path.ends_with(".md"));
+    let pages: Vec<(File, String)> =
+        pages.map(|page| (script(&page), page)).map(|(script, page)| (page, script)).collect();
+    let pages: Vec<_> = pages.into_iter().filter(|(_, script)| !script.is_empty()).collect();
+    let names: Vec<&str> = pages.iter().map(|(page, _)| page.path.as_str()).collect();
+    assert_eq!(names, ["README.md", "docs/operators.md", "docs/policy.md"], "pages with blocks to run");
+    for (page, script) in &pages {
+        run(&page.path, script);
+    }
+}
+
+/// The blocks of a page, one after the other, each behind a line that says where it stands.
+fn script(page: &File) -> String {
+    let (mut script, mut inside) = (String::new(), false);
+    for (number, line) in (1..).zip(page.text.lines()) {
+        match line {
+            "```sh" => {
+                inside = true;
+                script.push_str(&format!("echo '--- {}:{number}'\n", page.path));
+            }
+            "```" => inside = false,
+            _ if inside => script.push_str(&format!("{line}\n")),
+            _ => {}
+        }
+    }
+    script
+}
+
+/// Free ports take the place of those that are written, so that nobody's own proxy is in the way.
+fn with_free_ports(script: &str) -> String {
+    let sockets = PORTS.map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    let free = sockets.iter().map(|socket| socket.local_addr().unwrap().to_string());
+    PORTS.iter().zip(free).fold(script.to_owned(), |script, (port, free)| script.replace(port, &free))
+}
+
+fn run(page: &str, script: &str) {
+    let dir = TempDir::new().unwrap();
+    let output = dir.path().join(".output");
+    let out = fs::File::create(&output).unwrap();
+    let binary = Path::new(env!("CARGO_BIN_EXE_sallyport")).parent().unwrap();
+    let script = format!("PATH='{}':$PATH\n{}", binary.display(), with_free_ports(script));
+    let mut child = Command::new("bash")
+        .args(["-eu", "-c", &script])
+        .current_dir(dir.path())
+        .env("HOME", dir.path())
+        .env_remove("SALLYPORT_CONFIG")
+        .stdin(Stdio::null())
+        .stdout(out.try_clone().unwrap())
+        .stderr(out)
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let end = Instant::now() + PATIENCE;
+    let ended = loop {
+        match child.try_wait().unwrap() {
+            None if Instant::now() < end => std::thread::park_timeout(Duration::from_millis(10)),
+            ended => break ended,
+        }
+    };
+    // What a page left running goes with it.
+    let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", child.id())]).stderr(Stdio::null()).status();
+    let said = fs::read_to_string(&output).unwrap();
+    assert!(
+        ended.is_some_and(|status| status.success()),
+        "{page}: {ended:?} (none: no end within {PATIENCE:?})\n{said}"
+    );
+}
+
+#[test]
+fn the_starter_policy_loads_without_a_fault() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let file = PolicyFile { path: name.clone(), text: fs::read_to_string(&path).unwrap() };
+        let mut faults = Faults::new();
+        let policy = Policy::load(&[file], &Setting::default(), &mut faults);
+        let faults: Vec<String> = faults.iter().map(|fault| fault.line(&[&name])).collect();
+        assert_eq!(faults, Vec::<String>::new());
+        assert!(policy.is_some(), "{name}");
+    }
+}

@@ -1,0 +1,321 @@
+//! Open tunnels: bytes arrive whole in every size and direction, every end has its reason and exact counts.
+//! Not here: what has to pass before bytes are free (`hellos`, `server_side`).
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use super::ends::{Origin, Tunnel, await_metric, close_of, finish, metric, read_all, read_exactly, reset};
+use super::harness::{PATIENCE, Proxy, Setup, eventually, records};
+
+const NAME: &str = "api.acme.test";
+
+const MIB: u64 = 1024 * 1024;
+
+fn proxy(origin: &Origin, limits: &str) -> Proxy {
+    let policy = format!(
+        "rules:\n  - {{id: api, customer: acme, sources: [tests], hosts: [{NAME}], ports: [{}], addresses: [127.0.0.1/32]}}\n",
+        origin.port()
+    );
+    let more = format!("dns: {{hosts: {{{NAME}: [127.0.0.1]}}}}\nlimits: {{{limits}}}\n");
+    Proxy::start(&Setup { policy: &policy, more: &more, ..Setup::default() })
+}
+
+/// SplitMix64: the same numbers from the same seed.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    /// Sizes that a relay may treat differently: single bytes, below and above a buffer of 64 KiB, several of them.
+    fn size(&mut self) -> u64 {
+        let most = [2, 100, 5_000, 65_537, 300_000, MIB][usize::try_from(self.below(6)).unwrap()];
+        1 + self.below(most)
+    }
+}
+
+/// A stream whose every byte is known by its place: it repeats after a prime number of bytes, so nothing lost, doubled or swapped
+/// in units of buffers looks right.
+struct Stream(Vec<u8>);
+
+const PERIOD: usize = 1_048_583;
+
+impl Stream {
+    fn new(seed: u64) -> Self {
+        let mut numbers = Numbers(seed);
+        let once: Vec<u8> = (0..PERIOD.div_ceil(8)).flat_map(|_| numbers.next().to_le_bytes()).take(PERIOD).collect();
+        Self([once.as_slice(), once.as_slice()].concat())
+    }
+
+    fn at(&self, place: u64, count: u64) -> &[u8] {
+        let start = usize::try_from(place).unwrap() % PERIOD;
+        &self.0[start..start + usize::try_from(count).unwrap()]
+    }
+
+    /// Sends the bytes from `from` to `to` in chunks of random sizes.
+    fn send(&self, socket: &mut TcpStream, (from, to): (u64, u64), numbers: &mut Numbers) {
+        let mut place = from;
+        while place < to {
+            let count = numbers.size().min(to - place);
+            socket.write_all(self.at(place, count)).unwrap();
+            place += count;
+        }
+    }
+
+    /// Receives them in reads of random sizes and compares every one.
+    fn receive(&self, socket: &mut TcpStream, (from, to): (u64, u64), numbers: &mut Numbers) {
+        let mut place = from;
+        let mut buffer = vec![0; usize::try_from(MIB).unwrap()];
+        while place < to {
+            let room = usize::try_from(numbers.size().min(to - place)).unwrap();
+            let count = socket.read(&mut buffer[..room]).unwrap();
+            assert!(count > 0, "ended at {place} of {to}");
+            assert!(buffer[..count] == *self.at(place, count as u64), "wrong bytes between {place} and +{count}");
+            place += count as u64;
+        }
+    }
+}
+
+/// Moves so many bytes each way, both at once.
+fn exchange(tunnel: &Tunnel, stream: &Stream, (out, back): ((u64, u64), (u64, u64)), seed: u64) {
+    std::thread::scope(|scope| {
+        for (from, to, range, salt) in
+            [(&tunnel.client, &tunnel.server, out, 1), (&tunnel.server, &tunnel.client, back, 2)]
+        {
+            let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+            scope.spawn(move || stream.send(&mut from, range, &mut Numbers(seed ^ salt)));
+            scope.spawn(move || stream.receive(&mut to, range, &mut Numbers(seed ^ salt ^ 4)));
+        }
+    });
+}
+
+#[test]
+fn a_hundred_mebibytes_arrive_whole_down_up_and_both_ways() {
+    let origin = Origin::new();
+    let proxy = proxy(&origin, "");
+    let stream = Stream::new(7);
+    for (name, out, back) in [("down", 0, 100 * MIB), ("up", 100 * MIB + 1, 0), ("both", 30 * MIB + 3, 30 * MIB + 5)] {
+        let tunnel = Tunnel::open(&proxy, NAME, &origin);
+        exchange(&tunnel, &stream, ((0, out), (0, back)), out ^ back);
+        let (hello, server_hello) = (tunnel.hello, tunnel.server_hello);
+        let close = close_of_finished(&proxy, tunnel);
+        assert_eq!(close["bytes_out"], hello + out, "{name}: {close}");
+        assert_eq!(close["bytes_in"], server_hello + back, "{name}: {close}");
+    }
+}
+
+fn close_of_finished(proxy: &Proxy, tunnel: Tunnel) -> serde_json::Value {
+    let address = finish(tunnel);
+    close_of(proxy, address)
+}
+
+/// Small messages and bulk in turn, so that a direction changes between copying and splicing many times.
+#[test]
+fn any_order_of_small_and_large_messages_arrives_whole() {
+    let origin = Origin::new();
+    let proxy = proxy(&origin, "");
+    let stream = Stream::new(11);
+    let end = Instant::now() + Duration::from_secs(4);
+    for seed in 0..8 {
+        let mut numbers = Numbers(seed);
+        let tunnel = Tunnel::open(&proxy, NAME, &origin);
+        let (mut out, mut back) = (0, 0);
+        for _ in 0..40 {
+            let piece = |numbers: &mut Numbers| match numbers.below(3) {
+                0 => 0,
+                1 => numbers.size(),
+                _ => numbers.below(3 * MIB),
+            };
+            let (more_out, more_back) = (piece(&mut numbers), piece(&mut numbers));
+            exchange(&tunnel, &stream, ((out, out + more_out), (back, back + more_back)), seed);
+            (out, back) = (out + more_out, back + more_back);
+            if Instant::now() > end {
+                break;
+            }
+        }
+        let (hello, server_hello) = (tunnel.hello, tunnel.server_hello);
+        let close = close_of_finished(&proxy, tunnel);
+        assert_eq!(close["bytes_out"], hello + out, "seed {seed}: {close}");
+        assert_eq!(close["bytes_in"], server_hello + back, "seed {seed}: {close}");
+    }
+}
+
+#[test]
+fn one_direction_may_end_before_the_other() {
+    let origin = Origin::new();
+    let proxy = proxy(&origin, "");
+    let stream = Stream::new(13);
+    for (name, client_first, reason) in [("client", true, "client_closed"), ("server", false, "server_closed")] {
+        let mut tunnel = Tunnel::open(&proxy, NAME, &origin);
+        let (first, second) = match client_first {
+            true => (&mut tunnel.client, &mut tunnel.server),
+            false => (&mut tunnel.server, &mut tunnel.client),
+        };
+        first.write_all(b"last words").unwrap();
+        first.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(read_all(second), b"last words", "{name}");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                stream.send(second, (0, 3 * MIB), &mut Numbers(1));
+                second.shutdown(Shutdown::Write).unwrap();
+            });
+            stream.receive(first, (0, 3 * MIB), &mut Numbers(2));
+            assert_eq!(read_all(first), b"", "{name}");
+        });
+        tunnel.assert_closed(&proxy, reason, if client_first { (10, 3 * MIB) } else { (3 * MIB, 10) });
+    }
+}
+
+#[test]
+fn a_reset_ends_both_sides() {
+    let origin = Origin::new();
+    let proxy = proxy(&origin, "");
+    for (name, client_resets) in [("client", true), ("server", false)] {
+        let Tunnel { mut client, mut server, hello, server_hello, address } = Tunnel::open(&proxy, NAME, &origin);
+        client.write_all(b"out").unwrap();
+        assert_eq!(read_exactly(&mut server, 3), b"out", "{name}");
+        let (who, mut other) = if client_resets { (client, server) } else { (server, client) };
+        reset(who);
+        assert_eq!(read_all(&mut other), b"", "{name}");
+        let close = close_of(&proxy, address);
+        assert_eq!(close["reason"], "reset", "{name}: {close}");
+        assert_eq!((&close["bytes_out"], &close["bytes_in"]), (&(hello + 3).into(), &server_hello.into()), "{name}");
+    }
+}
+
+#[test]
+fn a_reset_in_the_middle_of_bulk_ends_both_sides() {
+    let origin = Origin::new();
+    let proxy = proxy(&origin, "");
+    let stream = Stream::new(17);
+    for (name, client_resets) in [("client", true), ("server", false)] {
+        let Tunnel { client, server, address, .. } = Tunnel::open(&proxy, NAME, &origin);
+        let (mut who, mut other) = if client_resets { (client, server) } else { (server, client) };
+        std::thread::scope(|scope| {
+            let sending = scope.spawn(|| {
+                other.set_write_timeout(Some(PATIENCE)).unwrap();
+                let end = (0..512).find_map(|turn| other.write_all(stream.at(turn * MIB, MIB)).err());
+                end.map(|error| error.kind())
+            });
+            stream.receive(&mut who, (0, 8 * MIB), &mut Numbers(3));
+            reset(who);
+            let end = sending.join().unwrap();
+            assert!(matches!(end, Some(ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)), "{name}: {end:?}");
+        });
+        let close = close_of(&proxy, address);
+        assert_eq!(close["reason"], "reset", "{name}: {close}");
+        let moved = &close[if client_resets { "bytes_in" } else { "bytes_out" }];
+        assert!(moved.as_u64().unwrap() >= 8 * MIB, "{name}: {close}");
+    }
+    await_metric(&proxy, "sallyport_tunnels{customer=\"acme\"}", 0.0);
+}
+
+#[test]
+fn idle_and_overlong_tunnels_are_closed() {
+    let origin = Origin::new();
+    for (limits, reason) in [("idle_timeout: 300ms", "idle_timeout"), ("lifetime: 500ms", "lifetime_exceeded")] {
+        let proxy = proxy(&origin, limits);
+        let mut tunnel = Tunnel::open(&proxy, NAME, &origin);
+        let begin = Instant::now();
+        assert_eq!(read_all(&mut tunnel.client), b"", "{reason}");
+        assert_eq!(read_all(&mut tunnel.server), b"", "{reason}");
+        assert!(begin.elapsed() >= Duration::from_millis(300), "{reason}: too early");
+        assert!(begin.elapsed() < Duration::from_secs(6), "{reason}: {:?}", begin.elapsed());
+        tunnel.assert_closed(&proxy, reason, (0, 0));
+    }
+}
+
+#[test]
+fn a_tunnel_that_moves_bytes_is_not_idle_but_grows_old() {
+    let origin = Origin::new();
+    let proxy = proxy(&origin, "idle_timeout: 1200ms, lifetime: 4s");
+    let mut tunnel = Tunnel::open(&proxy, NAME, &origin);
+    let begin = Instant::now();
+    tunnel.client.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let mut sent = 0;
+    // A byte every 200 ms, until the proxy ends it. The reading takes the place of a pause.
+    while tunnel.client.read(&mut [0]).is_err() {
+        assert!(begin.elapsed() < PATIENCE, "it never ends");
+        sent += u64::from(tunnel.client.write_all(b"x").is_ok());
+    }
+    assert!(begin.elapsed() >= Duration::from_millis(3_900), "cut after {:?}", begin.elapsed());
+    let close = tunnel.close_record(&proxy);
+    assert_eq!(close["reason"], "lifetime_exceeded", "{close}");
+    assert!(close["bytes_out"].as_u64().unwrap() + 2 >= tunnel.hello + sent, "{close}");
+}
+
+/// G2, G3: neither sockets nor pipes stay behind, however a tunnel ended. The proxy counts its own descriptors: as it cannot be
+/// dumped, only root may list them from outside.
+#[test]
+fn five_hundred_tunnels_leave_no_descriptor_behind() {
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current = limit.maximum;
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
+    let origin = Origin::new();
+    let proxy = proxy(&origin, "");
+    let stream = Stream::new(19);
+    finish(Tunnel::open(&proxy, NAME, &origin));
+    await_metric(&proxy, "sallyport_connections", 0.0);
+    let before = metric(&proxy, "process_open_fds").unwrap();
+    let mut tunnels: Vec<Tunnel> = (0..500).map(|_| Tunnel::open(&proxy, NAME, &origin)).collect();
+    await_metric(&proxy, "sallyport_tunnels{customer=\"acme\"}", 500.0);
+    await_metric(&proxy, "process_open_fds", before + 1_000.0);
+    for (number, tunnel) in (1_u64..).zip(&mut tunnels) {
+        stream.send(&mut tunnel.client, (number, number + 64), &mut Numbers(number));
+        stream.receive(&mut tunnel.server, (number, number + 64), &mut Numbers(number));
+    }
+    let mut closed = Vec::new();
+    for (number, tunnel) in tunnels.into_iter().enumerate() {
+        closed.push(tunnel.address);
+        match number % 4 {
+            0 => {
+                finish(tunnel);
+            }
+            1 => reset(tunnel.client),
+            2 => reset(tunnel.server),
+            _ => drop(tunnel),
+        }
+    }
+    await_metric(&proxy, "sallyport_connections", 0.0);
+    await_metric(&proxy, "process_open_fds", before);
+    let (dir, code) = proxy.stop();
+    assert_eq!(code, Some(0));
+    let written = records(&dir.path().join("decisions"));
+    let closes = written.iter().filter(|record| record["kind"] == "close");
+    let counts: Vec<bool> = closes.map(|record| record["bytes_out"].as_u64() > Some(64)).collect();
+    assert_eq!((counts.len(), counts.iter().all(|counted| *counted)), (501, true), "a close record each");
+}
+
+#[test]
+fn pipes_are_bounded_and_given_back() {
+    let origin = Origin::new();
+    let proxy = proxy(&origin, "");
+    let stream = Stream::new(23);
+    let before = metric(&proxy, "process_open_fds").unwrap();
+    for round in 0..3 {
+        let tunnels: Vec<Tunnel> = (0..8).map(|_| Tunnel::open(&proxy, NAME, &origin)).collect();
+        std::thread::scope(|scope| {
+            for tunnel in &tunnels {
+                scope.spawn(|| exchange(tunnel, &stream, ((0, 2 * MIB), (0, 2 * MIB)), round));
+            }
+        });
+        for tunnel in tunnels {
+            finish(tunnel);
+        }
+        await_metric(&proxy, "sallyport_connections", 0.0);
+        let end = Instant::now() + PATIENCE;
+        // Two descriptors a pipe, one pipe a direction that has moved bulk at one moment, kept for the next one.
+        eventually("no more pipes than directions", end, || {
+            metric(&proxy, "process_open_fds").filter(|open| *open <= before + 2.0 * 16.0)
+        });
+    }
+}
