@@ -1,8 +1,7 @@
 //! Runs what the pages show: every block marked `sh`, a page as one script in a folder of its own, with the real binary first in PATH.
-//! Not here: blocks marked `console`, which need the network, root, or no end. Ports are replaced by free ones.
+//! Not here: blocks marked `console`, which need the network, root, or no end.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -17,7 +16,7 @@ use crate::sources::{self, File};
 /// A page takes a second or two; on a busy machine some more.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The ports that pages write.
+/// Where the pages let the proxy listen.
 const PORTS: [&str; 2] = ["127.0.0.1:3128", "127.0.0.1:9901"];
 
 #[test]
@@ -50,11 +49,12 @@ fn script(page: &File) -> String {
     script
 }
 
-/// Free ports take the place of those that are written, so that nobody's own proxy is in the way.
-fn with_free_ports(script: &str) -> String {
-    let sockets = PORTS.map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-    let free = sockets.iter().map(|socket| socket.local_addr().unwrap().to_string());
-    PORTS.iter().zip(free).fold(script.to_owned(), |script, (port, free)| script.replace(port, &free))
+/// A loopback address of this process's own takes the place of the one that is written: its ports are free, and stay so.
+/// Clients still come from 127.0.0.1, as the pages say.
+fn on_own_address(script: &str) -> String {
+    let [.., second, last] = std::process::id().to_be_bytes();
+    let own = |port: &str| port.replace("127.0.0.1", &format!("127.100.{second}.{last}"));
+    PORTS.iter().fold(script.to_owned(), |script, port| script.replace(port, &own(port)))
 }
 
 fn run(page: &str, script: &str) {
@@ -62,7 +62,7 @@ fn run(page: &str, script: &str) {
     let output = dir.path().join(".output");
     let out = fs::File::create(&output).unwrap();
     let binary = Path::new(env!("CARGO_BIN_EXE_sallyport")).parent().unwrap();
-    let script = format!("PATH='{}':$PATH\n{}", binary.display(), with_free_ports(script));
+    let script = format!("PATH='{}':$PATH\n{}", binary.display(), on_own_address(script));
     let mut child = Command::new("bash")
         .args(["-eu", "-c", &script])
         .current_dir(dir.path())

@@ -1,0 +1,16 @@
+//! The policy: accepted without a fault, or refused with faults that are one line each.
+#![no_main]
+
+use sallyport::policy::{Policy, PolicyFile, Setting};
+use sallyport::yaml::Faults;
+
+libfuzzer_sys::fuzz_target!(|text: &str| {
+    let file = PolicyFile { path: "policy.yaml".to_owned(), text: text.to_owned() };
+    let setting = Setting { environment: Some("production"), pools: &["static-a"] };
+    let mut faults = Faults::new();
+    let policy = Policy::load(&[file], &setting, &mut faults);
+    assert_eq!(policy.is_some(), faults.is_empty(), "accepted with faults, or refused without");
+    for fault in faults.iter() {
+        assert!(!fault.message.chars().any(char::is_control), "{}", fault.message);
+    }
+});
