@@ -80,6 +80,8 @@ pub fn serving(listeners: &[(Arc<str>, std::net::SocketAddr)], admin: std::net::
 /// A new policy is in force.
 pub fn reloaded(shared: &Shared, policy: Policy) {
     let policy = Arc::new(policy);
+    // Counters first: a request of a new source must find its own.
+    count_sources(shared, &policy);
     shared.set_policy(Arc::clone(&policy));
     shared.metrics().policy.reloads.with_label_values(&["ok"]).inc();
     in_force(shared, &policy);
@@ -103,7 +105,7 @@ pub fn stopped(shared: &Shared) {
 }
 
 fn in_force(shared: &Shared, policy: &Policy) {
-    shared.gate().serve(policy.sources().iter().map(|source| &source.name));
+    count_sources(shared, policy);
     let metrics = &shared.metrics().policy;
     metrics.info.reset();
     metrics.info.with_label_values(&[&**policy.hash()]).set(1);
@@ -115,6 +117,10 @@ fn in_force(shared: &Shared, policy: &Policy) {
             metrics.reviews.with_label_values(&[&rule.id]).set(due.as_second() as f64);
         }
     }
+}
+
+fn count_sources(shared: &Shared, policy: &Policy) {
+    shared.gate().serve(policy.sources().iter().map(|source| &source.name));
 }
 
 fn note(shared: &Shared, kind: Kind, detail: Detail) {

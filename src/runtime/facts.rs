@@ -84,11 +84,13 @@ impl Facts {
         let (host, port) = match (head.target.parse::<Target>(), &head.absolute) {
             (Ok(target), _) => (target.host().to_string(), Some(target.port())),
             (Err(_), Some((host, port))) => (host.clone(), *port),
-            (Err(_), None) if head.request().is_connect() => (head.target.clone(), None),
+            (Err(_), None) if head.request().is_connect() => (host_part(&head.target).to_owned(), None),
             // The path of an origin-form request: never written.
             (Err(_), None) => return,
         };
-        self.record.host = Some(self.cleaned("host", host.as_bytes(), MAX_HOST));
+        if !host.is_empty() {
+            self.record.host = Some(self.cleaned("host", host.as_bytes(), MAX_HOST));
+        }
         self.record.port = port;
     }
 
@@ -191,6 +193,14 @@ impl Facts {
         record.line()
     }
 
+    /// The end of a tunnel that a fault of the program ended: how much it moved is not known.
+    pub fn abandon(&mut self) -> Entry {
+        self.record.kind = Kind::Close;
+        self.record.time = clock::now();
+        self.record.reason = Some(Ending::Reset.as_str());
+        self.record.line()
+    }
+
     /// The customer, as metrics name it.
     pub fn customer(&self) -> &str {
         self.record.customer.as_deref().unwrap_or("-")
@@ -214,6 +224,12 @@ impl Facts {
         self.record.mark(field, cleaned.found);
         cleaned.text
     }
+}
+
+/// Of a target that is no `host:port`, what may be written: no user, password, path, query or fragment.
+fn host_part(target: &str) -> &str {
+    let authority = target.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    authority.rsplit('@').next().unwrap_or_default()
 }
 
 fn micros(time: Duration) -> u64 {

@@ -33,11 +33,14 @@ impl Gate {
         Self { all: Arc::default(), sources: ArcSwap::default(), limit, source_limit }
     }
 
-    /// The sources of a new policy. Those that were there keep their counts; places of others still count down.
+    /// The sources of a policy, before it is in force. Those that were there keep their counts; others stay as long as they have requests.
     pub fn serve<'a>(&self, names: impl Iterator<Item = &'a Arc<str>>) {
         let before = self.sources.load();
-        let counter = |name: &Arc<str>| before.get(name).map(Arc::clone).unwrap_or_default();
-        let after = names.map(|name| (Arc::clone(name), counter(name))).collect();
+        let busy = before.iter().filter(|(_, counter)| counter.load(Ordering::Relaxed) > 0);
+        let mut after: HashMap<_, _> = busy.map(|(name, counter)| (Arc::clone(name), Arc::clone(counter))).collect();
+        for name in names {
+            after.entry(Arc::clone(name)).or_insert_with(|| before.get(name).map(Arc::clone).unwrap_or_default());
+        }
         self.sources.store(Arc::new(after));
     }
 

@@ -64,6 +64,7 @@ impl HeadError {
         Denial::new(match self {
             Self::Silent | Self::Gone => Reason::ClientGone,
             Self::Late => Reason::HeadTimeout,
+            Self::CutOff => Reason::Draining,
             Self::Malformed => Reason::MalformedRequest,
         })
     }
@@ -72,12 +73,14 @@ impl HeadError {
 /// Why there is no head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeadError {
-    /// The client closed without sending a byte: counted, not recorded.
+    /// The connection ended without a byte from the client: counted, not recorded.
     Silent,
     /// The client closed or reset in the middle of the head.
     Gone,
     /// The head was not complete at the deadline.
     Late,
+    /// The proxy stops.
+    CutOff,
     /// The parser, or one of the bounds above, refused it.
     Malformed,
 }
@@ -92,8 +95,8 @@ pub struct Reading {
     pub head: Result<Head, HeadError>,
 }
 
-/// Reads one head from `socket` until `deadline`, for the whole head and not per read. Never answers.
-pub async fn read(socket: TcpStream, deadline: Instant) -> Reading {
+/// Reads one head from `socket` until `deadline`, for the whole head and not per read, or until `cut_off` ends. Never answers.
+pub async fn read(socket: TcpStream, deadline: Instant, cut_off: impl Future<Output = ()>) -> Reading {
     let slot = Slot::default();
     let mut connection = http1::Builder::new()
         .half_close(true)
@@ -103,6 +106,7 @@ pub async fn read(socket: TcpStream, deadline: Instant) -> Reading {
         .max_buf_size(MAX_HEAD)
         .serve_connection(HeadIo::new(socket), slot.clone());
     let mut deadline = std::pin::pin!(sleep_until(deadline));
+    let mut cut_off = std::pin::pin!(cut_off);
     let ended = poll_fn(|cx| {
         let polled = connection.poll_without_shutdown(cx);
         if slot.0.borrow().is_some() {
@@ -114,6 +118,9 @@ pub async fn read(socket: TcpStream, deadline: Instant) -> Reading {
             Poll::Ready(Ok(())) => return Poll::Ready(Ended::Closed),
             Poll::Pending => {}
         }
+        if cut_off.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ended::CutOff);
+        }
         deadline.as_mut().poll(cx).map(|()| Ended::Late)
     })
     .await;
@@ -121,7 +128,8 @@ pub async fn read(socket: TcpStream, deadline: Instant) -> Reading {
     let HeadIo { socket, watch } = parts.io;
     let head = match (ended, slot.0.take()) {
         (Ended::Head, Some(head)) if !watch.broken => Ok(head),
-        (Ended::Closed, _) if watch.seen == 0 => Err(HeadError::Silent),
+        (Ended::Closed | Ended::CutOff, _) if watch.seen == 0 => Err(HeadError::Silent),
+        (Ended::CutOff, _) => Err(HeadError::CutOff),
         (Ended::Closed, _) => Err(HeadError::Gone),
         (Ended::Late, _) => Err(HeadError::Late),
         (Ended::Head | Ended::Refused, _) => Err(HeadError::Malformed),
@@ -135,6 +143,7 @@ enum Ended {
     Refused,
     Closed,
     Late,
+    CutOff,
 }
 
 /// The service that hyper calls once: it keeps the head and never answers.

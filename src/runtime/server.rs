@@ -8,14 +8,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, interval, timeout_at};
 
-use crate::policy::OwnAddresses;
+use crate::policy::{OwnAddresses, Policy};
 use crate::runtime::egress::Pools;
 use crate::runtime::journal::{Journal, JournalError};
 use crate::runtime::listeners::{BindError, Ear, Sockets};
-use crate::runtime::load::{Loaded, PolicySource};
+use crate::runtime::load::{LoadError, Loaded, PolicySource};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::shared::{Phase, Shared, Stage};
 use crate::runtime::worker::{self, News, WorkerError};
@@ -65,6 +65,7 @@ impl Server {
     pub fn start(loaded: Loaded) -> Result<Self, StartError> {
         let Loaded { config, policy, source, connections } = loaded;
         sys::forbid_core_dumps()?;
+        sys::tell_panics_by_place();
         sys::raise_descriptor_limit();
         let metrics = Arc::new(Metrics::new()?);
         let (journal, opening) = Journal::open(events::journal_setup(&config, &metrics))?;
@@ -130,26 +131,38 @@ impl Server {
             serving.spawn(admin::serve(tokio::net::TcpListener::from_std(socket)?, Arc::clone(&self.shared)));
         }
         let mut stop = std::pin::pin!(stop);
+        let mut reading = None;
         loop {
             tokio::select! {
                 () = &mut stop => break,
-                // Until the phase is `Stopping` no worker ends unless something is broken: then none may go on.
-                _ = self.news.recv() => return Err(io::Error::other("a worker has ended by itself")),
-                () = reload() => self.reload(),
+                // Until the phase is `Stopping` no worker ends unless something is broken: then none may go on, and `finish` says so.
+                _ = self.news.recv() => return Ok(()),
+                () = reload(), if reading.is_none() => {
+                    let source = self.source.clone();
+                    reading = Some(tokio::task::spawn_blocking(move || source.reload()));
+                }
+                // A large policy takes seconds to read: probes and signals are served meanwhile.
+                Some(read) = async { Some(reading.as_mut()?.await) } => {
+                    reading = None;
+                    self.put_in_force(read);
+                }
             }
         }
         self.drain().await;
         Ok(())
     }
 
-    /// Reads the policy again. A fault keeps the last good one; open tunnels are judged by the new one.
-    fn reload(&self) {
-        match self.source.reload() {
-            Ok(policy) => {
+    /// Takes a policy that was read again. A fault keeps the last good one; open tunnels are judged by the new one.
+    fn put_in_force(&self, read: Result<Result<Policy, LoadError>, JoinError>) {
+        match read {
+            Ok(Ok(policy)) => {
                 events::reloaded(&self.shared, policy);
                 self.phase.send_modify(|phase| phase.generation = phase.generation.wrapping_add(1));
             }
-            Err(error) => events::not_reloaded(&self.shared, &error),
+            Ok(Err(error)) => events::not_reloaded(&self.shared, &error),
+            Err(_) => {
+                tracing::error!("reading the policy ended by a fault of the program; the last good one stays in force")
+            }
         }
     }
 

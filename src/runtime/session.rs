@@ -52,6 +52,7 @@ struct Client {
 /// Everything that an allowed request has brought together.
 struct Ready {
     allowed: Allowed,
+    judged_by: Arc<str>,
     dialled: Dialled,
     opening: Opening,
     place: SourcePlace,
@@ -71,6 +72,7 @@ struct Recorded {
     link: Link,
     opening: Opening,
     standing: Standing,
+    judged_by: Arc<str>,
     guards: Guards,
 }
 
@@ -85,8 +87,10 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
         record(&worker, &Denial::new(Reason::Internal), &mut facts);
         None
     });
-    if let Some(recorded) = recorded {
-        carry(&worker, recorded, facts).await;
+    if let Some(recorded) = recorded
+        && AssertUnwindSafe(carry(&worker, recorded, &mut facts)).catch_unwind().await.is_err()
+    {
+        worker.shared().journal().note(facts.abandon());
     }
     drop(connection);
 }
@@ -95,25 +99,17 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
 async fn decide(worker: &Worker, socket: TcpStream, connection: &Connection, facts: &mut Facts) -> Option<Recorded> {
     let unfinished = worker.begin();
     let deadline = Instant::now() + worker.shared().limits().head_timeout;
-    // At the end of a drain what is still being set up is refused, so that it has its record.
-    let reading = tokio::select! {
-        biased;
-        reading = head::read(socket, deadline) => reading,
-        denial = worker.cut_off() => {
-            record(worker, &denial, facts);
-            return None;
-        }
-    };
-    let Reading { socket, unread, head } = reading;
+    let Reading { socket, unread, head } = head::read(socket, deadline, worker.cut_off()).await;
     if matches!(head, Err(HeadError::Silent)) {
         worker.metrics().silent.inc();
         return None;
     }
     let mut client = Client { socket, unread, established: false, head_only: false };
+    // At the end of a drain what is still being set up is refused, so that it has its record.
     let result = tokio::select! {
         biased;
         result = set_up(worker, &mut client, (head, connection), facts) => result,
-        denial = worker.cut_off() => Err(denial),
+        () = worker.cut_off() => Err(Denial::new(Reason::Draining)),
     };
     match result {
         Ok(ready) => commit(worker, client, (ready, unfinished), facts).await,
@@ -153,7 +149,7 @@ async fn set_up(
     let heard = hear(worker, client, &routed, facts).await?;
     let allowed = routed.hello(&heard.hello)?;
     let opening = Opening { heard, patience: worker.shared().limits().hello_timeout };
-    Ok(Ready { allowed, dialled, opening, place, departure })
+    Ok(Ready { allowed, judged_by: Arc::clone(policy.hash()), dialled, opening, place, departure })
 }
 
 /// The name's addresses, every one of them judged. A literal is judged without a lookup.
@@ -211,14 +207,21 @@ async fn commit(
     (ready, unfinished): (Ready, Unfinished),
     facts: &mut Facts,
 ) -> Option<Recorded> {
-    let Ready { allowed, dialled, opening, place, departure } = ready;
+    let Ready { allowed, judged_by, dialled, opening, place, departure } = ready;
     let guards = Guards { _unfinished: unfinished, _place: place, _departure: departure };
     match worker.shared().journal().commit(facts.allow()).await {
         Ok(permit) => {
             facts.step(worker.metrics(), SetupStep::Record);
             facts.count(worker.metrics(), Reason::Allowed);
             let link = Link { client: client.socket, upstream: dialled.socket };
-            Some(Recorded { permit, link, opening, standing: Standing::new(allowed, dialled.upstream), guards })
+            Some(Recorded {
+                permit,
+                link,
+                opening,
+                standing: Standing::new(allowed, dialled.upstream),
+                judged_by,
+                guards,
+            })
         }
         Err(error) => {
             worker.shared().journal().note(facts.uncommitted(error, &allowed));
@@ -230,9 +233,9 @@ async fn commit(
 }
 
 /// Bytes, then the record of the end.
-async fn carry(worker: &Worker, recorded: Recorded, mut facts: Facts) {
-    let Recorded { permit, link, opening, standing, guards } = recorded;
-    let open = worker.tunnels.enter(OpenTunnel::new(standing, worker.shared().meters(facts.customer())));
+async fn carry(worker: &Worker, recorded: Recorded, facts: &mut Facts) {
+    let Recorded { permit, link, opening, standing, judged_by, guards } = recorded;
+    let open = worker.enter(OpenTunnel::new(standing, worker.shared().meters(facts.customer())), &judged_by);
     let mut closed = tunnel::forward(permit, link, opening, open.tunnel(), &worker.lane).await;
     worker.metrics().tunnel_duration.observe(open.tunnel().opened().elapsed().as_secs_f64());
     worker.shared().journal().note(facts.close(closed.ending, open.tunnel()));

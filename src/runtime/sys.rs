@@ -54,6 +54,14 @@ pub fn forbid_core_dumps() -> io::Result<()> {
     Ok(setrlimit(Resource::Core, limit)?)
 }
 
+/// Lets a panic say where it came from and not what it says: a message may hold what a peer sent.
+pub fn tell_panics_by_place() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a fault of the program");
+    }));
+}
+
 /// The addresses of this host's interfaces, for the rule that the proxy is never its own destination.
 ///
 /// # Errors

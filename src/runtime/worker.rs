@@ -18,7 +18,7 @@ use crate::runtime::listeners::{self, Ear};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::session::{self, Accepted};
 use crate::runtime::shared::{Phase, Shared, Stage};
-use crate::runtime::tunnel::{Deadlines, Lane, OpenTunnels, SWEEP};
+use crate::runtime::tunnel::{Deadlines, Lane, OpenTunnel, OpenTunnels, Place, SWEEP};
 
 /// How long the sessions of a stopping worker may take to write their last records and alerts.
 const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(5);
@@ -29,7 +29,7 @@ pub struct Worker {
     /// The lookups of this worker.
     pub names: Names,
     /// Its open tunnels.
-    pub tunnels: OpenTunnels,
+    tunnels: OpenTunnels,
     /// Its buffer and pipes.
     pub lane: Lane,
     /// Requests whose last record is not written yet.
@@ -53,6 +53,9 @@ pub enum WorkerError {
     /// No runtime, or a socket that it does not take.
     #[error("cannot start a worker: {0}")]
     Io(#[from] std::io::Error),
+    /// Accepting or sweeping has ended: a fault of the program.
+    #[error("a worker has stopped accepting by itself; this is a fault of the program")]
+    Broken,
     /// No resolver.
     #[error(transparent)]
     Resolver(#[from] ResolverError),
@@ -111,19 +114,22 @@ async fn serve(
     tasks.spawn_local(sweep(Rc::clone(&worker)));
     // A starter that has gone stops this worker through the phase.
     let _ = starter.0.send(News::Serving);
-    while phase.changed().await.is_ok() {
-        let stage = phase.borrow_and_update().stage;
-        if stage == Stage::Stopping {
-            break;
+    let broken = loop {
+        tokio::select! {
+            changed = phase.changed() => match changed {
+                Ok(()) if phase.borrow_and_update().stage != Stage::Stopping => worker.judge_again(),
+                Ok(()) | Err(_) => break false,
+            },
+            // Accepting and sweeping never end by themselves.
+            _ = tasks.join_next() => break true,
         }
-        worker.judge_again();
-    }
+    };
     drop(tasks);
     worker.stop.send_replace(true);
     worker.tunnels.stop_all(Ending::Shutdown);
     // A client that reads neither its alert nor its answer is not waited for longer.
     let _ = timeout(LAST_WORDS, worker.idle()).await;
-    Ok(())
+    if broken { Err(WorkerError::Broken) } else { Ok(()) }
 }
 
 /// Accepts for ever.
@@ -191,6 +197,18 @@ impl Worker {
         place.ok_or_else(|| Denial::by(admitted.rule(), Reason::ConnectionLimit))
     }
 
+    /// Puts a tunnel among the open ones. One that was set up while another policy came into force is judged by that at once.
+    pub fn enter(&self, tunnel: OpenTunnel, judged_by: &Arc<str>) -> Place<'_> {
+        let place = self.tunnels.enter(tunnel);
+        let policy = self.shared.policy();
+        if policy.hash() != judged_by {
+            let standing = place.tunnel().standing();
+            let verdict = policy.judge_again(standing, self.shared.own_addresses(), clock::now());
+            place.tunnel().obey(Instant::now(), verdict);
+        }
+        place
+    }
+
     /// Judges every open tunnel by the policy in force.
     fn judge_again(&self) {
         let (policy, now) = (self.policy(), clock::now());
@@ -208,11 +226,10 @@ impl Worker {
         Unfinished(Rc::clone(&self.open))
     }
 
-    /// Once this worker is told to stop: the refusal of what it still sets up.
-    pub async fn cut_off(&self) -> Denial {
+    /// Ends once this worker is told to stop: what it still sets up is then refused.
+    pub async fn cut_off(&self) {
         // The sender lives as long as the worker, so this cannot fail.
         let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
-        Denial::new(Reason::Draining)
     }
 
     /// Ends once every request has its last record. A tunnel that opened after the stop is stopped here.

@@ -109,6 +109,30 @@ fn every_bad_head_is_refused_with_its_reason_and_one_record() {
     assert_eq!(seqs, (0..seqs.len() as u64).collect::<Vec<_>>(), "numbers without gaps");
 }
 
+/// Paths, queries, users and passwords are never written, not even of a target that is none.
+#[test]
+fn of_a_malformed_target_only_the_host_is_written() {
+    let proxy = proxy();
+    for (target, host) in [
+        ("/secret/path?token=abc", None),
+        ("user:hunter2@api.acme.test:443", Some("api.acme.test:443")),
+        ("api.acme.test:443/secret?token=abc", Some("api.acme.test:443")),
+        ("http://user:hunter2@api.acme.test:443/secret", Some("api.acme.test")),
+        ("api.acme.test", Some("api.acme.test")),
+    ] {
+        let (socket, answer) = proxy.ask(format!("CONNECT {target} HTTP/1.1\r\n\r\n").as_bytes());
+        assert_eq!(status_of(&answer), 400, "{target}: {answer}");
+        let record = proxy.decision_of(socket.local_addr().unwrap());
+        for secret in ["secret", "hunter2", "token"] {
+            assert!(!record.to_string().contains(secret), "{target}: {record}");
+        }
+        // A target that hyper refuses has no host in its record.
+        if record["reason"] == "malformed_target" {
+            assert_eq!(record["host"].as_str(), host, "{target}");
+        }
+    }
+}
+
 #[test]
 fn a_head_may_come_in_any_pieces() {
     let proxy = proxy();

@@ -132,6 +132,24 @@ impl OpenTunnel {
         Poll::Pending
     }
 
+    /// Does what a verdict says, and tells whether the tunnel is no longer allowed. A rule that came back keeps its tunnels; one that
+    /// stays away does not drain anew.
+    pub fn obey(&self, now: Instant, verdict: Verdict) -> bool {
+        let existing = match verdict {
+            Verdict::Allowed => {
+                self.cut.set(None);
+                return false;
+            }
+            Verdict::Gone(existing) => existing,
+        };
+        match existing {
+            Existing::Keep => self.cut.set(None),
+            Existing::Drain(time) => self.cut_at(now + time, Ending::Revoked),
+            Existing::Cut => self.stop(Ending::Revoked),
+        }
+        true
+    }
+
     /// Ends the tunnel at `at`, unless that is settled for an earlier moment.
     fn cut_at(&self, at: Instant, ending: Ending) {
         if self.cut.get().is_none_or(|(settled, _)| at < settled) {
@@ -212,26 +230,9 @@ impl OpenTunnels {
         }
     }
 
-    /// Judges every open tunnel again with `judge` and gives how many are no longer allowed. A rule that came back keeps its tunnels; one
-    /// that stays away does not drain anew.
+    /// Judges every open tunnel again with `judge` and gives how many are no longer allowed.
     pub fn judge_again(&self, now: Instant, judge: impl Fn(&Standing) -> Verdict) -> usize {
-        let mut gone = 0_usize;
-        for tunnel in self.tunnels.borrow().values() {
-            let existing = match judge(&tunnel.standing) {
-                Verdict::Allowed => {
-                    tunnel.cut.set(None);
-                    continue;
-                }
-                Verdict::Gone(existing) => existing,
-            };
-            gone = gone.saturating_add(1);
-            match existing {
-                Existing::Keep => tunnel.cut.set(None),
-                Existing::Drain(time) => tunnel.cut_at(now + time, Ending::Revoked),
-                Existing::Cut => tunnel.stop(Ending::Revoked),
-            }
-        }
-        gone
+        self.tunnels.borrow().values().filter(|tunnel| tunnel.obey(now, judge(&tunnel.standing))).count()
     }
 }
 
