@@ -2,6 +2,7 @@
 //! Not here: what a policy says of single requests. Source: the promise that a change of policy loses no tunnel that is still allowed.
 
 use std::fs;
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::harness::{PATIENCE, Proxy, Setup, eventually, records, write_setup};
+use super::harness::{PATIENCE, Proxy, Setup, eventually, read_answer, records, status_of, write_setup};
 use super::origins::{self, Answer, Origin, ask, connect_from, echoes, hello_for};
 use super::programs::Logged;
 
@@ -225,4 +226,23 @@ fn a_refused_reload_is_counted_and_the_proxy_stays_ready() {
     assert_eq!(metric(&proxy, "sallyport_policy_reloads_total{result=\"refused\"}"), "1");
     assert_eq!(metric(&proxy, "sallyport_policy_rules"), "6");
     assert_eq!(proxy.admin_page("/readyz").0, 200);
+}
+
+#[test]
+fn a_tunnel_that_opens_after_a_reload_is_judged_by_the_new_policy_at_once() {
+    let origin = Origin::start();
+    let port = origin.port();
+    let proxy = Proxy::start_in(folder(&wide(port)));
+    let mut socket = proxy.connect();
+    write!(socket, "CONNECT cut.acme.test:{port} HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!(status_of(&read_answer(&mut socket)), 200);
+    let new = reload(&proxy, &narrow(port));
+    socket.write_all(&hello_for("cut.acme.test")).unwrap();
+    assert!(origins::ends(&mut socket), "it is cut");
+    let client = socket.local_addr().unwrap();
+    let decision = proxy.decision_of(client);
+    assert_eq!(decision["reason"], "allowed", "the policy in force when the head was complete judges: {decision}");
+    assert_ne!(decision["policy"], new["policy"]);
+    let close = proxy.record("its end", |record| record["kind"] == "close" && record["id"] == decision["id"]);
+    assert_eq!(close["reason"], "revoked", "{close}");
 }
