@@ -19,7 +19,9 @@ setup:
 
 lint:
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --test accept -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 	cargo-deny --locked check licenses bans sources
 
@@ -33,4 +35,4 @@ fuzz:
 
 # What takes longer than `make test` may.
 accept: setup
-	$(CARGO) test --locked --release --test all -- --ignored
+	$(CARGO) test --locked --release --test accept

@@ -5,8 +5,9 @@ use sallyport::policy::{Policy, PolicyFile, Setting};
 use sallyport::yaml::Faults;
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
-    let file = PolicyFile { path: "policy.yaml".to_owned(), text: text.to_owned() };
-    let setting = Setting { environment: Some("production"), pools: &["static-a"] };
+    let name = "policy.yaml".to_owned();
+    let file = PolicyFile { path: name.clone(), shown: name, text: text.to_owned() };
+    let setting = Setting { environment: Some("production"), pools: &["static-a"], partial: false };
     let mut faults = Faults::new();
     let policy = Policy::load(&[file], &setting, &mut faults);
     assert_eq!(policy.is_some(), faults.is_empty(), "accepted with faults, or refused without");

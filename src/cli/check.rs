@@ -1,14 +1,12 @@
 //! `sallyport check`: loads all that `run` would load and prints every fault.
+//! Not here: anything that writes, locks or binds.
 
 use std::path::Path;
-use std::{fs, io};
 
-use anyhow::Context;
 use serde::Serialize;
 
 use super::{Failure, Output, environment};
-use crate::decision_log::SigningKey;
-use crate::runtime::load;
+use crate::runtime::{journal, load};
 
 #[derive(Serialize)]
 struct Checked<'a> {
@@ -20,23 +18,12 @@ struct Checked<'a> {
 
 pub(super) fn check(config: &Path, output: Output) -> Result<(), Failure> {
     let loaded = load::load(config, &environment)?;
-    check_key(Path::new(&loaded.config.decision_log.key))?;
+    let log = &loaded.config.decision_log;
+    journal::check(Path::new(&log.directory), Path::new(&log.key), &loaded.config.instance)?;
     let policy = &loaded.policy;
     let checked =
         Checked { ok: true, policy: policy.hash(), rules: policy.grants().len(), sources: policy.sources().len() };
     output.print(&checked, |checked| {
         format!("ok: {} rules, {} sources, policy {}", checked.rules, checked.sources, checked.policy)
-    });
-    Ok(())
-}
-
-/// The log's key, if it is there: `run` would make it.
-fn check_key(path: &Path) -> Result<(), Failure> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Failure::Outside(anyhow::anyhow!("{}: {error}", path.display()))),
-    };
-    let key = SigningKey::from_pem(&text).with_context(|| path.display().to_string());
-    key.map(drop).map_err(Failure::Usage)
+    })
 }

@@ -124,7 +124,7 @@ pub(super) fn explain(config: &Path, args: &ExplainArgs, output: Output) -> Resu
     explained.outcome = reason.outcome().as_str();
     explained.reason = reason.as_str();
     explained.step("decision", format!("{}: {}; {}", explained.outcome, reason, reason.facts().title));
-    output.print(&explained, Explained::text);
+    output.print(&explained, Explained::text)?;
     if decided.is_ok() { Ok(()) } else { Err(Failure::No) }
 }
 

@@ -13,7 +13,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::runtime::journal::JournalError;
 use crate::runtime::load::LoadError;
+use crate::runtime::server::StartError;
 
 pub use output::Output;
 
@@ -91,7 +93,32 @@ impl From<LoadError> for Failure {
     fn from(error: LoadError) -> Self {
         match error {
             LoadError::Faults(_) => Self::Usage(error.into()),
-            LoadError::Unreadable { .. } => Self::Outside(error.into()),
+            LoadError::Unreadable(_) => Self::Outside(error.into()),
+        }
+    }
+}
+
+impl From<JournalError> for Failure {
+    /// A key that is wrong, or wrong for its log, is one of the files that the configuration names.
+    fn from(error: JournalError) -> Self {
+        let configuration = matches!(
+            error,
+            JournalError::Key { .. }
+                | JournalError::KeyExposed(_)
+                | JournalError::OtherKey { .. }
+                | JournalError::Name(_)
+        );
+        if configuration { Self::Usage(error.into()) } else { Self::Outside(error.into()) }
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Journal(error) => error.into(),
+            StartError::Bind(_) | StartError::Worker(_) | StartError::Io(_) | StartError::Metrics(_) => {
+                Self::Outside(error.into())
+            }
         }
     }
 }
@@ -103,7 +130,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if let Failure::Usage(error) | Failure::Outside(error) = &failure {
-                eprintln!("{error:#}");
+                output::complain(&format!("{error:#}"));
             }
             ExitCode::from(failure.code())
         }

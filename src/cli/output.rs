@@ -1,7 +1,11 @@
 //! How results are printed. Source: clig.dev (results to stdout, words to stderr).
 
+use std::io::{self, Write};
+
 use clap::ValueEnum;
 use serde::Serialize;
+
+use super::Failure;
 
 /// The form of a command's result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -14,11 +18,57 @@ pub enum Output {
 
 impl Output {
     /// Prints `value`: as JSON, or as the text that `text` makes of it.
-    pub fn print<T: Serialize>(self, value: &T, text: impl FnOnce(&T) -> String) {
-        match self {
-            Self::Text => println!("{}", text(value)),
+    pub fn print<T: Serialize>(self, value: &T, text: impl FnOnce(&T) -> String) -> Result<(), Failure> {
+        say(&match self {
+            Self::Text => text(value),
             // Values printed here are our own plain structs; if one cannot be written, nothing is.
-            Self::Json => println!("{}", serde_json::to_string(value).unwrap_or_default()),
+            Self::Json => serde_json::to_string(value).unwrap_or_default(),
+        })
+    }
+}
+
+/// Prints a line to stdout. A reader that has gone away, as in `… | head -1`, has what it wants: that is no failure.
+pub(super) fn say(line: &str) -> Result<(), Failure> {
+    write_line(&mut io::stdout().lock(), line)
+}
+
+/// Prints a line to stderr. There is nowhere left to say that it failed; the exit code still tells.
+pub(super) fn complain(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+fn write_line(out: &mut impl Write, line: &str) -> Result<(), Failure> {
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Outside(anyhow::anyhow!("cannot write to stdout: {error}")))
         }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Broken(io::ErrorKind);
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_is_no_failure_and_a_full_disk_is() {
+        let mut out = Vec::new();
+        assert!(write_line(&mut out, "ok").is_ok());
+        assert_eq!(out, b"ok\n");
+        assert!(write_line(&mut Broken(io::ErrorKind::BrokenPipe), "ok").is_ok());
+        let failure = write_line(&mut Broken(io::ErrorKind::StorageFull), "ok").unwrap_err();
+        assert!(matches!(failure, Failure::Outside(_)), "{failure:?}");
     }
 }

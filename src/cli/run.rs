@@ -1,12 +1,15 @@
 //! `sallyport run`: serves until SIGTERM or SIGINT; SIGHUP reloads the policy.
 
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use clap::Args;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::{Failure, environment};
 use crate::runtime::load;
@@ -23,11 +26,11 @@ pub(super) fn run(config: &Path, args: &RunArgs) -> Result<(), Failure> {
     if args.take_over {
         return Err(Failure::Usage(anyhow::anyhow!("`--take-over` is not available in this version")));
     }
-    start_logging();
+    start_logging(std::env::var_os(LEVEL).as_deref())?;
     let outside = |error: io::Error| Failure::Outside(error.into());
     let control = Control::new().map_err(outside)?;
     let loaded = load::load(config, &environment)?;
-    let mut server = Server::start(loaded).map_err(|error| Failure::Outside(error.into()))?;
+    let mut server = Server::start(loaded)?;
     control.serve(&mut server).map_err(outside)?;
     server.finish().map_err(|error| Failure::Outside(error.into()))
 }
@@ -68,10 +71,71 @@ impl Control {
     }
 }
 
+/// The environment variable that names the level of the process's own log.
+const LEVEL: &str = "SALLYPORT_LOG";
+
+/// Its words.
+const LEVELS: [(&str, LevelFilter); 5] = [
+    ("error", LevelFilter::ERROR),
+    ("warn", LevelFilter::WARN),
+    ("info", LevelFilter::INFO),
+    ("debug", LevelFilter::DEBUG),
+    ("trace", LevelFilter::TRACE),
+];
+
 /// The process's own log goes to stderr: text on a terminal, JSON otherwise. Decisions do not go here.
-pub(super) fn start_logging() {
-    let filter = EnvFilter::try_from_env("SALLYPORT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+fn start_logging(level: Option<&OsStr>) -> Result<(), Failure> {
+    // A stderr that is full or gone is no reason to end a worker: errors of the log itself are not reported there.
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).log_internal_errors(false);
+    let ours = tracing_subscriber::registry().with(ours(level)?);
     // A logger that stands already, as in tests, is as good.
-    let _ = if io::stderr().is_terminal() { builder.try_init() } else { builder.json().try_init() };
+    let _ = if io::stderr().is_terminal() { ours.with(lines).try_init() } else { ours.with(lines.json()).try_init() };
+    Ok(())
+}
+
+/// What is written: our own messages at the level named, `info` by default, and never those of libraries, which repeat
+/// what peers sent without redaction.
+fn ours(level: Option<&OsStr>) -> Result<Targets, Failure> {
+    let named = |level: &OsStr| LEVELS.iter().find(|(word, _)| level == *word).map(|(_, filter)| *filter);
+    let filter = level.map_or(Some(LevelFilter::INFO), named).ok_or_else(|| {
+        let level = level.unwrap_or_default().to_string_lossy();
+        let words = "`error`, `warn`, `info`, `debug` or `trace`";
+        Failure::Usage(anyhow::anyhow!("`{LEVEL}` is `{}`; write {words}, or unset it", level.escape_debug()))
+    })?;
+    Ok(Targets::new().with_target(env!("CARGO_CRATE_NAME"), filter))
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn only_our_own_messages_are_written() {
+        for (level, most) in [
+            (None, Level::INFO),
+            (Some("error"), Level::ERROR),
+            (Some("warn"), Level::WARN),
+            (Some("info"), Level::INFO),
+            (Some("debug"), Level::DEBUG),
+            (Some("trace"), Level::TRACE),
+        ] {
+            let filter = ours(level.map(OsStr::new)).unwrap();
+            for line in [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE] {
+                assert_eq!(filter.would_enable(module_path!(), &line), line <= most, "{level:?}: {line}");
+                for target in ["hickory_proto::xfer", "hyper", "rustls::conn", "tokio", ""] {
+                    assert!(!filter.would_enable(target, &line), "{level:?}: {line} of `{target}`");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_level_that_is_none() {
+        for level in ["", "INFO", "off", "hickory_proto=warn", "info,hyper=trace", "1"] {
+            let failure = ours(Some(OsStr::new(level))).unwrap_err();
+            assert!(matches!(failure, Failure::Usage(_)), "`{level}`: {failure:?}");
+        }
+    }
 }

@@ -12,6 +12,5 @@ struct Version {
 
 pub(super) fn version(output: Output) -> Result<(), Failure> {
     let version = Version { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") };
-    output.print(&version, |version| format!("{} {}", version.name, version.version));
-    Ok(())
+    output.print(&version, |version| format!("{} {}", version.name, version.version))
 }

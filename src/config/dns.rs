@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{Dns, DnsServer, optional};
+use super::{Dns, DnsServer};
 use crate::address::canonical;
 use crate::name::Fqdn;
 use crate::yaml::{Faults, Field, MapReader, duration_text, not_available, shown};
@@ -38,10 +38,13 @@ pub fn dns(field: Option<Field<'_>>, faults: &mut Faults) -> Dns {
     };
     let Some(mut map) = field.and_then(|field| field.map("`dns`", faults)) else { return defaults };
     let servers = map.take("servers").and_then(|field| servers(field, faults));
-    let hosts = optional(&mut map, "hosts").map(|field| hosts(field, faults));
+    let hosts = map.take("hosts").map(|field| hosts(field, faults));
     let timeout = map.take("timeout").and_then(|field| field.duration(TIMEOUT_RANGE.0..=TIMEOUT_RANGE.1, faults));
     let (min_ttl, max_ttl) = ttls(&mut map, faults);
-    map.finish(&["serve_stale", "dnssec"], faults);
+    if let Some(dnssec) = map.take("dnssec") {
+        dnssec.only("none", &["validate"], faults);
+    }
+    map.finish(&["serve_stale"], faults);
     Dns {
         servers: servers.unwrap_or(defaults.servers),
         hosts: hosts.unwrap_or_default(),

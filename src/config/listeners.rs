@@ -53,7 +53,7 @@ pub fn listeners(field: Field<'_>, bound: &mut Bound, faults: &mut Faults) -> Ve
         });
         let address = map.require("address", faults).and_then(|field| socket_address(field, bound, faults));
         if let Some(mode) = map.take("mode") {
-            mode.only(&["connect"], faults);
+            mode.only("connect", &["transparent"], faults);
         }
         map.finish(&["tls", "proxy_protocol"], faults);
         if let (Some(name), Some(address)) = (name, address) {

@@ -1,6 +1,7 @@
 //! `sallyport.yaml`: as written → checked, with every fault at its place. Pure: the environment is a closure, paths stay texts.
 //! Not here: the policy (`policy`), what paths point at and what the host can hold (`runtime`).
 //! Source: the contract's page on `sallyport.yaml`. Keys of a later version are refused, never ignored.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod dns;
 mod expand;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::name::Fqdn;
+use crate::redact::FieldName;
 use crate::yaml::{self, Faults, Field, Located, MapReader, Place, shown};
 
 /// How this proxy runs, checked.
@@ -41,7 +43,7 @@ pub struct Config {
     /// Where and how decisions are recorded.
     pub decision_log: DecisionLog,
     /// Names of fields that redaction treats like card numbers.
-    pub private_fields: Vec<String>,
+    pub private_fields: Vec<FieldName>,
     /// The admin port.
     pub admin: SocketAddr,
     /// The port for probes and metrics alone, if any.
@@ -157,21 +159,21 @@ pub fn load(
     expand::expand(&mut root, env, faults);
     let mut map = MapReader::new(&root, "the configuration", faults)?;
     if let Some(profile) = map.take("profile") {
-        profile.only(&["standard"], faults);
+        profile.only("standard", &["pci"], faults);
     }
     let instance = instance(&mut map, host_name, faults);
-    let state = optional(&mut map, "state").and_then(|field| field.text(faults));
-    let environment = optional(&mut map, "environment").and_then(|field| label(field, faults));
+    let state = map.take("state").and_then(|field| field.text(faults));
+    let environment = map.take("environment").and_then(|field| label(field, faults));
     let mut bound = listeners::Bound::default();
     let listeners = map.require("listeners", faults).map(|field| listeners::listeners(field, &mut bound, faults));
     let policy = map.require("policy", faults).and_then(|field| Some(field.located(field.text(faults)?.to_owned())));
     let dns = dns::dns(map.take("dns"), faults);
-    let pools = pools::pools(optional(&mut map, "egress"), faults);
+    let pools = pools::pools(map.take("egress"), faults);
     let limits = limits::limits(map.take("limits"), map.place(), faults);
     let decision_log = log::decision_log(map.take("decision_log"), state.unwrap_or(STATE), faults);
-    let private_fields = private_fields(optional(&mut map, "redaction"), faults);
+    let private_fields = private_fields(map.take("redaction"), faults);
     let admin = listeners::admin(map.take("admin"), &mut bound, faults);
-    let probes = optional(&mut map, "probes").and_then(|field| listeners::probes(field, &mut bound, faults));
+    let probes = map.take("probes").and_then(|field| listeners::probes(field, &mut bound, faults));
     map.finish(&[], faults);
     Some(Config {
         instance,
@@ -187,11 +189,6 @@ pub fn load(
         admin,
         probes,
     })
-}
-
-/// A key that may be absent, and for which `none` says so.
-fn optional<'a>(map: &mut MapReader<'a>, key: &'static str) -> Option<Field<'a>> {
-    map.take(key).filter(|field| !field.node().is_none())
 }
 
 /// The log's origin and metrics carry it, so the host's name must fit as well when nothing else is given.
@@ -235,10 +232,10 @@ fn label_of<'a>(what: &str, text: &'a str, place: Place, faults: &mut Faults) ->
     None
 }
 
-fn private_fields(redaction: Option<Field<'_>>, faults: &mut Faults) -> Vec<String> {
+fn private_fields(redaction: Option<Field<'_>>, faults: &mut Faults) -> Vec<FieldName> {
     let Some(mut map) = redaction.and_then(|field| field.map("`redaction`", faults)) else { return Vec::new() };
-    let fields = optional(&mut map, "private_fields");
-    let names = fields.and_then(|field| field.list_of(faults, |item, faults| item.text(faults).map(str::to_owned)));
+    let fields = map.take("private_fields");
+    let names = fields.and_then(|field| field.list_of(faults, |item, faults| item.parse::<FieldName>(faults)));
     map.finish(&[], faults);
     names.unwrap_or_default()
 }

@@ -24,7 +24,7 @@ struct Taken<'a> {
 pub fn pools(field: Option<Field<'_>>, faults: &mut Faults) -> BTreeMap<String, Pool> {
     let mut pools = BTreeMap::new();
     let Some(mut map) = field.and_then(|field| field.map("`egress`", faults)) else { return pools };
-    let entries = super::optional(&mut map, "pools").and_then(|field| field.entries(faults));
+    let entries = map.take("pools").and_then(|field| field.entries(faults));
     map.finish(&[], faults);
     let mut taken = Vec::new();
     for entry in entries.into_iter().flatten() {

@@ -1,5 +1,6 @@
 //! Faulty configurations and their faults, good ones and their defaults.
 
+use crate::redact::FieldName;
 use proptest::prelude::*;
 
 use super::*;
@@ -91,7 +92,7 @@ fn the_whole() {
     let log = &config.decision_log;
     assert_eq!((log.directory.as_str(), log.key.as_str()), ("log", "log.key"));
     assert_eq!((log.durability, log.commit_interval, log.stdout), (Durability::Async, Duration::from_millis(5), true));
-    assert_eq!(config.private_fields, ["account_number"]);
+    assert!(config.private_fields.iter().map(FieldName::as_str).eq(["account_number"]));
     assert_eq!(
         (config.admin.to_string(), config.probes.unwrap().to_string()),
         ("0.0.0.0:9901".into(), "0.0.0.0:9902".into())
@@ -148,9 +149,31 @@ fn absence_is_always_accepted() {
                   dns: {hosts: none, dnssec: none, serve_stale: none}\ndecision_log: {denial_rate: none, retention: none}\n\
                   admin: {tls: none, tokens: none}\n";
     assert_eq!(valid(&format!("{LEAST}{absent}")), valid(LEAST));
-    let listener =
-        "listeners: [{name: edge, address: '127.0.0.1:3128', mode: connect, tls: none, proxy_protocol: none}]";
+    let listener = "listeners: [{name: edge, address: '127.0.0.1:3128', mode: none, tls: none, proxy_protocol: none}]";
     assert_eq!(valid(&format!("{listener}\npolicy: policies/\n")), valid(LEAST));
+    for key in
+        ["profile", "instance", "state", "dns", "egress", "limits", "decision_log", "redaction", "admin", "probes"]
+    {
+        assert_eq!(valid(&format!("{LEAST}{key}: none\n")), valid(LEAST), "`{key}`");
+    }
+    for (key, inner) in [
+        ("dns", &["servers", "hosts", "timeout", "min_ttl", "max_ttl", "serve_stale", "dnssec"][..]),
+        ("egress", &["pools"]),
+        ("limits", &["connections", "connections_per_source", "head_timeout", "hello_timeout", "dial_timeout"]),
+        ("limits", &["idle_timeout", "lifetime", "drain_timeout"]),
+        ("decision_log", &["directory", "durability", "commit_interval", "stdout", "key", "retention", "denial_rate"]),
+        ("redaction", &["private_fields"]),
+        ("admin", &["address", "tls", "tokens"]),
+    ] {
+        let all: Vec<String> = inner.iter().map(|inner| format!("{inner}: none")).collect();
+        let config = valid(&format!("{LEAST}{key}: {{{}}}\n", all.join(", ")));
+        // What `limits` says nothing about is placed at the key.
+        let mut want = valid(LEAST);
+        want.limits.connections.place = config.limits.connections.place;
+        assert_eq!(config, want, "{all:?}");
+    }
+    let config = valid(&format!("{LEAST}dns: {{hosts: {{a.test: none}}}}\negress: {{pools: {{a: none}}}}\n"));
+    assert_eq!(config, valid(LEAST), "entries of mappings with free keys");
 }
 
 /// One line behind the least configuration, so at line 3, and its only fault.
@@ -182,7 +205,7 @@ fn faults_of_one_line() {
         ("dns: {timeout: 2m}", 16, "`timeout` is `2m`; write from `10ms` to `1m`".into()),
         ("dns: {timeout: 3}", 16, "`timeout` is `3`, without a unit; write a duration such as `3s`".into()),
         ("dns: {min_ttl: 2s, max_ttl: 1s}", 16, "`min_ttl: 2s` is more than `max_ttl: 1s`; write at most `1s`".into()),
-        ("dns: {dnssec: validate}", 7, format!("`dnssec` {later}")),
+        ("dns: {dnssec: validate}", 15, format!("`dnssec: validate` {later}")),
         ("dns: {serve_stale: 5m}", 7, format!("`serve_stale` {later}")),
         ("egress: {pools: {a: {}}}", 21, "a pool lacks `bind`; add it".into()),
         ("egress: {pools: {a: {bind: []}}}", 28, "`bind` is empty; write at least one prefix".into()),
@@ -219,6 +242,18 @@ fn faults_of_one_line() {
 }
 
 #[test]
+fn words_that_nobody_knows() {
+    for (line, want) in [
+        ("profile: pcl", "f:3:10: `profile` is `pcl`; write `standard` (`pci` is not available in this version)"),
+        ("dns: {dnssec: no}", "write `none` (`validate` is not available in this version)"),
+        ("decision_log: {durability: asinc}", "f:3:28: `durability` is `asinc`; write one of `sync`, `async`"),
+    ] {
+        let (_, faults) = read(&format!("{LEAST}{line}\n"));
+        assert!(faults.len() == 1 && faults[0].contains(want), "`{line}`: {faults:#?}");
+    }
+}
+
+#[test]
 fn faults_of_listeners() {
     for (line, column, want) in [
         ("{address: '127.0.0.1:1'}", 13, "a listener lacks `name`; add it"),
@@ -235,6 +270,12 @@ fn faults_of_listeners() {
             53,
             "`mode: transparent` is not available in this version",
         ),
+        (
+            "{name: a, address: '127.0.0.1:1', mode: conect}",
+            53,
+            "`mode` is `conect`; write `connect` (`transparent` is not available in this version)",
+        ),
+        ("{name: none, address: '127.0.0.1:1'}", 20, "`name` is `none`, but a listener needs one; write it"),
         ("{name: a, address: '127.0.0.1:1', tls: {}}", 47, "`tls` is not available in this version; remove it"),
         (
             "{name: a, address: '127.0.0.1:1', proxy_protocol: {}}",

@@ -14,8 +14,11 @@ pub const MAX_LINE: usize = 16 * 1024;
 /// 1 MiB still holds what 60 ms bring at 20,000 records of 800 bytes a second.
 pub const MAX_BATCH: usize = 1024 * 1024;
 
+/// What every line begins with, up to its number.
+pub(super) const FRAME: &str = r#"{"v":1,"seq":"#;
+
 /// Bytes of `{"v":1,"seq":N,` with the longest number, and of the newline.
-pub(super) const MAX_FRAME: usize = r#"{"v":1,"seq":"#.len() + 20 + 1 + 1;
+pub(super) const MAX_FRAME: usize = FRAME.len() + 20 + 1 + 1;
 
 /// Bytes of the longest object that [`Record::line`](super::Record::line) may make.
 pub(super) const MAX_OBJECT: usize = MAX_LINE - MAX_FRAME;
@@ -75,7 +78,7 @@ pub(super) struct Frame(pub(super) u64);
 
 impl std::fmt::Display for Frame {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, r#"{{"v":1,"seq":{},"#, self.0)
+        write!(out, "{FRAME}{},", self.0)
     }
 }
 

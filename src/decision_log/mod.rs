@@ -19,7 +19,7 @@ pub use permit::Permit;
 pub use queue::{Durability, MAX_QUEUED, MAX_QUEUED_BYTES, Pace, Push, Queue, Refusal, Settled, Ticket, Unwritten};
 pub use record::{Kind, Mark, Record};
 pub(crate) use scan::is_record;
-pub use scan::{Damage, Scan, scan};
+pub use scan::{Damage, Last, Scan, scan};
 
 #[cfg(test)]
 pub(crate) mod faulty;

@@ -3,8 +3,10 @@
 //! Source: the promises of `sync` (a permit waits for its commit) and `async` (what a crash loses is younger than one
 //! commit interval).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
+
+use uuid::Uuid;
 
 use super::entry::{Entry, MAX_BATCH, MAX_LINE};
 use super::permit::Permit;
@@ -45,12 +47,18 @@ pub struct Queue {
     /// What became of the batch that was taken, entry by entry.
     in_flight: Vec<Claim>,
     in_flight_since: Option<Instant>,
+    /// What the batch counts as should it be lost.
+    flying: Unwritten,
     size: usize,
     waiting_size: usize,
     tickets: u64,
     ill: bool,
     closed: bool,
     unwritten: Unwritten,
+    lost: Unwritten,
+    /// Decisions that the last failure took from who waited for them, until it is noted what became of each. At most
+    /// as many as may be queued.
+    withdrawn: BTreeSet<Uuid>,
 }
 
 #[derive(Debug)]
@@ -121,24 +129,32 @@ impl Queue {
             waiting: VecDeque::new(),
             in_flight: Vec::new(),
             in_flight_since: None,
+            flying: Unwritten::default(),
             size: 0,
             waiting_size: 0,
             tickets: 0,
             ill: false,
             closed: false,
             unwritten: Unwritten::default(),
+            lost: Unwritten::default(),
+            withdrawn: BTreeSet::new(),
         }
     }
 
     /// Queues a record that nobody waits for; `false`: it was counted instead. While the log is ill decisions are
-    /// counted, and the rest waits.
+    /// counted, and the rest waits. The end of a tunnel whose decision was withdrawn is no end of anything: somebody
+    /// gave up waiting, and the decision failed after all. It counts as the refusal that it was.
     pub fn note(&mut self, entry: Entry, now: Instant) -> bool {
         let entry = entry.without_permit();
+        if self.withdrawn.remove(&entry.id()) && entry.kind() == Kind::Close {
+            self.lose(Unwritten::REFUSAL);
+            return false;
+        }
         let taken = self.admit(&entry).is_ok();
         if taken {
             self.push(entry, Claim::Nobody, now);
         } else {
-            self.unwritten.count(&entry);
+            self.lose(Unwritten::of(&entry));
         }
         taken
     }
@@ -149,7 +165,7 @@ impl Queue {
         let refusal = if self.ill { Err(Refusal::Ill) } else { self.admit(&entry) };
         if let Err(refusal) = refusal {
             if !entry.is_owed() {
-                self.unwritten.count(&entry);
+                self.lose(Unwritten::of(&entry));
             }
             return Push::Refused(refusal);
         }
@@ -197,6 +213,7 @@ impl Queue {
             }
             if let Some(Waiting { entry, claim, .. }) = self.waiting.pop_front() {
                 self.waiting_size = self.waiting_size.saturating_sub(entry.size());
+                self.flying.add(Unwritten::of(&entry));
                 self.in_flight.push(claim);
                 batch.push(entry);
             }
@@ -209,6 +226,7 @@ impl Queue {
         let mut permits = permits.into_iter();
         let claims = std::mem::take(&mut self.in_flight).into_iter();
         self.in_flight_since = None;
+        self.flying = Unwritten::default();
         self.size = self.waiting_size;
         let settle = |claim| match claim {
             Claim::Nobody => None,
@@ -222,18 +240,27 @@ impl Queue {
     pub fn failed(&mut self, batch: Vec<Entry>, now: Instant) -> Vec<Ticket> {
         self.ill = true;
         let since = self.in_flight_since.take().unwrap_or(now);
+        self.flying = Unwritten::default();
         let claims = std::mem::take(&mut self.in_flight);
         let returned = batch.into_iter().zip(claims).map(|(entry, claim)| Waiting { entry, claim, since });
-        let mut tickets = Vec::new();
+        let (mut tickets, mut withdrawn) = (Vec::new(), BTreeSet::new());
         let mut kept = VecDeque::new();
         for waiting in returned.chain(std::mem::take(&mut self.waiting)) {
             match waiting.claim {
+                // Who gave up waiting has noted an end already, behind the decision.
+                Claim::Nobody if waiting.entry.kind() == Kind::Close && withdrawn.remove(&waiting.entry.id()) => {
+                    self.lose(Unwritten::REFUSAL);
+                }
                 Claim::Nobody => kept.push_back(waiting),
-                Claim::Holder { ticket, .. } => {
-                    self.unwritten.count(&waiting.entry);
+                Claim::Holder { ticket, owed } => {
+                    self.lose(Unwritten::of(&waiting.entry));
                     tickets.push(ticket);
+                    withdrawn.extend(owed.then(|| waiting.entry.id()));
                 }
             }
+        }
+        if !tickets.is_empty() {
+            self.withdrawn = withdrawn;
         }
         self.waiting = kept;
         self.waiting_size = self.waiting.iter().map(|waiting| waiting.entry.size()).sum();
@@ -246,12 +273,14 @@ impl Queue {
         self.ill = false;
     }
 
-    /// Nothing will be taken any more: what waits is counted as unwritten, and so is what comes.
+    /// Nothing will be taken any more: what waits or was taken is counted as unwritten, and so is what comes.
     pub fn close(&mut self) {
         self.ill = true;
         self.closed = true;
+        let flying = std::mem::take(&mut self.flying);
+        self.lose(flying);
         for waiting in std::mem::take(&mut self.waiting) {
-            self.unwritten.count(&waiting.entry);
+            self.lose(Unwritten::of(&waiting.entry));
         }
     }
 
@@ -275,14 +304,19 @@ impl Queue {
         self.unwritten
     }
 
+    /// What could not be written since the beginning.
+    pub fn lost(&self) -> Unwritten {
+        self.lost
+    }
+
     /// This much of [`Queue::unwritten`] has its record.
     pub fn reported(&mut self, counts: Unwritten) {
-        self.unwritten = Unwritten {
-            withdrawn: self.unwritten.withdrawn.saturating_sub(counts.withdrawn),
-            refusals: self.unwritten.refusals.saturating_sub(counts.refusals),
-            closes: self.unwritten.closes.saturating_sub(counts.closes),
-            others: self.unwritten.others.saturating_sub(counts.others),
-        };
+        self.unwritten = self.unwritten.without(counts);
+    }
+
+    fn lose(&mut self, counts: Unwritten) {
+        self.unwritten.add(counts);
+        self.lost.add(counts);
     }
 
     fn grants_at_once(&self, now: Instant) -> bool {
@@ -318,15 +352,42 @@ impl Unwritten {
         self != Self::default()
     }
 
-    fn count(&mut self, entry: &Entry) {
+    /// All of them.
+    pub fn sum(self) -> u64 {
+        [self.refusals, self.closes, self.others].into_iter().fold(self.withdrawn, u64::saturating_add)
+    }
+
+    /// What is more than `counts`.
+    #[must_use]
+    pub fn without(self, counts: Self) -> Self {
+        Self {
+            withdrawn: self.withdrawn.saturating_sub(counts.withdrawn),
+            refusals: self.refusals.saturating_sub(counts.refusals),
+            closes: self.closes.saturating_sub(counts.closes),
+            others: self.others.saturating_sub(counts.others),
+        }
+    }
+
+    const REFUSAL: Self = Self { withdrawn: 0, refusals: 1, closes: 0, others: 0 };
+
+    fn add(&mut self, counts: Self) {
+        self.withdrawn = self.withdrawn.saturating_add(counts.withdrawn);
+        self.refusals = self.refusals.saturating_add(counts.refusals);
+        self.closes = self.closes.saturating_add(counts.closes);
+        self.others = self.others.saturating_add(counts.others);
+    }
+
+    fn of(entry: &Entry) -> Self {
+        let mut counts = Self::default();
         let count = match entry.kind() {
-            Kind::Decision if entry.is_owed() => &mut self.withdrawn,
-            Kind::Decision => &mut self.refusals,
-            Kind::Close => &mut self.closes,
-            Kind::Summary | Kind::Policy | Kind::Admin | Kind::Start => &mut self.others,
-            Kind::Stop | Kind::Heartbeat | Kind::Export | Kind::ControlFailure => &mut self.others,
+            Kind::Decision if entry.is_owed() => &mut counts.withdrawn,
+            Kind::Decision => &mut counts.refusals,
+            Kind::Close => &mut counts.closes,
+            Kind::Summary | Kind::Policy | Kind::Admin | Kind::Start => &mut counts.others,
+            Kind::Stop | Kind::Heartbeat | Kind::Export | Kind::ControlFailure => &mut counts.others,
         };
-        *count = count.saturating_add(1);
+        *count = 1;
+        counts
     }
 }
 

@@ -4,8 +4,12 @@
 
 use std::io::{self, BufRead, Read};
 
-use super::entry::{Frame, MAX_BATCH, MAX_LINE};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::entry::{FRAME, Frame, MAX_BATCH, MAX_LINE};
 use super::log::End;
+use super::record::Kind;
 
 /// What a segment holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +18,19 @@ pub struct Scan {
     pub end: End,
     /// Bytes behind that, to be cut off.
     pub torn: u64,
+    /// Whole lines of records among those bytes: they may have been acknowledged.
+    pub torn_lines: u64,
+    /// What the last whole record says; `None`: there is none.
+    pub last: Option<Last>,
+}
+
+/// What the last record of a run tells the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Last {
+    /// Its time, if it can be read.
+    pub time: Option<Timestamp>,
+    /// Whether it is the `stop` that a run ends with.
+    pub is_stop: bool,
 }
 
 /// A segment can't be continued.
@@ -32,6 +49,17 @@ pub enum Damage {
         /// From the line on.
         bytes: u64,
     },
+    /// It holds no record, and those before it do not end where it would begin.
+    #[error(
+        "has no records, and those before it end at {before} instead of {first}; remove it if it does not belong there, \
+         or else bring back the segments before it"
+    )]
+    Gap {
+        /// The number that its first record would get.
+        first: u64,
+        /// The number of the next record by the segment before; 0: there is none.
+        before: u64,
+    },
 }
 
 /// Reads the segment whose first record is number `first`.
@@ -40,25 +68,63 @@ pub enum Damage {
 /// See [`Damage`].
 pub fn scan(segment: &mut dyn BufRead, first: u64) -> Result<Scan, Damage> {
     let mut end = End { next: first, length: 0 };
-    let mut line = Vec::new();
+    let (mut line, mut last_line) = (Vec::new(), Vec::new());
     loop {
-        line.clear();
-        let limit = u64::try_from(MAX_LINE).unwrap_or(u64::MAX);
-        let read = segment.take(limit).read_until(b'\n', &mut line)?;
-        let read = u64::try_from(read).unwrap_or(u64::MAX);
+        let read = read_line(segment, &mut line)?;
         if read == 0 {
-            return Ok(Scan { end, torn: 0 });
+            return Ok(Scan { end, torn: 0, torn_lines: 0, last: Last::of(&last_line) });
         }
         if !is_record(&line, end.next) {
-            let torn = io::copy(segment, &mut io::sink())?.saturating_add(read);
+            let (torn, torn_lines) = rest(segment, &mut line)?;
+            let torn = torn.saturating_add(read);
             if torn > u64::try_from(MAX_BATCH).unwrap_or(u64::MAX) {
                 let line = end.next.saturating_sub(first).saturating_add(1);
                 return Err(Damage::NotARecord { line, seq: end.next, bytes: torn });
             }
-            return Ok(Scan { end, torn });
+            return Ok(Scan { end, torn, torn_lines, last: Last::of(&last_line) });
         }
         end = End { next: end.next.saturating_add(1), length: end.length.saturating_add(read) };
+        std::mem::swap(&mut line, &mut last_line);
     }
+}
+
+impl Last {
+    fn of(line: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Said {
+            time: String,
+            kind: String,
+        }
+        let said: Said = serde_json::from_slice(line).ok()?;
+        Some(Self { time: said.time.parse().ok(), is_stop: said.kind == Kind::Stop.as_str() })
+    }
+}
+
+/// Reads up to the next newline, or as much as the longest line has.
+fn read_line(segment: &mut dyn BufRead, line: &mut Vec<u8>) -> io::Result<u64> {
+    line.clear();
+    let read = segment.take(u64::try_from(MAX_LINE).unwrap_or(u64::MAX)).read_until(b'\n', line)?;
+    Ok(u64::try_from(read).unwrap_or(u64::MAX))
+}
+
+/// Bytes and whole records up to the end of the segment, whatever their numbers.
+fn rest(segment: &mut dyn BufRead, line: &mut Vec<u8>) -> io::Result<(u64, u64)> {
+    let (mut bytes, mut records) = (0_u64, 0_u64);
+    loop {
+        let read = read_line(segment, line)?;
+        if read == 0 {
+            return Ok((bytes, records));
+        }
+        bytes = bytes.saturating_add(read);
+        records = records.saturating_add(u64::from(number(line).is_some_and(|seq| is_record(line, seq))));
+    }
+}
+
+/// The number that a line claims.
+fn number(line: &[u8]) -> Option<u64> {
+    let claimed = line.strip_prefix(FRAME.as_bytes())?;
+    let digits = claimed.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    str::from_utf8(claimed.get(..digits)?).ok()?.parse().ok()
 }
 
 /// Whether `line` is a whole record with this number. Records are UTF-8 without control characters, so a page of
@@ -90,26 +156,47 @@ mod tests {
         u64::try_from(bytes.len()).unwrap()
     }
 
+    fn nothing(end: End) -> Scan {
+        Scan { end, torn: 0, torn_lines: 0, last: None }
+    }
+
     #[test]
     fn finds_the_end_by_table() {
         let whole = lines(5, 3);
-        assert_eq!(scan(&mut io::empty(), 5).unwrap(), Scan { end: End { next: 5, length: 0 }, torn: 0 });
-        for (name, tail) in [
-            ("nothing", Vec::new()),
-            ("half a line", br#"{"v":1,"seq":8,"ti"#.to_vec()),
-            ("no newline", br#"{"v":1,"seq":8,"time":1}"#.to_vec()),
-            ("zeros", vec![0; 4096]),
-            ("zeros within", b"{\"v\":1,\"seq\":8,\"a\":\"\0\0\"}\n".to_vec()),
-            ("a gap", lines(9, 1)),
-            ("a repeat", lines(7, 1)),
-            ("a number that goes on", b"{\"v\":1,\"seq\":80,\"a\":1}\n".to_vec()),
-            ("whole lines behind a torn one", [b"\0\n", &lines(9, 2)[..]].concat()),
-            ("not UTF-8", b"{\"v\":1,\"seq\":8,\"a\":\"\xff\"}\n".to_vec()),
-            ("too long", vec![b'x'; MAX_LINE + 9]),
+        assert_eq!(scan(&mut io::empty(), 5).unwrap(), nothing(End { next: 5, length: 0 }));
+        for (name, tail, torn_lines) in [
+            ("nothing", Vec::new(), 0),
+            ("half a line", br#"{"v":1,"seq":8,"ti"#.to_vec(), 0),
+            ("no newline", br#"{"v":1,"seq":8,"time":1}"#.to_vec(), 0),
+            ("zeros", vec![0; 4096], 0),
+            ("zeros within", b"{\"v\":1,\"seq\":8,\"a\":\"\0\0\"}\n".to_vec(), 0),
+            ("a gap", lines(9, 1), 0),
+            ("a repeat", lines(7, 1), 0),
+            ("a number that goes on", b"{\"v\":1,\"seq\":80,\"a\":1}\n".to_vec(), 0),
+            ("whole lines behind a torn one", [b"\0\n", &lines(9, 2)[..]].concat(), 2),
+            ("whole lines and a half", [b"\0\n", &lines(9, 3)[..lines(9, 3).len() - 2]].concat(), 2),
+            ("not UTF-8", b"{\"v\":1,\"seq\":8,\"a\":\"\xff\"}\n".to_vec(), 0),
+            ("too long", vec![b'x'; MAX_LINE + 9], 0),
         ] {
             let scan = scan(&mut [&whole[..], &tail].concat().as_slice(), 5).unwrap();
             let end = End { next: 8, length: length(&whole) };
-            assert_eq!(scan, Scan { end, torn: length(&tail) }, "{name}");
+            let last = Some(Last { time: None, is_stop: false });
+            assert_eq!(scan, Scan { end, torn: length(&tail), torn_lines, last }, "{name}");
+        }
+    }
+
+    #[test]
+    fn says_what_the_last_record_says() {
+        let line = |time: &str, kind: &str| format!(r#""time":"{time}","kind":"{kind}","id":1}}"#);
+        let time = "2026-11-21T10:00:00.000001Z";
+        for (name, rest, want) in [
+            ("a stop", line(time, "stop"), Some(Last { time: time.parse().ok(), is_stop: true })),
+            ("another", line(time, "close"), Some(Last { time: time.parse().ok(), is_stop: false })),
+            ("no time", line("x", "stop"), Some(Last { time: None, is_stop: true })),
+            ("not a record of ours", r#""a":1}"#.to_owned(), None),
+        ] {
+            let bytes = [&lines(0, 4)[..], br#"{"v":1,"seq":4,"#, rest.as_bytes(), b"\n{\"v\":1,"].concat();
+            assert_eq!(scan(&mut bytes.as_slice(), 0).unwrap().last, want, "{name}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Tests of `Fqdn`: one table of what folds, one of what is refused and with which words, the laws.
 //! Not here: targets and patterns.
-//! Source: attack A10 to A16 and B1 of the threat list, RFC 1035 2.3.4, RUSTSEC-2024-0421.
+//! Source: attacks A10 to A16 and B1 of `docs/attacks.md`, RFC 1035 2.3.4, RUSTSEC-2024-0421.
 
 use std::collections::HashMap;
 

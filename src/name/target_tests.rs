@@ -1,6 +1,6 @@
-//! Tests of `Target`: the parsing rows of the CONNECT authority table of the threat list, by number, and the laws.
+//! Tests of `Target`: the parsing rows of `policy::attacks`, by their numbers, and the laws.
 //! Not here: what the policy says of a target that parses.
-//! Source: attacks A11 to A16 and B1 to B4 of the threat list.
+//! Source: attacks A11 to A16 and B1 to B4 of `docs/attacks.md`.
 
 use proptest::prelude::*;
 

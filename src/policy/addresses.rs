@@ -44,6 +44,12 @@ impl OwnAddresses {
         self.addresses.contains(&address::canonical(address))
     }
 
+    /// Whether one of the proxy's sockets hears `port` on an address of this host.
+    fn hears(&self, address: IpAddr, port: u16) -> bool {
+        let heard = |socket: &&SocketAddr| socket.ip().is_unspecified() || socket.ip() == address;
+        self.sockets.iter().filter(heard).any(|socket| socket.port() == port)
+    }
+
     /// Whether the proxy listens where a connection to `address` and `port` would arrive.
     /// A wildcard socket hears all own and all loopback addresses; a connection to the wildcard address arrives on any of these.
     pub fn listens(&self, address: IpAddr, port: u16) -> bool {
@@ -123,6 +129,16 @@ impl Routed {
     /// The names that the answer went through.
     pub(super) fn cnames(&self) -> &[Fqdn] {
         &self.cnames
+    }
+
+    /// Judges a connection that stands: one from an address to itself arrived on this host, whatever was known of its addresses, and must
+    /// not have arrived at the proxy.
+    pub fn connected(&self, local: IpAddr, upstream: IpAddr, own: &OwnAddresses) -> Result<(), Denial> {
+        let upstream = address::canonical(upstream);
+        if address::canonical(local) == upstream && own.hears(upstream, self.target().port()) {
+            return Err(self.deny(Reason::AddressForbidden));
+        }
+        Ok(())
     }
 
     /// The pool to leave from; none: the system's address.

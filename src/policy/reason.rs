@@ -136,7 +136,7 @@ reasons! {
     NotTls "not_tls" Deny 403 UnexpectedMessage "http_request_denied"
         "what the client sent is not TLS"; "only TLS is let out";
     HelloTimeout "hello_timeout" Deny 403 HandshakeFailure "http_request_denied"
-        "the client's TLS hello did not arrive in time"; "send it right after the answer to CONNECT";
+        "a TLS hello did not arrive in time"; "send the client's right after the answer to CONNECT; check that the destination speaks TLS";
     HelloMalformed "hello_malformed" Deny 403 DecodeError "http_request_denied"
         "the client's TLS hello is not well-formed"; "update the client's TLS library";
     SniMissing "sni_missing" Deny 403 UnrecognizedName "http_request_denied"

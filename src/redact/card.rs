@@ -1,11 +1,12 @@
 //! Finds card numbers in text: bare or in groups, ASCII or full-width digits. Pure, linear in the text.
 //! Not here: decoding (what is percent-encoded, base64 or compressed is not written to records at all).
-//! Source: ISO/IEC 7812 (12 to 19 digits); how card numbers are printed (groups of three and more).
+//! Source: ISO/IEC 7812 (up to 19 digits); how card numbers are printed (groups of three and more).
 
 use super::issuer;
 
-/// Digits of the shortest card number (old Maestro).
-pub(super) const MIN_DIGITS: usize = 12;
+/// Digits of the shortest card number. Maestro once had some of 12, gone for years; what has 12 digits today are the
+/// account ids in the names of cloud hosts, and one in 140 of those would be refused as a card number.
+pub(super) const MIN_DIGITS: usize = 13;
 
 /// Digits of the longest card number.
 const MAX_DIGITS: usize = 19;
@@ -16,8 +17,20 @@ const MIN_GROUP: usize = 3;
 /// How often a separator may stand between two groups.
 const MAX_WIDTH: usize = 3;
 
-/// From this length on a word of `0-9a-fA-F-` is taken for an identifier, and digits amid its letters are no number.
-const IDENTIFIER: usize = 20;
+/// From this length on hexadecimal digits in a row are an identifier (MD5 and UUIDs without dashes have 32).
+const HEX_LENGTH: usize = 32;
+
+/// A UUID: 8-4-4-4-12 (RFC 9562).
+const UUID_LENGTH: usize = 36;
+
+/// What counts as a card number. A text that holds none by the strict form holds none by the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Strength {
+    /// For names of destinations: a number counts whatever touches it, for whoever asks for a name can put anything beside it.
+    Strict,
+    /// For other text, which holds identifiers by the thousand: not the digits of a UUID, nor of hexadecimal runs of [`HEX_LENGTH`].
+    Text,
+}
 
 /// Where a card number stands (bytes), whose it is, and its digits.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,12 +42,12 @@ pub(super) struct Hit {
 }
 
 /// The card numbers in `text`, from the left, the longest at each place, without overlaps.
-pub(super) fn find(text: &str) -> Vec<Hit> {
+pub(super) fn find(text: &str, strength: Strength) -> Vec<Hit> {
     let groups = groups(text);
     let mut hits = Vec::new();
     let mut rest = groups.as_slice();
     while let Some((first, others)) = rest.split_first() {
-        match longest(text, first, others) {
+        match longest(text, strength, first, others) {
             Some((hit, used)) => {
                 hits.push(hit);
                 rest = others.get(used..).unwrap_or_default();
@@ -43,6 +56,16 @@ pub(super) fn find(text: &str) -> Vec<Hit> {
         }
     }
     hits
+}
+
+/// What stands instead of a card number.
+pub(super) fn mark(brand: &str, digits: usize) -> String {
+    format!("[PAN:{brand}:{digits}]")
+}
+
+/// Every mark that there is.
+pub(super) fn marks() -> impl Iterator<Item = String> {
+    issuer::kinds().map(|(brand, digits)| mark(brand, digits))
 }
 
 /// Digits that stand together.
@@ -152,9 +175,10 @@ const ENCODED: [(&str, Separator); 5] = [
 ];
 
 /// The longest card number that begins with `first`, and how many of the `others` belong to it.
-fn longest(text: &str, first: &Group, others: &[Group]) -> Option<(Hit, usize)> {
+fn longest(text: &str, strength: Strength, first: &Group, others: &[Group]) -> Option<(Hit, usize)> {
+    let counts = |hit: &Hit| strength == Strength::Strict || !in_identifier(text.as_bytes(), hit.start, hit.end);
     let mut number = first.digits.clone();
-    let mut best = whole(text, first.start, first.end, &number).map(|hit| (hit, 0));
+    let mut best = whole(first.start, first.end, &number).filter(counts).map(|hit| (hit, 0));
     let mut before = first;
     for (used, group) in (1_usize..).zip(others) {
         let parted = before.joint.is_none() || before.joint != first.joint;
@@ -165,123 +189,57 @@ fn longest(text: &str, first: &Group, others: &[Group]) -> Option<(Hit, usize)> 
         if number.len() > MAX_DIGITS {
             break;
         }
-        best = whole(text, first.start, group.end, &number).map(|hit| (hit, used)).or(best);
+        best = whole(first.start, group.end, &number).filter(counts).map(|hit| (hit, used)).or(best);
         before = group;
     }
     best
 }
 
-fn whole(text: &str, start: usize, end: usize, number: &[u8]) -> Option<Hit> {
+fn whole(start: usize, end: usize, number: &[u8]) -> Option<Hit> {
     if !(MIN_DIGITS..=MAX_DIGITS).contains(&number.len()) {
         return None;
     }
     let brand = issuer::brand(number)?;
-    (!in_identifier(text, start, end)).then_some(Hit { start, end, brand, digits: number.len() })
+    Some(Hit { start, end, brand, digits: number.len() })
 }
 
-/// Whether `start..end` is a piece of a longer hexadecimal identifier: letters touch it, or the word is a UUID.
-fn in_identifier(text: &str, start: usize, end: usize) -> bool {
-    let bytes = text.as_bytes();
-    let in_word = |byte: &&u8| byte.is_ascii_hexdigit() || **byte == b'-';
-    let (left, right) = bytes.split_at_checked(start).unwrap_or_default();
-    let before = left.iter().rev().take_while(in_word).take(UUID_LENGTH).count();
-    let after = right.iter().take_while(in_word).take(UUID_LENGTH).count();
-    let word = bytes.get(start.saturating_sub(before)..start.saturating_add(after)).unwrap_or_default();
-    let touched = left.last().is_some_and(u8::is_ascii_hexdigit) || bytes.get(end).is_some_and(u8::is_ascii_hexdigit);
-    touched && word.len() >= IDENTIFIER || is_uuid(word)
+/// Whether `start..end` is a piece of a UUID or of a long hexadecimal run.
+fn in_identifier(text: &[u8], start: usize, end: usize) -> bool {
+    in_hex_run(text, start, end) || in_uuid(text, start, end)
 }
 
-const UUID_LENGTH: usize = 36;
+fn in_hex_run(text: &[u8], start: usize, end: usize) -> bool {
+    let inside = text.get(start..end).unwrap_or_default();
+    let before = text.get(..start).unwrap_or_default().iter().rev().take(HEX_LENGTH);
+    let after = text.get(end..).unwrap_or_default().iter().take(HEX_LENGTH);
+    let outside = [before.take_while(is_hex).count(), after.take_while(is_hex).count()];
+    inside.iter().all(|byte| is_hex(&byte))
+        && outside.into_iter().fold(inside.len(), usize::saturating_add) >= HEX_LENGTH
+}
 
-/// RFC 9562: 8-4-4-4-12; one of digits alone may as well be a number.
+/// Every place where a UUID that holds `start..end` can begin is tried.
+fn in_uuid(text: &[u8], start: usize, end: usize) -> bool {
+    (end.saturating_sub(UUID_LENGTH)..=start).any(|begin| {
+        let end = begin.saturating_add(UUID_LENGTH);
+        let alone = !begin.checked_sub(1).and_then(|before| text.get(before)).is_some_and(|byte| is_hex(&byte))
+            && !text.get(end).is_some_and(|byte| is_hex(&byte));
+        alone && text.get(begin..end).is_some_and(is_uuid)
+    })
+}
+
+/// One of digits alone may as well be a number.
 fn is_uuid(word: &[u8]) -> bool {
-    word.len() == UUID_LENGTH
-        && word.iter().enumerate().all(|(at, byte)| (*byte == b'-') == matches!(at, 8 | 13 | 18 | 23))
-        && word.iter().any(u8::is_ascii_alphabetic)
+    let fits = |(at, byte): (usize, &u8)| match at {
+        8 | 13 | 18 | 23 => *byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    word.iter().enumerate().all(fits) && word.iter().any(u8::is_ascii_alphabetic)
+}
+
+fn is_hex(byte: &&u8) -> bool {
+    byte.is_ascii_hexdigit()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn marks(text: &str) -> Vec<String> {
-        find(text)
-            .iter()
-            .map(|hit| format!("{}:{}:{}", hit.brand, hit.digits, text.get(hit.start..hit.end).unwrap()))
-            .collect()
-    }
-
-    #[test]
-    fn finds_card_numbers_however_they_are_written() {
-        for (text, want) in [
-            ("4111111111111111", "visa:16:4111111111111111"),
-            ("4111111111111111.example.com", "visa:16:4111111111111111"),
-            ("4111-1111-1111-1111.evil.example", "visa:16:4111-1111-1111-1111"),
-            ("4111.1111.1111.1111.example.com", "visa:16:4111.1111.1111.1111"),
-            ("x.4111.1111.1111.1111.2222.example.com", "visa:16:4111.1111.1111.1111"),
-            ("4111 1111 1111 1111", "visa:16:4111 1111 1111 1111"),
-            ("4111  1111  1111  1111", "visa:16:4111  1111  1111  1111"),
-            ("4111_1111_1111_1111", "visa:16:4111_1111_1111_1111"),
-            ("4111+1111+1111+1111", "visa:16:4111+1111+1111+1111"),
-            ("4111%201111%201111%201111", "visa:16:4111%201111%201111%201111"),
-            ("4111%2d1111%2D1111%2d1111", "visa:16:4111%2d1111%2D1111%2d1111"),
-            ("4111\u{a0}1111\u{a0}1111\u{a0}1111", "visa:16:4111\u{a0}1111\u{a0}1111\u{a0}1111"),
-            ("4111\u{200b}1111\u{200b}11111111", "visa:16:4111\u{200b}1111\u{200b}11111111"),
-            ("３７８２８２２４６３１０００５", "amex:15:３７８２８２２４６３１０００５"),
-            ("3782-822463-10005", "amex:15:3782-822463-10005"),
-            ("3056-930902-5904", "diners:14:3056-930902-5904"),
-            ("PAN4111111111111111", "visa:16:4111111111111111"),
-            ("pan=4111111111111111&x", "visa:16:4111111111111111"),
-            ("4111111111111111-deadbeef.example", "visa:16:4111111111111111"),
-            ("card-5555555555554444-", "mastercard:16:5555555555554444"),
-            ("4111111111111111=25121010000", "visa:16:4111111111111111"),
-            ("12-4111-1111-1111-1111-3", "visa:16:4111-1111-1111-1111"),
-        ] {
-            assert_eq!(marks(text), [want], "`{text}`");
-        }
-    }
-
-    #[test]
-    fn leaves_other_numbers_alone() {
-        for text in [
-            "",
-            "4111111111111112",                // check digit
-            "41111111111111110",               // longer
-            "4111-1111 1111-1111",             // two kinds of separator
-            "4-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1", // groups of one
-            "41-11-11-11-11-11-11-11",         // groups of two
-            "10.20.3.77",
-            "192.168.100.200",
-            "255.255.255.255",
-            "2001:db8:4111:1111:1111:1111::1",
-            "1763763412",
-            "1763763412345",
-            "1763763412345678",
-            "1763763412345678901",
-            "2026-11-21T22:30:45.123456Z",
-            "20261121223045",
-            "3b4111111111111111a0c9e7d5f2b1a6", // hexadecimal, 32
-            "4111111111111111abcdef0123456789",
-            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-            "018f4111-1111-7111-8111-411111111111", // UUID-like, but its letter makes it one
-            "+1 800 555 1234",
-        ] {
-            assert!(marks(text).is_empty(), "`{text}`: {:?}", marks(text));
-        }
-    }
-
-    #[test]
-    fn finds_every_one_of_several() {
-        assert_eq!(
-            marks("4111111111111111,378282246310005 5555555555554444"),
-            ["visa:16:4111111111111111", "amex:15:378282246310005", "mastercard:16:5555555555554444"]
-        );
-    }
-
-    #[test]
-    fn stays_linear_on_long_runs() {
-        for unit in ["4", "4-", "411-", "4111111111111112 ", "a4111111111111111", "％2"] {
-            assert!(marks(&unit.repeat(100_000 / unit.len())).len() < 100_000, "`{unit}`");
-        }
-    }
-}
+#[path = "card_tests.rs"]
+mod tests;

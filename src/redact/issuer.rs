@@ -13,6 +13,11 @@ pub(super) fn brand(number: &[u8]) -> Option<&'static str> {
         .map(|range| range.brand)
 }
 
+/// Every brand with each of its lengths, some more than once.
+pub(super) fn kinds() -> impl Iterator<Item = (&'static str, usize)> {
+    RANGES.iter().flat_map(|range| range.lengths.iter().map(|length| (range.brand, *length)))
+}
+
 /// Digits that name the issuer here; shorter prefixes are written out as ranges of six.
 const HEAD: usize = 6;
 
@@ -30,7 +35,7 @@ const fn range(brand: &'static str, first: u32, last: u32, lengths: &'static [us
 /// Narrow ranges before the wide ones that hold them. Elo, Hiper, Dankort and half of RuPay lie within other
 /// brands' ranges at the same length. Not here: JCB 1800 and 2131, and UATP, which look like points in time.
 const RANGES: &[Range] = &[
-    range("maestro", 493_698, 493_698, &[12, 13, 14, 15, 16, 17, 18, 19]),
+    range("maestro", 493_698, 493_698, &[13, 14, 15, 16, 17, 18, 19]),
     range("visa", 400_000, 499_999, &[13, 16, 18, 19]),
     range("mastercard", 510_000, 559_999, &[16]),
     range("mastercard", 222_100, 272_099, &[16]),
@@ -48,10 +53,10 @@ const RANGES: &[Range] = &[
     range("discover", 644_000, 659_999, &[16, 19]),
     range("unionpay", 620_000, 629_999, &[14, 15, 16, 17, 18, 19]),
     range("unionpay", 810_000, 819_999, &[14, 15, 16, 17, 18, 19]),
-    range("maestro", 500_000, 509_999, &[12, 13, 14, 15, 16, 17, 18, 19]),
-    range("maestro", 560_000, 599_999, &[12, 13, 14, 15, 16, 17, 18, 19]),
-    range("maestro", 630_000, 639_999, &[12, 13, 14, 15, 16, 17, 18, 19]),
-    range("maestro", 670_000, 679_999, &[12, 13, 14, 15, 16, 17, 18, 19]),
+    range("maestro", 500_000, 509_999, &[13, 14, 15, 16, 17, 18, 19]),
+    range("maestro", 560_000, 599_999, &[13, 14, 15, 16, 17, 18, 19]),
+    range("maestro", 630_000, 639_999, &[13, 14, 15, 16, 17, 18, 19]),
+    range("maestro", 670_000, 679_999, &[13, 14, 15, 16, 17, 18, 19]),
     range("hipercard", 606_282, 606_282, &[16]),
     range("rupay", 600_000, 609_999, &[16]),
     range("rupay", 820_000, 829_999, &[16]),
@@ -118,7 +123,7 @@ mod tests {
             ("3530111333300000", Some("jcb")),
             ("6200000000000005", Some("unionpay")),
             ("6759649826438453", Some("maestro")),
-            ("501800000009", Some("maestro")),
+            ("501800000009", None), // 12 digits: an account of a cloud, not a card
             ("2200000000000004", Some("mir")),
             ("9792030394440796", Some("troy")),
             ("6062828888666688", Some("hipercard")),
@@ -138,7 +143,7 @@ mod tests {
         for range in RANGES {
             assert!(range.first <= range.last, "{} {}", range.brand, range.first);
             assert!((100_000..1_000_000).contains(&range.first), "{} {}", range.brand, range.first);
-            assert!(range.lengths.iter().all(|length| (12..=19).contains(length)), "{}", range.brand);
+            assert!(range.lengths.iter().all(|length| (13..=19).contains(length)), "{}", range.brand);
         }
     }
 

@@ -4,8 +4,12 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn cleaned(raw: &[u8]) -> String {
-    clean(raw, 4096).text.to_string()
+fn redactor(names: &[&str]) -> Redactor {
+    Redactor::new(&names.iter().map(|name| name.parse().unwrap()).collect::<Vec<_>>())
+}
+
+fn words(found: Found) -> String {
+    found.iter().map(Detector::name).collect::<Vec<_>>().join(" ")
 }
 
 #[test]
@@ -29,8 +33,7 @@ fn cleans_by_table() {
         (b"\\u{202e}", "\\u{202e}", ""),
     ] {
         let Cleaned { text, found: got } = clean(raw, 4096);
-        let names: Vec<_> = got.iter().map(Detector::name).collect();
-        assert_eq!((text.as_str(), names.join(" ").as_str()), (want, found), "{}", raw.escape_ascii());
+        assert_eq!((text.as_str(), words(got).as_str()), (want, found), "{}", raw.escape_ascii());
         assert_eq!(got.is_empty(), found.is_empty(), "{}", raw.escape_ascii());
     }
 }
@@ -56,9 +59,82 @@ fn cuts_to_the_limit_and_says_so() {
 }
 
 #[test]
+fn names_of_destinations_are_cleaned_without_exemption() {
+    for (raw, in_name, in_text) in [
+        ("api.acme.example", "api.acme.example", "api.acme.example"),
+        ("4111111111111111cafe.example", "[PAN:visa:16]cafe.example", "[PAN:visa:16]cafe.example"),
+        ("4111-1111-1111-1111a.example", "[PAN:visa:16]a.example", "[PAN:visa:16]a.example"),
+        (
+            "4111111111111111cafecafecafecafe.example",
+            "[PAN:visa:16]cafecafecafecafe.example",
+            "4111111111111111cafecafecafecafe.example",
+        ),
+    ] {
+        assert_eq!(clean_name(raw.as_bytes(), 253).text.as_str(), in_name, "`{raw}`");
+        assert_eq!(clean(raw.as_bytes(), 253).text.as_str(), in_text, "`{raw}`");
+        assert_eq!(holds_card_number(raw), raw != in_name, "`{raw}`");
+    }
+}
+
+#[test]
+fn a_cut_cannot_lay_bare_what_an_identifier_hid() {
+    let raw = "deadbeefdead4111111111111111beef and more";
+    assert_eq!(clean(raw.as_bytes(), 100).text.as_str(), raw);
+    assert_eq!(clean(raw.as_bytes(), 34).text.as_str(), "deadbeefdead[PAN:visa:16]bee…");
+    assert_eq!(clean(raw.as_bytes(), 100).text.shortened(36).as_str(), "deadbeefdead[PAN:visa:16]beef and…");
+    assert_eq!(clean(raw.as_bytes(), 100).text.shortened(100).as_str(), raw, "what is not cut stays");
+}
+
+#[test]
 fn a_mark_cannot_lay_bare_what_an_identifier_hid() {
-    // Within 34 hexadecimal characters the first number is taken for a piece of an identifier; behind the mark it isn't.
-    assert_eq!(cleaned(b"a5555555555554444b-4111111111111111"), "a[PAN:mastercard:16]b-[PAN:visa:16]");
+    // The first number is part of a UUID, until the second, which begins in that UUID and ends behind it, is marked.
+    let uuid = "41111111-1111-1111-a111-649826438453";
+    assert_eq!(clean(uuid.as_bytes(), 100).text.as_str(), uuid);
+    let raw = format!("{uuid}-1115");
+    assert_eq!(clean(raw.as_bytes(), 100).text.as_str(), "[PAN:visa:16]-a111-[PAN:discover:16]");
+}
+
+#[test]
+fn private_fields_are_hidden_beside_all_else() {
+    let private = redactor(&["account_number", "pan"]);
+    for (raw, want, found) in [
+        (&b"api.acme.example:443"[..], "api.acme.example:443", ""),
+        (b"account_number=12345", "account_number=[private:account_number]", "private_field"),
+        (b"x?Account_Number%3D12345&y=1", "x?Account_Number%3D[private:account_number]&y=1", "private_field"),
+        (
+            b"a\r\nAccount_number:\t1\r\nb",
+            "a\\u{d}\\u{a}Account_number:\\u{9}[private:account_number]\\u{d}\\u{a}b",
+            "private_field control",
+        ),
+        (b"account_number=1\x002\xff3", "account_number=[private:account_number]", "private_field control utf8"),
+        (b"account_number=4111111111111111", "account_number=[private:account_number]", "pan private_field"),
+        (b"account_number=4111 1111 1111 1111 x", "account_number=[private:account_number] x", "pan private_field"),
+        (
+            b"account_number=9,4111 1111 1111 1111",
+            "account_number=[private:account_number],[PAN:visa:16]",
+            "pan private_field",
+        ),
+        (
+            b"4111111111111111account_number=5",
+            "[PAN:visa:16]account_number=[private:account_number]",
+            "pan private_field",
+        ),
+        (b"4111111111111111", "[PAN:visa:16]", "pan"),
+    ] {
+        let Cleaned { text, found: got } = private.clean(raw, 4096);
+        assert_eq!((text.as_str(), words(got).as_str()), (want, found), "{}", raw.escape_ascii());
+        assert_eq!(private.clean_name(raw, 4096), Cleaned { text, found: got }, "{}", raw.escape_ascii());
+    }
+    for (raw, limit, want) in [
+        ("pan=12345678901234567890", 20, "pan=[private:pan]"),
+        ("pan=1&account_number=2", 22, "pan=[private:pan]&a…"),
+        ("account_number=1", 22, "account_number=[pri…"),
+        ("account_number=1", 16, "account_numbe…"),
+        ("pan='123'", 8, "pan='…"),
+        ("pan=\\'123\\'", 8, "pan=[…"),
+    ] {
+        assert_eq!(private.clean(raw.as_bytes(), limit).text.as_str(), want, "`{raw}` in {limit}");
+    }
 }
 
 #[test]
@@ -94,6 +170,19 @@ fn written(number: &str, format: usize) -> String {
     }
 }
 
+/// Text made of what matters to private fields, and of what their marks are made of.
+fn fields_and_marks() -> impl Strategy<Value = String> {
+    let word = prop_oneof![
+        4 => prop::sample::select(vec![
+            "acct", "Acct", "pan", "private", "acct.id", "=", ":", "%3D", "%26", "\"", "'", "\\", "&", ";", " ", "\t",
+            "\n", "[private:acct]", "[private:", "[PAN:visa:16]", "[PAN:", "]", "…", "\\u{a}", "4111111111111111",
+            "4111 1111 1111 1111", "-", ".", "\u{200b}", "deadbeef",
+        ]).prop_map(str::to_owned),
+        1 => "[a-z0-9]{1,6}",
+    ];
+    prop::collection::vec(word, 0..24).prop_map(|words| words.concat())
+}
+
 proptest! {
     #[test]
     fn output_is_bounded_without_control_characters_and_stays_as_it_is(
@@ -112,8 +201,11 @@ proptest! {
         text in "[0-9a-f .%_\u{a0}\u{200b}２４５-]{0,200}", limit in 0_usize..250,
     ) {
         let once = clean(text.as_bytes(), limit).text;
-        prop_assert!(!holds_card_number(once.as_str()), "{}", once);
+        prop_assert!(!holds(once.as_str(), Strength::Text), "{}", once);
         prop_assert_eq!(clean(once.as_str().as_bytes(), limit).text, once);
+        let once = clean_name(text.as_bytes(), limit).text;
+        prop_assert!(!holds_card_number(once.as_str()), "{}", once);
+        prop_assert_eq!(clean_name(once.as_str().as_bytes(), limit).text, once);
     }
 
     #[test]
@@ -131,7 +223,61 @@ proptest! {
     }
 
     #[test]
+    fn every_number_in_a_name_is_found_whatever_touches_it(
+        at in 0_usize..40, length in 0_usize..8, seed in any::<u64>(), format in 0_usize..9,
+        before in "([a-z0-9_-]{0,30}[a-z])?-?", after in "-?([a-z][a-z0-9-]{0,30})?(\\.example)?",
+    ) {
+        let (number, _) = issuer::example(at, length, seed);
+        let text = format!("{before}{}{after}", written(&number, format));
+        prop_assert!(holds_card_number(&text), "{}", text);
+        let Cleaned { text: clean, found } = clean_name(text.as_bytes(), 1000);
+        prop_assert!(found.contains(Detector::CardNumber));
+        prop_assert!(!clean.as_str().contains(&number), "{}", clean);
+    }
+
+    #[test]
+    fn private_values_do_not_come_through(
+        before in "|[g-z]{1,5}[?&; .]|\\{\"|\n", name in "(a|A)(c|C)ct[_.]id", sign in "=|%3[dD]|: ?|\": ?\"|' : '| = ",
+        value in "[0-9g-z]{6,20}", after in "|[&;,\"' \n][a-f]{0,5}",
+    ) {
+        let text = format!("{before}{name}{sign}{value}{after}");
+        let private = redactor(&["acct_id", "acct.id"]);
+        let Cleaned { text: clean, found } = private.clean(text.as_bytes(), 1000);
+        prop_assert!(found.contains(Detector::PrivateField), "{}", text);
+        prop_assert!(!clean.as_str().contains(&value), "{}", clean);
+        prop_assert!(clean.as_str().contains(&format!("[private:{}]", name.to_ascii_lowercase())), "{}", clean);
+    }
+
+    #[test]
+    fn private_fields_add_to_the_other_detectors(text in fields_and_marks(), limit in 0_usize..150) {
+        let private = redactor(&["acct", "acct.id", "pan", "private", "d"]);
+        let (plain, more) = (clean(text.as_bytes(), 4096), private.clean(text.as_bytes(), 4096));
+        for detector in plain.found.iter() {
+            prop_assert!(more.found.contains(detector), "{}: {:?}", more.text, detector);
+        }
+        for limit in [limit, 4096] {
+            let once = private.clean(text.as_bytes(), limit).text;
+            prop_assert!(once.as_str().len() <= limit);
+            let again = clean(once.as_str().as_bytes(), limit);
+            prop_assert!(again.found.is_empty() && again.text == once, "`{}` is cleaned to `{}`", once, again.text);
+            let twice = private.clean(once.as_str().as_bytes(), limit);
+            prop_assert!(twice.found.is_empty() && twice.text == once, "`{}` is cleaned to `{}`", once, twice.text);
+        }
+        fuzz(text.as_bytes());
+    }
+
+    #[test]
+    fn without_private_fields_it_is_clean(text in fields_and_marks(), limit in 0_usize..150) {
+        prop_assert_eq!(redactor(&[]).clean(text.as_bytes(), limit), clean(text.as_bytes(), limit));
+        prop_assert_eq!(redactor(&[]).clean_name(text.as_bytes(), limit), clean_name(text.as_bytes(), limit));
+    }
+
+    #[test]
     fn the_short_way_gives_what_the_long_way_gives(text in "[ -~]{0,80}") {
-        prop_assert_eq!(clean(text.as_bytes(), 100), thorough(text.as_bytes(), 100));
+        let private = redactor(&["a", "b"]);
+        for (strength, fields) in [(Strength::Text, &private.fields), (Strength::Strict, &Fields::NONE)] {
+            let short = cleaned(text.as_bytes(), 100, strength, fields);
+            prop_assert_eq!(short, thorough(text.as_bytes(), 100, strength, fields));
+        }
     }
 }

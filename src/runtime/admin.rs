@@ -21,13 +21,13 @@ use crate::runtime::listeners;
 use crate::runtime::shared::Shared;
 
 /// Upper bound of admin connections at one moment: a scraper, a few probes, an operator.
-const MAX_CONNECTIONS: usize = 64;
+const MAX_CONNECTIONS: usize = 128;
 
-/// Longest life of one admin connection: probes and scrapes come anew or within it.
-const MAX_AGE: Duration = Duration::from_secs(60);
+/// Longest life of one admin connection: one request, the slowest scrape included.
+const MAX_AGE: Duration = Duration::from_secs(10);
 
-/// How long a head may take.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a head may take. Short, so that silent connections cannot keep probes out for long.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The content type that Prometheus asks for (text format 0.0.4).
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -47,6 +47,7 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
+                .keep_alive(false)
                 .serve_connection(TokioIo::new(socket), service);
             // How an admin connection ends concerns nobody else.
             let _ = timeout(MAX_AGE, connection).await;

@@ -21,6 +21,12 @@ use crate::runtime::sys;
 /// How long one attempt has for itself before the next address is tried beside it (RFC 8305 section 5, "Connection Attempt Delay").
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
+/// Upper bound of attempts under way for one request: sockets beside the one that the tunnel will have.
+const MAX_ATTEMPTS: usize = 3;
+
+/// Upper bound of addresses tried for one request; the deadline seldom allows more.
+const MAX_TRIED: usize = 8;
+
 /// An open connection to a judged address.
 #[derive(Debug)]
 pub struct Dialled {
@@ -36,19 +42,21 @@ pub struct Dialled {
 ///
 /// # Errors
 /// `upstream_refused`, `upstream_timeout`, `upstream_unreachable`, `egress_address_unavailable`, `egress_address_mismatch`: of several
-/// failed attempts the first counts.
+/// failed attempts the first counts, unless it only says that the pool has no address of that family.
 pub async fn dial(
     addresses: &[IpAddr],
     port: u16,
     pool: Option<&Arc<Pool>>,
     deadline: Instant,
 ) -> Result<Dialled, Reason> {
-    let mut waiting = in_order(addresses).into_iter();
+    let mut waiting = in_order(addresses).into_iter().take(MAX_TRIED);
     let mut attempts = FuturesUnordered::new();
     let mut failure = None;
     let race = async {
         loop {
-            if let Some(address) = waiting.next() {
+            if attempts.len() < MAX_ATTEMPTS
+                && let Some(address) = waiting.next()
+            {
                 attempts.push(attempt(address, port, pool));
             } else if attempts.is_empty() {
                 return Err(failure.unwrap_or(Reason::UpstreamUnreachable));
@@ -56,9 +64,9 @@ pub async fn dial(
             tokio::select! {
                 Some(ended) = attempts.next() => match ended {
                     Ok(dialled) => return Ok(dialled),
-                    Err(reason) => failure = Some(worse(failure, reason)),
+                    Err(reason) => failure = Some(more_telling(failure, reason)),
                 },
-                () = sleep(ATTEMPT_DELAY), if waiting.len() > 0 => {}
+                () = sleep(ATTEMPT_DELAY), if waiting.len() > 0 && attempts.len() < MAX_ATTEMPTS => {}
             }
         }
     };
@@ -66,7 +74,7 @@ pub async fn dial(
 }
 
 /// The first failure counts, unless it only says that the pool has no address of that family: then the next one tells more.
-fn worse(first: Option<Reason>, next: Reason) -> Reason {
+fn more_telling(first: Option<Reason>, next: Reason) -> Reason {
     first.filter(|reason| *reason != Reason::EgressAddressUnavailable).unwrap_or(next)
 }
 

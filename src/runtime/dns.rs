@@ -56,6 +56,13 @@ pub struct Names {
     settings: Bounds,
 }
 
+/// What the servers said of a name.
+struct Found {
+    lookups: Vec<Lookup>,
+    /// Whether both families were answered. One that failed may have addresses: so half an answer is kept only briefly.
+    whole: bool,
+}
+
 struct Stored {
     answer: Rc<Answer>,
     until: Instant,
@@ -143,7 +150,7 @@ impl Names {
     }
 
     /// Both families at once. A failure only if there is no answer for either: then the first one.
-    async fn ask(&self, name: &str) -> Result<Vec<Lookup>, NetError> {
+    async fn ask(&self, name: &str) -> Result<Found, NetError> {
         let family = |kind| Box::pin(self.resolver.lookup(name, kind));
         let (first, second) = match select(family(RecordType::A), family(RecordType::AAAA)).await {
             Either::Left((first, rest)) | Either::Right((first, rest)) => match first {
@@ -152,8 +159,10 @@ impl Names {
             },
         };
         match (first, second) {
-            (Ok(first), Ok(second)) => Ok(vec![first, second]),
-            (Ok(only), Err(_)) | (Err(_), Ok(only)) => Ok(vec![only]),
+            (Ok(first), Ok(second)) => Ok(Found { lookups: vec![first, second], whole: true }),
+            (Ok(only), Err(error)) | (Err(error), Ok(only)) => {
+                Ok(Found { lookups: vec![only], whole: error.is_no_records_found() || error.is_nx_domain() })
+            }
             (Err(error), Err(_)) => Err(error),
         }
     }
@@ -182,16 +191,17 @@ impl Names {
 }
 
 /// `None`: no address, more than are taken, or an alias that is no host name.
-fn read(found: &[Lookup]) -> Option<(Answer, std::time::Instant)> {
+fn read(found: &Found) -> Option<(Answer, std::time::Instant)> {
     let (mut addresses, mut aliases) = (Vec::new(), Vec::new());
-    for record in found.iter().flat_map(Lookup::answers) {
+    for record in found.lookups.iter().flat_map(Lookup::answers) {
         if let Some(address) = record.data.ip_addr() {
             addresses.push(address);
         } else if let RData::CNAME(alias) = &record.data {
             aliases.push(alias.0.to_string().parse().ok()?);
         }
     }
-    let valid_until = found.iter().map(Lookup::valid_until).min()?;
+    let valid_until = found.lookups.iter().map(Lookup::valid_until).min()?;
+    let valid_until = if found.whole { valid_until } else { std::time::Instant::now() };
     (!addresses.is_empty() && addresses.len() <= MAX_ADDRESSES).then_some((Answer { addresses, aliases }, valid_until))
 }
 

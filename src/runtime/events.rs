@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::{self, Config};
-use crate::decision_log::{Detail, Durability, Kind, Pace, Record};
+use crate::decision_log::{Detail, Durability, Kind, Pace, Record, Scan, Unwritten};
 use crate::policy::Policy;
 use crate::redact;
 use crate::runtime::clock;
@@ -44,7 +44,7 @@ fn watched(metrics: &Metrics, event: Event<'_>) {
                 metrics.log.records.with_label_values(&[kind.as_str()]).inc_by(*count);
             }
             metrics.log.commit.observe(took.as_secs_f64());
-            metrics.log.size.set(i64::try_from(size).unwrap_or(i64::MAX));
+            metrics.log.set_size(size);
         }
         Event::Failed(error) => {
             metrics.log.failures.inc();
@@ -53,22 +53,49 @@ fn watched(metrics: &Metrics, event: Event<'_>) {
         Event::Recovered(after) => {
             tracing::warn!(seconds = after.as_secs_f64(), "the decision log can be written again");
         }
+        Event::Lost(lost) => metrics.log.count_lost(lost),
         Event::NotCopied(lines) => tracing::warn!(lines, "stdout is too slow: records were not copied to it"),
     }
 }
 
 /// The proxy has opened its log and is about to serve: the first record of this run.
 pub fn started(shared: &Shared, opening: &Opening) {
-    let detail = Detail::new()
-        .with("version", env!("CARGO_PKG_VERSION"))
-        .with("torn_bytes", opening.torn)
-        .with("key_made", opening.key_made)
-        .with("vkey", Arc::<str>::from(opening.vkey.as_str()));
-    note(shared, Kind::Start, detail);
-    if opening.torn > 0 {
-        tracing::warn!(bytes = opening.torn, "cut an unfinished commit off the decision log");
+    note(shared, Kind::Start, opened(opening));
+    shared.metrics().log.set_size(opening.scan.end.next);
+    let Scan { end, torn, torn_lines, last } = opening.scan;
+    if torn > 0 {
+        tracing::warn!(
+            bytes = torn,
+            first_seq = end.next,
+            whole_lines = torn_lines,
+            "cut what a crash had torn off the decision log"
+        );
+    }
+    if last.is_some_and(|last| !last.is_stop) {
+        tracing::warn!("the run before left no `stop` record: it was killed, or could not write its log");
+    }
+    if opening.log_made && !opening.key_made {
+        tracing::warn!(
+            "began a new decision log with a key that was there before; if there was a log, stop and bring it back"
+        );
     }
     in_force(shared, &shared.policy());
+}
+
+/// What the `start` record says of the log.
+fn opened(opening: &Opening) -> Detail {
+    let Scan { end, torn, torn_lines, last } = opening.scan;
+    let mut detail = Detail::new().with("version", env!("CARGO_PKG_VERSION")).with("torn_bytes", torn);
+    if torn > 0 {
+        detail = detail.with("torn_seq", end.next).with("torn_lines", torn_lines);
+    }
+    if let Some(last) = last {
+        detail = detail.with("clean", last.is_stop);
+    }
+    detail
+        .with("key_made", opening.key_made)
+        .with("log_made", opening.log_made)
+        .with("vkey", Arc::<str>::from(opening.vkey.as_str()))
 }
 
 /// The proxy serves.
@@ -101,7 +128,16 @@ pub fn not_reloaded(shared: &Shared, error: &LoadError) {
 /// The last record of this run.
 pub fn stopped(shared: &Shared) {
     note(shared, Kind::Stop, Detail::new());
-    tracing::info!("stopped");
+}
+
+/// The log is closed; `lost` is what it could not take.
+pub fn closed(lost: Unwritten) {
+    let Unwritten { withdrawn, refusals, closes, others } = lost;
+    if lost.any() {
+        tracing::error!(withdrawn, refusals, closes, others, "stopped, but records were not written and are lost");
+    } else {
+        tracing::info!("stopped");
+    }
 }
 
 fn in_force(shared: &Shared, policy: &Policy) {
@@ -129,4 +165,28 @@ fn note(shared: &Shared, kind: Kind, detail: Detail) {
     record.policy = Some(Arc::clone(shared.policy().hash()));
     record.detail = detail;
     shared.journal().note(record.line());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision_log::{End, Last};
+
+    #[test]
+    fn the_start_says_what_was_found() {
+        let clean = |is_stop| Some(Last { time: None, is_stop });
+        let rows: [(&str, u64, Option<Last>, &str); 4] = [
+            ("nothing before", 0, None, r#""torn_bytes":0,"key_made":false"#),
+            ("a stop", 0, clean(true), r#""torn_bytes":0,"clean":true,"key_made":false"#),
+            ("no stop", 0, clean(false), r#""torn_bytes":0,"clean":false,"key_made":false"#),
+            ("torn", 9, clean(false), r#""torn_bytes":9,"torn_seq":7,"torn_lines":2,"clean":false"#),
+        ];
+        for (name, torn, last, want) in rows {
+            let scan = Scan { end: End { next: 7, length: 1 }, torn, torn_lines: 2, last };
+            let opening = Opening { scan, key_made: false, log_made: true, vkey: "a+1+x".to_owned() };
+            let text = serde_json::to_string(&opened(&opening)).unwrap();
+            assert!(text.contains(want), "{name}: {text}");
+            assert!(text.ends_with(r#""key_made":false,"log_made":true,"vkey":"a+1+x"}"#), "{name}: {text}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::decision_log::{Entry, Kind, Record};
 use crate::name::{Host, Target};
 use crate::policy::{Admitted, Allowed, Denial, Ending, Identified, Policy, Reason, Rule};
-use crate::redact::{self, Redacted};
+use crate::redact::{Cleaned, Redacted, Redactor};
 use crate::runtime::clock;
 use crate::runtime::dial::Dialled;
 use crate::runtime::head::Head;
@@ -37,6 +37,7 @@ const MAX_ALPN_IDS: usize = 16;
 /// Everything known of one request.
 pub struct Facts {
     record: Box<Record>,
+    redactor: Arc<Redactor>,
     client: SocketAddr,
     last: Instant,
     started: Instant,
@@ -51,7 +52,7 @@ impl Facts {
         record.client_ip = Some(client.ip().to_canonical());
         record.client_port = Some(client.port());
         let now = Instant::now();
-        Self { record: Box::new(record), client, last: now, started: now }
+        Self { record: Box::new(record), redactor: Arc::clone(shared.redactor()), client, last: now, started: now }
     }
 
     /// The client's address.
@@ -80,7 +81,8 @@ impl Facts {
 
     /// What the head says. A target that does not parse is written as it came, cleaned and bounded.
     pub fn read(&mut self, head: &Head) {
-        self.record.method = Some(self.cleaned("method", head.method.as_str().as_bytes(), MAX_METHOD));
+        let method = self.redactor.clean(head.method.as_str().as_bytes(), MAX_METHOD);
+        self.record.method = Some(self.marked("method", method));
         let (host, port) = match (head.target.parse::<Target>(), &head.absolute) {
             (Ok(target), _) => (target.host().to_string(), Some(target.port())),
             (Err(_), Some((host, port))) => (host.clone(), *port),
@@ -89,7 +91,8 @@ impl Facts {
             (Err(_), None) => return,
         };
         if !host.is_empty() {
-            self.record.host = Some(self.cleaned("host", host.as_bytes(), MAX_HOST));
+            let host = self.redactor.clean_name(host.as_bytes(), MAX_HOST);
+            self.record.host = Some(self.marked("host", host));
         }
         self.record.port = port;
     }
@@ -126,10 +129,11 @@ impl Facts {
         self.record.hello_us = Some(micros(took));
         self.record.ech = Some(hello.ech);
         if let Some(name) = &hello.server_name {
-            self.record.sni = Some(self.cleaned("sni", name.raw(), MAX_HOST));
+            let name = self.redactor.clean_name(name.raw(), MAX_HOST);
+            self.record.sni = Some(self.marked("sni", name));
         }
         let ids = hello.alpn.iter().take(MAX_ALPN_IDS);
-        self.record.alpn = ids.map(|id| self.cleaned("alpn", id, MAX_ALPN)).collect();
+        self.record.alpn = ids.map(|id| self.marked("alpn", self.redactor.clean(id, MAX_ALPN))).collect();
     }
 
     /// The decision that lets the request through.
@@ -219,8 +223,7 @@ impl Facts {
         record.line()
     }
 
-    fn cleaned(&mut self, field: &'static str, raw: &[u8], limit: usize) -> Redacted {
-        let cleaned = redact::clean(raw, limit);
+    fn marked(&mut self, field: &'static str, cleaned: Cleaned) -> Redacted {
         self.record.mark(field, cleaned.found);
         cleaned.text
     }

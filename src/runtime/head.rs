@@ -62,9 +62,9 @@ impl HeadError {
     /// The refusal that follows from it.
     pub fn denial(self) -> Denial {
         Denial::new(match self {
-            Self::Silent | Self::Gone => Reason::ClientGone,
+            // What is cut off is refused as draining before this is asked.
+            Self::Silent | Self::Gone | Self::CutOff => Reason::ClientGone,
             Self::Late => Reason::HeadTimeout,
-            Self::CutOff => Reason::Draining,
             Self::Malformed => Reason::MalformedRequest,
         })
     }
@@ -175,6 +175,7 @@ fn absolute(uri: &Uri) -> Option<(String, Option<u16>)> {
 
 fn has_body(headers: &HeaderMap) -> bool {
     headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get_all(header::CONTENT_LENGTH).iter().count() > 1
         || headers.get_all(header::CONTENT_LENGTH).iter().any(|length| length.as_bytes() != b"0")
 }
 

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{self, Config};
 use crate::policy::{Policy, PolicyFile, Setting};
+use crate::runtime::gate::MAX_REFUSALS;
 use crate::runtime::sys;
-use crate::yaml::{Faults, Place};
+use crate::runtime::tunnel::MAX_PIPES;
+use crate::yaml::{Fault, Faults, Place, decode};
 
 /// Upper bound in bytes of one file: a policy of a million names is about 60 MiB.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
@@ -19,8 +21,14 @@ const MAX_FILES: usize = 10_000;
 /// How many folders deep a policy may lie.
 const MAX_DEPTH: usize = 8;
 
-/// Descriptors that are not tunnels': listeners, log, admin, name servers, pipes, and refusals beyond the limit.
-const RESERVE: u64 = 768;
+/// Descriptors that are neither connections' nor pipes': listeners, log, admin port, name servers, dials beside the first.
+const RESERVE_OTHER: usize = 192;
+
+/// Descriptors that are not tunnels'.
+fn reserve() -> u64 {
+    let pipes = sys::workers().saturating_mul(MAX_PIPES).saturating_mul(2);
+    u64::try_from(pipes.saturating_add(MAX_REFUSALS).saturating_add(RESERVE_OTHER)).unwrap_or(u64::MAX)
+}
 
 /// A checked configuration with its policy.
 pub struct Loaded {
@@ -42,60 +50,82 @@ pub struct PolicySource {
     pools: Vec<String>,
 }
 
-/// Why nothing could be loaded.
+/// Why nothing could be loaded: every fault as `FILE:LINE:COLUMN: what is wrong; what to write instead`.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// What the files say is wrong: every fault as `FILE:LINE:COLUMN: what is wrong; what to write instead`.
+    /// What the files say is wrong; files that cannot be read are among it.
     #[error("{}", .0.join("\n"))]
     Faults(Vec<String>),
-    /// A file cannot be read.
-    #[error("{}: {error}; check the path and its permissions", path.display())]
-    Unreadable {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system says.
-        error: io::Error,
-    },
+    /// Nothing is known to be wrong but that files cannot be read.
+    #[error("{}", .0.join("\n"))]
+    Unreadable(Vec<String>),
 }
 
-/// Names of files by their index in places.
+/// Files read so far, and all that is wrong with them.
 #[derive(Default)]
-struct Files(Vec<String>);
+struct Reading {
+    /// Names of files by their index in places.
+    files: Vec<String>,
+    faults: Faults,
+    /// How many of the faults are files that cannot be read.
+    unreadable: usize,
+    /// Where the policy is named: the place of faults of files and folders as a whole.
+    named: Option<Place>,
+}
 
-impl Files {
-    fn add(&mut self, path: &Path) -> u32 {
-        let index = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
-        self.0.push(path.display().to_string());
-        index
+impl Reading {
+    /// The text of a file and its index; what is no UTF-8 is a fault.
+    fn read(&mut self, path: &Path) -> Option<(u32, String)> {
+        match bytes(path) {
+            Ok(bytes) => {
+                let index = u32::try_from(self.files.len()).unwrap_or(u32::MAX);
+                self.files.push(path.display().to_string());
+                Some((index, decode(bytes, index, &mut self.faults)))
+            }
+            Err(error) => {
+                self.failed(path, &error);
+                None
+            }
+        }
     }
 
-    fn faults(&self, faults: Faults) -> LoadError {
-        LoadError::Faults(faults.iter().map(|fault| fault.line(&self.0)).collect())
+    fn failed(&mut self, path: &Path, error: &io::Error) {
+        self.unreadable = self.unreadable.saturating_add(1);
+        self.wrong(path, &format!("{error}; check the path and its permissions"));
+    }
+
+    fn wrong(&mut self, path: &Path, message: &str) {
+        self.faults.push(Fault { place: self.named, message: format!("{}: {message}", path.display()) });
+    }
+
+    fn end(self) -> LoadError {
+        let lines = self.faults.iter().map(|fault| fault.line(&self.files)).collect();
+        if self.unreadable == self.faults.len() { LoadError::Unreadable(lines) } else { LoadError::Faults(lines) }
     }
 }
 
 /// Loads configuration and policy. `environment` is asked for `${NAME}`.
 ///
 /// # Errors
-/// All faults of all files, or a file that cannot be read.
+/// All faults of all files, with those that cannot be read.
 pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, LoadError> {
-    let (mut files, mut faults) = (Files::default(), Faults::new());
-    let text = read(path)?;
-    let index = files.add(path);
-    let Some(mut config) = config::load(&text, index, environment, &sys::host_name(), &mut faults) else {
-        return Err(files.faults(faults));
+    let mut reading = Reading::default();
+    let Some((index, text)) = reading.read(path) else { return Err(reading.end()) };
+    let Some(mut config) = config::load(&text, index, environment, &sys::host_name(), &mut reading.faults) else {
+        return Err(reading.end());
     };
-    let connections = connections(&config, &mut faults);
+    let connections = connections(&config, &mut reading.faults);
     let base = path.parent().unwrap_or(Path::new(""));
     anchor(&mut config, base);
+    reading.named = Some(config.policy.place);
     let source = PolicySource {
         path: PathBuf::from(&config.policy.value),
         environment: config.environment.clone(),
         pools: config.pools.keys().cloned().collect(),
     };
-    match (source.read(&mut files, &mut faults)?, faults.is_empty()) {
+    match (source.read(&mut reading), reading.faults.is_empty()) {
         (Some(policy), true) => Ok(Loaded { config, policy, source, connections }),
-        _ => Err(files.faults(faults)),
+        _ => Err(reading.end()),
     }
 }
 
@@ -105,71 +135,85 @@ impl PolicySource {
     /// # Errors
     /// As [`load`].
     pub fn reload(&self) -> Result<Policy, LoadError> {
-        let (mut files, mut faults) = (Files::default(), Faults::new());
-        match (self.read(&mut files, &mut faults)?, faults.is_empty()) {
+        let mut reading = Reading::default();
+        match (self.read(&mut reading), reading.faults.is_empty()) {
             (Some(policy), true) => Ok(policy),
-            _ => Err(files.faults(faults)),
+            _ => Err(reading.end()),
         }
     }
 
-    fn read(&self, files: &mut Files, faults: &mut Faults) -> Result<Option<Policy>, LoadError> {
-        let mut found = Vec::new();
-        if fs::metadata(&self.path).map_err(unreadable(&self.path))?.is_dir() {
-            collect(&self.path, MAX_DEPTH, &mut found, faults)?;
-            found.sort();
-        } else {
-            found.push(self.path.clone());
+    fn read(&self, reading: &mut Reading) -> Option<Policy> {
+        let (offset, before) = (reading.files.len(), reading.faults.len());
+        let found = self.find(reading);
+        if found.is_empty() && reading.faults.len() == before {
+            reading.wrong(&self.path, "no policy file; write one that ends in `.yaml`");
         }
-        if found.is_empty() {
-            faults.nowhere(format!("{}: no policy file; write one that ends in `.yaml`", self.path.display()));
-            return Ok(None);
-        }
-        let offset = files.0.len();
-        let mut policy_files = Vec::with_capacity(found.len());
+        let mut partial = reading.faults.len() > before;
+        let mut files = Vec::with_capacity(found.len());
         for path in &found {
-            files.add(path);
+            let Some((_, text)) = reading.read(path) else {
+                partial = true;
+                continue;
+            };
             let name = path.strip_prefix(&self.path).ok().filter(|rest| !rest.as_os_str().is_empty());
             let name = name.or(path.file_name().map(Path::new)).unwrap_or(path);
-            policy_files.push(PolicyFile { path: name.display().to_string(), text: read(path)? });
+            files.push(PolicyFile { path: name.display().to_string(), shown: path.display().to_string(), text });
+        }
+        if files.is_empty() {
+            return None;
         }
         let pools: Vec<&str> = self.pools.iter().map(String::as_str).collect();
-        let setting = Setting { environment: self.environment.as_deref(), pools: &pools };
+        let setting = Setting { environment: self.environment.as_deref(), pools: &pools, partial };
         let mut own = Faults::new();
-        let policy = Policy::load(&policy_files, &setting, &mut own);
-        faults.extend(own.into_iter().map(|mut fault| {
+        let policy = Policy::load(&files, &setting, &mut own);
+        reading.faults.extend(own.into_iter().map(|mut fault| {
             let shift = u32::try_from(offset).unwrap_or(u32::MAX);
             fault.place = fault.place.map(|place| Place { file: place.file.saturating_add(shift), ..place });
             fault
         }));
-        Ok(policy)
+        policy
+    }
+
+    /// The policy's files in their order.
+    fn find(&self, reading: &mut Reading) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        match fs::metadata(&self.path) {
+            Ok(meta) if meta.is_dir() => {
+                collect(&self.path, MAX_DEPTH, &mut found, reading);
+                found.sort();
+            }
+            Ok(_) => found.push(self.path.clone()),
+            Err(error) => reading.failed(&self.path, &error),
+        }
+        found
     }
 }
 
 /// Every `*.yaml` below `folder` but `*.cases.yaml`. Names that start with a dot are skipped: Kubernetes keeps its copies there.
-fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>, faults: &mut Faults) -> Result<(), LoadError> {
+fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>, reading: &mut Reading) {
     let Some(deeper) = depth.checked_sub(1) else {
-        faults.nowhere(format!("{}: more than {MAX_DEPTH} folders deep; put policy files higher up", folder.display()));
-        return Ok(());
+        return reading.wrong(folder, &format!("more than {MAX_DEPTH} folders deep; put policy files higher up"));
     };
-    for entry in fs::read_dir(folder).map_err(unreadable(folder))? {
-        let path = entry.map_err(unreadable(folder))?.path();
+    let entries = match fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
+        Ok(entries) => entries,
+        Err(error) => return reading.failed(folder, &error),
+    };
+    for path in entries.into_iter().map(|entry| entry.path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if name.starts_with('.') || name.ends_with(".cases.yaml") {
             continue;
         }
-        if fs::metadata(&path).map_err(unreadable(&path))?.is_dir() {
-            collect(&path, deeper, found, faults)?;
-        } else if name.ends_with(".yml") {
-            faults.nowhere(format!("{}: `.yml` files are not read; name it `.yaml`", path.display()));
-        } else if name.ends_with(".yaml") {
-            found.push(path);
+        match fs::metadata(&path) {
+            Ok(meta) if meta.is_dir() => collect(&path, deeper, found, reading),
+            Ok(_) if name.ends_with(".yml") => reading.wrong(&path, "`.yml` files are not read; name it `.yaml`"),
+            Ok(_) if name.ends_with(".yaml") => found.push(path),
+            Ok(_) => {}
+            Err(error) => reading.failed(&path, &error),
         }
         if found.len() > MAX_FILES {
-            faults.nowhere(format!("{}: more than {MAX_FILES} policy files; put rules together", folder.display()));
-            return Ok(());
+            return reading.wrong(folder, &format!("more than {MAX_FILES} policy files; put rules together"));
         }
     }
-    Ok(())
 }
 
 /// Makes the configuration's paths relative to its file.
@@ -181,15 +225,16 @@ fn anchor(config: &mut Config, base: &Path) {
 }
 
 fn connections(config: &Config, faults: &mut Faults) -> usize {
-    let most = sys::descriptor_limit().saturating_sub(RESERVE) / 2;
+    let most = sys::descriptor_limit().saturating_sub(reserve()) / 2;
     let limits = &config.limits;
     if limits.connections_given && limits.connections.value > most {
         faults.at(
             limits.connections.place,
             format!(
-                "`connections: {}` needs two descriptors each and {RESERVE} more, but the limit is {}; write at most {most}, or raise the limit \
+                "`connections: {}` needs two descriptors each and {} more, but the limit is {}; write at most {most}, or raise the limit \
                  (LimitNOFILE=)",
                 limits.connections.value,
+                reserve(),
                 sys::descriptor_limit()
             ),
         );
@@ -197,20 +242,14 @@ fn connections(config: &Config, faults: &mut Faults) -> usize {
     usize::try_from(limits.connections.value.min(most)).unwrap_or(usize::MAX)
 }
 
-fn read(path: &Path) -> Result<String, LoadError> {
-    let meta = fs::metadata(path).map_err(unreadable(path))?;
+/// What a regular file holds; anything else could keep the reader waiting.
+fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let meta = fs::metadata(path)?;
     if !meta.is_file() {
-        let error = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
-        return Err(LoadError::Unreadable { path: path.to_owned(), error });
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
     if meta.len() > MAX_FILE {
-        let error = io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {MAX_FILE} bytes"));
-        return Err(LoadError::Unreadable { path: path.to_owned(), error });
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {MAX_FILE} bytes")));
     }
-    fs::read_to_string(path).map_err(unreadable(path))
-}
-
-fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> LoadError {
-    let path = path.to_owned();
-    move |error| LoadError::Unreadable { path, error }
+    fs::read(path)
 }

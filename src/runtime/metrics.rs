@@ -7,6 +7,8 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
+use crate::decision_log::Unwritten;
+use crate::redact::Detector;
 use crate::runtime::process;
 
 /// Buckets in seconds for steps of setting a tunnel up: 50 µs to 10 s.
@@ -67,14 +69,16 @@ pub struct Metrics {
 
 /// `sallyport_decision_log_*`.
 pub struct LogMetrics {
-    /// `sallyport_decision_records_total{kind}`
+    /// `sallyport_decision_log_records_total{kind}`
     pub records: IntCounterVec,
-    /// `sallyport_decision_size`
+    /// `sallyport_decision_log_size`
     pub size: IntGauge,
-    /// `sallyport_decision_commit_duration_seconds`
+    /// `sallyport_decision_log_commit_duration_seconds`
     pub commit: Histogram,
-    /// `sallyport_decision_failures_total`
+    /// `sallyport_decision_log_failures_total`
     pub failures: IntCounter,
+    /// `sallyport_decision_log_lost_total{what}`
+    pub lost: IntCounterVec,
 }
 
 /// `sallyport_policy_*`.
@@ -137,12 +141,15 @@ impl Metrics {
                 "connections_dropped_total",
                 "Connections closed unread, since even refusals were too many.",
             )?,
-            redactions: counters(
-                &r,
-                "redactions_total",
-                "Texts from peers that were changed before they were written.",
-                &["detector"],
-            )?,
+            redactions: known(
+                counters(
+                    &r,
+                    "redactions_total",
+                    "Texts from peers that were changed before they were written.",
+                    &["detector"],
+                )?,
+                Detector::ALL.map(Detector::name),
+            ),
             log: LogMetrics::new(&r)?,
             policy: PolicyMetrics::new(&r)?,
             registry: r,
@@ -175,16 +182,31 @@ impl Metrics {
 }
 
 impl LogMetrics {
+    /// What `lost` counts, in the words of a `control_failure`.
+    const LOST: [&'static str; 4] = ["withdrawn", "refusals", "closes", "others"];
+
+    /// Adds records that could not be written.
+    pub fn count_lost(&self, lost: Unwritten) {
+        for (what, count) in Self::LOST.into_iter().zip([lost.withdrawn, lost.refusals, lost.closes, lost.others]) {
+            self.lost.with_label_values(&[what]).inc_by(count);
+        }
+    }
+
+    /// Sets the number of records in the log.
+    pub fn set_size(&self, records: u64) {
+        self.size.set(i64::try_from(records).unwrap_or(i64::MAX));
+    }
+
     fn new(r: &Registry) -> prometheus::Result<Self> {
         Ok(Self {
             records: counters(r, "decision_log_records_total", "Records made durable.", &["kind"])?,
             size: int_gauge(r, "decision_log_size", "Records in the decision log.")?,
             commit: histogram(r, "decision_log_commit_duration_seconds", "Duration of one commit.", &COMMIT_BUCKETS)?,
-            failures: counter(
-                r,
-                "decision_log_failures_total",
-                "Commits that failed, and records that were lost by it.",
-            )?,
+            failures: counter(r, "decision_log_failures_total", "Commits that failed, and tries to recover.")?,
+            lost: known(
+                counters(r, "decision_log_lost_total", "Records that could not be written and are gone.", &["what"])?,
+                LogMetrics::LOST,
+            ),
         })
     }
 }
@@ -194,7 +216,10 @@ impl PolicyMetrics {
         Ok(Self {
             info: int_gauges(r, "policy_info", "The policy in force; 1.", &["sha256"])?,
             rules: int_gauge(r, "policy_rules", "Rules of the policy in force.")?,
-            reloads: counters(r, "policy_reloads_total", "Reloads of the policy.", &["result"])?,
+            reloads: known(
+                counters(r, "policy_reloads_total", "Reloads of the policy.", &["result"])?,
+                ["ok", "refused"],
+            ),
             loaded: gauge(r, "policy_loaded_timestamp_seconds", "When the policy in force was loaded.")?,
             reviews: gauges(r, "rule_review_timestamp_seconds", "When a rule's review is due.", &["rule"])?,
         })
@@ -234,6 +259,14 @@ fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> pro
     add(registry, IntCounterVec::new(opts(name, help), labels))
 }
 
+/// Makes the counters of these labels at once, at zero: what is not there can't be seen to rise.
+fn known<const N: usize>(counters: IntCounterVec, labels: [&str; N]) -> IntCounterVec {
+    for label in labels {
+        counters.with_label_values(&[label]);
+    }
+    counters
+}
+
 fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<Gauge> {
     add(registry, Gauge::with_opts(opts(name, help)))
 }
@@ -262,4 +295,32 @@ fn histogram_vec(
     buckets: &[f64],
 ) -> prometheus::Result<HistogramVec> {
     add(registry, HistogramVec::new(HistogramOpts::from(opts(name, help)).buckets(buckets.to_vec()), &[label]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_counted_is_there_from_the_beginning() {
+        let metrics = Metrics::new().unwrap();
+        let page = String::from_utf8(metrics.page().unwrap()).unwrap();
+        for line in [
+            "sallyport_policy_reloads_total{result=\"ok\"} 0",
+            "sallyport_policy_reloads_total{result=\"refused\"} 0",
+            "sallyport_redactions_total{detector=\"pan\"} 0",
+            "sallyport_redactions_total{detector=\"length\"} 0",
+            "sallyport_decision_log_lost_total{what=\"closes\"} 0",
+        ] {
+            assert!(page.lines().any(|found| found == line), "`{line}` in\n{page}");
+        }
+    }
+
+    #[test]
+    fn lost_records_are_counted_by_what_they_were() {
+        let log = Metrics::new().unwrap().log;
+        log.count_lost(Unwritten { withdrawn: 1, refusals: 2, closes: 3, others: 4 });
+        let counts = LogMetrics::LOST.map(|what| (what, log.lost.with_label_values(&[what]).get()));
+        assert_eq!(counts, [("withdrawn", 1), ("refusals", 2), ("closes", 3), ("others", 4)]);
+    }
 }

@@ -23,5 +23,6 @@ pub mod server;
 pub mod session;
 pub mod shared;
 pub mod sys;
+pub mod thread;
 pub mod tunnel;
 pub mod worker;

@@ -18,11 +18,14 @@ use crate::runtime::listeners::{BindError, Ear, Sockets};
 use crate::runtime::load::{LoadError, Loaded, PolicySource};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::shared::{Phase, Shared, Stage};
-use crate::runtime::worker::{self, News, WorkerError};
+use crate::runtime::thread::{self, News, WorkerError};
 use crate::runtime::{admin, events, sys};
 
 /// How often a drain looks whether all connections have gone.
 const DRAIN_TICK: Duration = Duration::from_millis(20);
+
+/// How often the host's addresses are read again: a virtual address that moves here is the proxy's own within this time.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A running proxy.
 pub struct Server {
@@ -33,6 +36,7 @@ pub struct Server {
     listeners: Vec<(Arc<str>, SocketAddr)>,
     admin: Vec<std::net::TcpListener>,
     admin_address: SocketAddr,
+    sockets: Vec<SocketAddr>,
     drain_timeout: Duration,
     news: mpsc::UnboundedReceiver<News>,
 }
@@ -71,8 +75,8 @@ impl Server {
         let (journal, opening) = Journal::open(events::journal_setup(&config, &metrics))?;
         let sockets = Sockets::bind(&config, sys::workers())?;
         let pools = Pools::new(config.pools.iter().map(|(name, pool)| (name.as_str(), pool.bind.as_slice())));
-        let addresses = sys::interface_addresses()?.into_iter().chain(pools.addresses());
-        let own = OwnAddresses::new(addresses, sockets.addresses());
+        let sockets_heard: Vec<SocketAddr> = sockets.addresses().collect();
+        let own = own_addresses(&pools, &sockets_heard)?;
         let (phase, _) = watch::channel(Phase::default());
         let (starter, news) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::new(&config, policy, (journal, metrics), (pools, own), connections));
@@ -86,6 +90,7 @@ impl Server {
             listeners,
             admin: admin.into_iter().map(|(socket, _)| socket).collect(),
             admin_address,
+            sockets: sockets_heard,
             drain_timeout: config.limits.drain_timeout,
             news,
         };
@@ -99,13 +104,14 @@ impl Server {
         let count = ears.len();
         for (number, ears) in ears.into_iter().enumerate() {
             let (shared, phase, starter) = (Arc::clone(&self.shared), self.phase.subscribe(), starter.clone());
-            let thread = std::thread::Builder::new().name(format!("worker-{number}"));
-            self.workers.push(thread.spawn(move || worker::run(shared, ears, phase, starter))?);
+            let builder = std::thread::Builder::new().name(format!("worker-{number}"));
+            self.workers.push(builder.spawn(move || thread::run(shared, ears, phase, starter))?);
         }
         drop(starter);
         for _ in 0..count {
             if self.news.blocking_recv() != Some(News::Serving) {
-                return self.end_workers();
+                self.end_workers()?;
+                return Err(WorkerError::Broken.into());
             }
         }
         Ok(())
@@ -132,8 +138,10 @@ impl Server {
         }
         let mut stop = std::pin::pin!(stop);
         let mut reading = None;
+        let mut looks = interval(LOOK_AGAIN);
         loop {
             tokio::select! {
+                _ = looks.tick() => self.look_at_addresses(),
                 () = &mut stop => break,
                 // Until the phase is `Stopping` no worker ends unless something is broken: then none may go on, and `finish` says so.
                 _ = self.news.recv() => return Ok(()),
@@ -152,8 +160,16 @@ impl Server {
         Ok(())
     }
 
+    /// An error leaves what was seen before: the next look comes soon.
+    fn look_at_addresses(&self) {
+        if let Ok(own) = own_addresses(self.shared.pools(), &self.sockets) {
+            self.shared.set_own_addresses(own);
+        }
+    }
+
     /// Takes a policy that was read again. A fault keeps the last good one; open tunnels are judged by the new one.
     fn put_in_force(&self, read: Result<Result<Policy, LoadError>, JoinError>) {
+        self.look_at_addresses();
         match read {
             Ok(Ok(policy)) => {
                 events::reloaded(&self.shared, policy);
@@ -174,7 +190,7 @@ impl Server {
         let mut ticks = interval(DRAIN_TICK);
         // At the deadline what is left is cut.
         let _ = timeout_at(Instant::now() + self.drain_timeout, async {
-            while self.shared.gate().connections() > 0 {
+            while self.shared.gate().served() > 0 {
                 ticks.tick().await;
             }
         })
@@ -184,12 +200,13 @@ impl Server {
     /// Cuts what is still open, ends the workers, and closes the log with a `stop` record.
     ///
     /// # Errors
-    /// A worker had failed.
+    /// A worker had failed, or records could not be written.
     pub fn finish(mut self) -> Result<(), StartError> {
         let result = self.end_workers();
         events::stopped(&self.shared);
-        self.shared.journal().shutdown();
-        result
+        let lost = self.shared.journal().shutdown();
+        events::closed(lost);
+        if lost.any() { result.and(Err(JournalError::Unwritten(lost).into())) } else { result }
     }
 
     fn end_workers(&mut self) -> Result<(), StartError> {
@@ -204,4 +221,9 @@ impl Server {
         }
         result
     }
+}
+
+fn own_addresses(pools: &Pools, sockets: &[SocketAddr]) -> io::Result<OwnAddresses> {
+    let addresses = sys::interface_addresses()?.into_iter().chain(pools.addresses());
+    Ok(OwnAddresses::new(addresses, sockets.iter().copied()))
 }

@@ -11,14 +11,14 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::decision_log::Permit;
 use crate::policy::{Admitted, Allowed, Answer, Denial, Ending, Reason, Routed, Standing};
 use crate::runtime::dial::{self, Dialled};
 use crate::runtime::egress::Departure;
 use crate::runtime::facts::Facts;
-use crate::runtime::gate::{Connection, SourcePlace};
+use crate::runtime::gate::Connection;
 use crate::runtime::head::{self, Head, HeadError, Reading};
 use crate::runtime::hello::{self, Heard};
 use crate::runtime::metrics::SetupStep;
@@ -55,14 +55,12 @@ struct Ready {
     judged_by: Arc<str>,
     dialled: Dialled,
     opening: Opening,
-    place: SourcePlace,
     departure: Option<Departure>,
 }
 
 /// What counts a tunnel for as long as it lives.
 struct Guards {
     _unfinished: Unfinished,
-    _place: SourcePlace,
     _departure: Option<Departure>,
 }
 
@@ -99,7 +97,7 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
 async fn decide(worker: &Worker, socket: TcpStream, connection: &Connection, facts: &mut Facts) -> Option<Recorded> {
     let unfinished = worker.begin();
     let deadline = Instant::now() + worker.shared().limits().head_timeout;
-    let Reading { socket, unread, head } = head::read(socket, deadline, worker.cut_off()).await;
+    let Reading { socket, unread, head } = head::read(socket, deadline, worker.stopped()).await;
     if matches!(head, Err(HeadError::Silent)) {
         worker.metrics().silent.inc();
         return None;
@@ -109,7 +107,7 @@ async fn decide(worker: &Worker, socket: TcpStream, connection: &Connection, fac
     let result = tokio::select! {
         biased;
         result = set_up(worker, &mut client, (head, connection), facts) => result,
-        () = worker.cut_off() => Err(Denial::new(Reason::Draining)),
+        denial = worker.cut_off() => Err(denial),
     };
     match result {
         Ok(ready) => commit(worker, client, (ready, unfinished), facts).await,
@@ -140,21 +138,22 @@ async fn set_up(
     let target = head.map_err(HeadError::denial)?.request().target()?;
     let admitted = identified.request(&target, clock::now())?;
     facts.admitted(&admitted);
-    let place = worker.enter_source(&admitted)?;
+    worker.within_source_limit(connection, &admitted)?;
     worker.shared().log_is_healthy()?;
     facts.step(worker.metrics(), SetupStep::Policy);
     let routed = resolve(worker, &admitted, facts).await?;
     let (dialled, departure) = connect(worker, &routed, facts).await?;
-    establish(client, &routed).await?;
-    let heard = hear(worker, client, &routed, facts).await?;
+    let deadline = Instant::now() + worker.shared().limits().hello_timeout;
+    establish(client, &routed, deadline).await?;
+    let heard = hear(worker, client, (&routed, deadline), facts).await?;
     let allowed = routed.hello(&heard.hello)?;
     let opening = Opening { heard, patience: worker.shared().limits().hello_timeout };
-    Ok(Ready { allowed, judged_by: Arc::clone(policy.hash()), dialled, opening, place, departure })
+    Ok(Ready { allowed, judged_by: Arc::clone(policy.hash()), dialled, opening, departure })
 }
 
 /// The name's addresses, every one of them judged. A literal is judged without a lookup.
 async fn resolve(worker: &Worker, admitted: &Admitted, facts: &mut Facts) -> Result<Routed, Denial> {
-    let own = worker.shared().own_addresses();
+    let own = &*worker.shared().own_addresses();
     let Some(name) = admitted.lookup() else {
         return admitted.addresses(&Answer { addresses: &[], cnames: &[] }, own);
     };
@@ -178,21 +177,29 @@ async fn connect(worker: &Worker, routed: &Routed, facts: &mut Facts) -> Result<
     let dialled = dialled.await.map_err(|reason| routed.deny(reason))?;
     let took = facts.step(worker.metrics(), SetupStep::Dial);
     facts.dialled(&dialled, pool.map(|pool| pool.name()), took);
+    routed.connected(dialled.local, dialled.upstream, &shared.own_addresses())?;
     let departure = pool.map(|pool| Departure::new(worker.metrics(), pool.name(), dialled.local));
     Ok((dialled, departure))
 }
 
 /// Tells the client that the tunnel is open for its ClientHello.
-async fn establish(client: &mut Client, routed: &Routed) -> Result<(), Denial> {
-    let sent = client.socket.write_all(answer::ESTABLISHED).await;
-    sent.map_err(|_| routed.deny(Reason::ClientGone))?;
+async fn establish(client: &mut Client, routed: &Routed, deadline: Instant) -> Result<(), Denial> {
+    match timeout_at(deadline, client.socket.write_all(answer::ESTABLISHED)).await {
+        Ok(Ok(())) => {}
+        // A client that does not read is as good as gone.
+        Ok(Err(_)) | Err(_) => return Err(routed.deny(Reason::ClientGone)),
+    }
     client.established = true;
     Ok(())
 }
 
 /// The whole ClientHello, from what came behind the head on.
-async fn hear(worker: &Worker, client: &mut Client, routed: &Routed, facts: &mut Facts) -> Result<Heard, Denial> {
-    let deadline = Instant::now() + worker.shared().limits().hello_timeout;
+async fn hear(
+    worker: &Worker,
+    client: &mut Client,
+    (routed, deadline): (&Routed, Instant),
+    facts: &mut Facts,
+) -> Result<Heard, Denial> {
     let read = hello::read(&client.socket, std::mem::take(&mut client.unread), deadline).await;
     let heard = read.map_err(|failure| hello::denial(routed, &failure))?;
     let took = facts.step(worker.metrics(), SetupStep::Hello);
@@ -207,8 +214,8 @@ async fn commit(
     (ready, unfinished): (Ready, Unfinished),
     facts: &mut Facts,
 ) -> Option<Recorded> {
-    let Ready { allowed, judged_by, dialled, opening, place, departure } = ready;
-    let guards = Guards { _unfinished: unfinished, _place: place, _departure: departure };
+    let Ready { allowed, judged_by, dialled, opening, departure } = ready;
+    let guards = Guards { _unfinished: unfinished, _departure: departure };
     match worker.shared().journal().commit(facts.allow()).await {
         Ok(permit) => {
             facts.step(worker.metrics(), SetupStep::Record);

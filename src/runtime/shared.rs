@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 
 use crate::config::{Config, Dns, Limits};
 use crate::policy::{Denial, OwnAddresses, Policy, Reason};
+use crate::redact::Redactor;
 use crate::runtime::egress::Pools;
 use crate::runtime::gate::Gate;
 use crate::runtime::journal::Journal;
@@ -45,8 +46,9 @@ pub struct Shared {
     journal: Journal,
     metrics: Arc<Metrics>,
     pools: Pools,
-    own: OwnAddresses,
+    own: ArcSwap<OwnAddresses>,
     gate: Gate,
+    redactor: Arc<Redactor>,
     draining: AtomicBool,
 }
 
@@ -70,7 +72,8 @@ impl Shared {
             journal,
             metrics,
             pools,
-            own,
+            own: ArcSwap::from_pointee(own),
+            redactor: Arc::new(Redactor::new(&config.private_fields)),
             draining: AtomicBool::new(false),
         }
     }
@@ -120,9 +123,19 @@ impl Shared {
         &self.pools
     }
 
-    /// The proxy's own addresses and sockets.
-    pub fn own_addresses(&self) -> &OwnAddresses {
-        &self.own
+    /// The proxy's own addresses and sockets, as last seen.
+    pub fn own_addresses(&self) -> Arc<OwnAddresses> {
+        self.own.load_full()
+    }
+
+    /// Addresses come and go while the proxy runs; it is its own destination under none of them.
+    pub fn set_own_addresses(&self, own: OwnAddresses) {
+        self.own.store(Arc::new(own));
+    }
+
+    /// What makes texts from peers fit to be written.
+    pub fn redactor(&self) -> &Arc<Redactor> {
+        &self.redactor
     }
 
     /// The connection counters.

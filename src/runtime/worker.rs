@@ -1,27 +1,25 @@
-//! One worker: a thread with a runtime of its own, its share of the connections, and all that they need without a lock.
-//! Not here: what a connection goes through (`session`), starting and stopping (`server`).
+//! What the sessions of one thread share, without a lock: lookups, open tunnels, buffer and pipes.
+//! Not here: what a connection goes through (`session`), the thread itself (`thread`).
 
 use std::cell::Cell;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinSet, LocalSet, spawn_local};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, interval, timeout};
 
-use crate::policy::{Admitted, Denial, Ending, Policy, Reason};
+use crate::policy::{Admitted, Denial, Ending, Reason};
 use crate::runtime::clock;
 use crate::runtime::dns::{Names, ResolverError};
-use crate::runtime::gate::{Connection, SourcePlace};
-use crate::runtime::listeners::{self, Ear};
+use crate::runtime::gate::Connection;
 use crate::runtime::metrics::Metrics;
-use crate::runtime::session::{self, Accepted};
-use crate::runtime::shared::{Phase, Shared, Stage};
-use crate::runtime::tunnel::{Deadlines, Lane, OpenTunnel, OpenTunnels, Place, SWEEP};
+use crate::runtime::shared::Shared;
+use crate::runtime::tunnel::{Deadlines, Lane, OpenTunnel, OpenTunnels, Place};
 
 /// How long the sessions of a stopping worker may take to write their last records and alerts.
-const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(5);
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// What the sessions of one thread share.
 pub struct Worker {
@@ -47,118 +45,17 @@ impl Drop for Unfinished {
     }
 }
 
-/// Why a worker could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum WorkerError {
-    /// No runtime, or a socket that it does not take.
-    #[error("cannot start a worker: {0}")]
-    Io(#[from] std::io::Error),
-    /// Accepting or sweeping has ended: a fault of the program.
-    #[error("a worker has stopped accepting by itself; this is a fault of the program")]
-    Broken,
-    /// No resolver.
-    #[error(transparent)]
-    Resolver(#[from] ResolverError),
-}
-
-/// What a worker tells its starter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum News {
-    /// It accepts connections.
-    Serving,
-    /// It has ended, whatever the cause.
-    Ended,
-}
-
-/// Tells the end of a worker, also when it is a panic.
-struct Farewell(mpsc::UnboundedSender<News>);
-
-impl Drop for Farewell {
-    fn drop(&mut self) {
-        // The starter may have gone before.
-        let _ = self.0.send(News::Ended);
-    }
-}
-
-/// Runs one worker on this thread until the phase is `Stopping` and its tunnels have ended. Sends one `Serving` and one `Ended`.
-///
-/// # Errors
-/// It could not start.
-pub fn run(
-    shared: Arc<Shared>,
-    ears: Vec<Ear>,
-    phase: watch::Receiver<Phase>,
-    news: mpsc::UnboundedSender<News>,
-) -> Result<(), WorkerError> {
-    let farewell = Farewell(news);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let local = LocalSet::new();
-    runtime.block_on(local.run_until(serve(shared, ears, phase, &farewell)))
-}
-
-async fn serve(
-    shared: Arc<Shared>,
-    ears: Vec<Ear>,
-    mut phase: watch::Receiver<Phase>,
-    starter: &Farewell,
-) -> Result<(), WorkerError> {
-    let names = Names::new(shared.dns())?;
-    let (stop, _) = watch::channel(false);
-    let (tunnels, lane, open) = (OpenTunnels::default(), Lane::default(), Rc::default());
-    let worker = Rc::new(Worker { shared, names, tunnels, lane, open, stop });
-    let mut tasks = JoinSet::new();
-    for ear in ears {
-        let listener = TcpListener::from_std(ear.socket)?;
-        tasks.spawn_local(hear(Rc::clone(&worker), listener, ear.name));
-    }
-    tasks.spawn_local(sweep(Rc::clone(&worker)));
-    // A starter that has gone stops this worker through the phase.
-    let _ = starter.0.send(News::Serving);
-    let broken = loop {
-        tokio::select! {
-            changed = phase.changed() => match changed {
-                Ok(()) if phase.borrow_and_update().stage != Stage::Stopping => worker.judge_again(),
-                Ok(()) | Err(_) => break false,
-            },
-            // Accepting and sweeping never end by themselves.
-            _ = tasks.join_next() => break true,
-        }
-    };
-    drop(tasks);
-    worker.stop.send_replace(true);
-    worker.tunnels.stop_all(Ending::Shutdown);
-    // A client that reads neither its alert nor its answer is not waited for longer.
-    let _ = timeout(LAST_WORDS, worker.idle()).await;
-    if broken { Err(WorkerError::Broken) } else { Ok(()) }
-}
-
-/// Accepts for ever.
-async fn hear(worker: Rc<Worker>, listener: TcpListener, name: Arc<str>) {
-    loop {
-        let (socket, peer) = listeners::accept(&listener).await;
-        let Some(connection) = worker.shared.gate().enter() else {
-            worker.metrics().dropped.inc();
-            continue;
-        };
-        // A socket that does not take the option is closed already; reading from it will tell.
-        let _ = socket.set_nodelay(true);
-        let accepted = Accepted { socket, peer, listener: Arc::clone(&name), connection };
-        spawn_local(session::serve(Rc::clone(&worker), accepted));
-    }
-}
-
-/// Holds the open tunnels to their deadlines.
-async fn sweep(worker: Rc<Worker>) {
-    let mut ticks = interval(SWEEP);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let limits = worker.shared.limits();
-        worker.tunnels.sweep(Instant::now(), Deadlines { idle: limits.idle_timeout, lifetime: limits.lifetime });
-    }
-}
-
 impl Worker {
+    /// A worker without connections. Must be made inside its runtime.
+    ///
+    /// # Errors
+    /// The system's name servers are asked for and cannot be read.
+    pub fn new(shared: Arc<Shared>) -> Result<Self, ResolverError> {
+        let names = Names::new(shared.dns())?;
+        let (stop, _) = watch::channel(false);
+        Ok(Self { shared, names, tunnels: OpenTunnels::default(), lane: Lane::default(), open: Rc::default(), stop })
+    }
+
     /// What all workers share.
     pub fn shared(&self) -> &Shared {
         &self.shared
@@ -169,9 +66,14 @@ impl Worker {
         self.shared.metrics()
     }
 
-    /// The policy in force.
-    pub fn policy(&self) -> Arc<Policy> {
-        self.shared.policy()
+    /// A place for a connection from `client`, among those of its source. `None`: close it unread.
+    pub fn admit(&self, client: IpAddr) -> Option<Connection> {
+        let gate = self.shared.gate();
+        if self.shared.is_draining() {
+            return gate.enter_refused();
+        }
+        let identified = self.shared.policy().identify(client);
+        gate.enter(identified.as_ref().ok().map(|identified| &*identified.source().name))
     }
 
     /// Whether a request on this connection is served at all.
@@ -180,7 +82,7 @@ impl Worker {
     /// `draining`, `overloaded`.
     pub fn open_for(&self, connection: &Connection) -> Result<(), Denial> {
         if self.shared.is_draining() {
-            Err(Denial::new(Reason::Draining))
+            Err(draining())
         } else if !connection.is_within_limit() {
             Err(Denial::new(Reason::Overloaded))
         } else {
@@ -188,13 +90,12 @@ impl Worker {
         }
     }
 
-    /// A place among the requests of the source.
+    /// Whether the source had a place for this connection.
     ///
     /// # Errors
     /// `connection_limit`.
-    pub fn enter_source(&self, admitted: &Admitted) -> Result<SourcePlace, Denial> {
-        let place = self.shared.gate().enter_source(&admitted.source().name);
-        place.ok_or_else(|| Denial::by(admitted.rule(), Reason::ConnectionLimit))
+    pub fn within_source_limit(&self, connection: &Connection, admitted: &Admitted) -> Result<(), Denial> {
+        if connection.is_within_source_limit() { Ok(()) } else { Err(admitted.deny(Reason::ConnectionLimit)) }
     }
 
     /// Puts a tunnel among the open ones. One that was set up while another policy came into force is judged by that at once.
@@ -203,18 +104,30 @@ impl Worker {
         let policy = self.shared.policy();
         if policy.hash() != judged_by {
             let standing = place.tunnel().standing();
-            let verdict = policy.judge_again(standing, self.shared.own_addresses(), clock::now());
+            let verdict = policy.judge_again(standing, &self.shared.own_addresses(), clock::now());
             place.tunnel().obey(Instant::now(), verdict);
         }
         place
     }
 
+    /// Holds the open tunnels to their deadlines.
+    pub fn sweep(&self) {
+        let limits = self.shared.limits();
+        self.tunnels.sweep(Instant::now(), Deadlines { idle: limits.idle_timeout, lifetime: limits.lifetime });
+    }
+
+    /// Cuts what is open, refuses what is being set up, and waits a moment for their last records.
+    pub async fn wind_up(&self) {
+        self.stop.send_replace(true);
+        self.tunnels.stop_all(Ending::Shutdown);
+        // A client that reads neither its alert nor its answer is not waited for longer.
+        let _ = timeout(LAST_WORDS, self.idle()).await;
+    }
+
     /// Judges every open tunnel by the policy in force.
-    fn judge_again(&self) {
-        let (policy, now) = (self.policy(), clock::now());
-        let gone = self
-            .tunnels
-            .judge_again(Instant::now(), |standing| policy.judge_again(standing, self.shared.own_addresses(), now));
+    pub fn judge_again(&self) {
+        let (policy, own, now) = (self.shared.policy(), self.shared.own_addresses(), clock::now());
+        let gone = self.tunnels.judge_again(Instant::now(), |standing| policy.judge_again(standing, &own, now));
         if gone > 0 {
             tracing::info!(tunnels = gone, "open tunnels are no longer allowed");
         }
@@ -226,8 +139,14 @@ impl Worker {
         Unfinished(Rc::clone(&self.open))
     }
 
-    /// Ends once this worker is told to stop: what it still sets up is then refused.
-    pub async fn cut_off(&self) {
+    /// Once this worker is told to stop: the refusal of what it still sets up.
+    pub async fn cut_off(&self) -> Denial {
+        self.stopped().await;
+        draining()
+    }
+
+    /// Ends once this worker is told to stop.
+    pub async fn stopped(&self) {
         // The sender lives as long as the worker, so this cannot fail.
         let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
     }
@@ -240,4 +159,8 @@ impl Worker {
             ticks.tick().await;
         }
     }
+}
+
+fn draining() -> Denial {
+    Denial::new(Reason::Draining)
 }

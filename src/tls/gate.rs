@@ -12,6 +12,10 @@ use super::record::{ContentType, HEADER, Header, HeaderFault};
 /// gives up sends `user_canceled` and `close_notify`.
 const MAX_SMALL: u8 = 4;
 
+/// Upper bound in bytes of early data before the ServerHello. Servers allow 16 KiB (OpenSSL's default) and seldom more; what came before
+/// anybody has shown that it speaks TLS must not be a channel of its own.
+const MAX_EARLY_DATA: usize = 64 * 1024;
+
 /// A second ClientHello comes at most once, and only after a HelloRetryRequest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Second {
@@ -32,6 +36,8 @@ enum State {
 #[derive(Debug)]
 pub(super) struct Gate {
     early_data: bool,
+    /// Bytes of early data so far.
+    early: usize,
     second: Second,
     small: u8,
     state: State,
@@ -39,7 +45,13 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) fn new(first: &ClientHello) -> Self {
-        Self { early_data: first.early_data, second: Second::NotAsked, small: 0, state: State::Start(Vec::new()) }
+        Self {
+            early_data: first.early_data,
+            early: 0,
+            second: Second::NotAsked,
+            small: 0,
+            state: State::Start(Vec::new()),
+        }
     }
 
     /// A HelloRetryRequest was handed out: one more ClientHello may come.
@@ -112,6 +124,10 @@ impl Gate {
         let Some(header) = Header::read(bytes, allowed).map_err(header_fault)? else { return Ok(()) };
         match header.content {
             ContentType::ApplicationData => {
+                self.early = self.early.saturating_add(header.length);
+                if self.early > MAX_EARLY_DATA {
+                    return Err(ExchangeError::Client("more early data than may come before the ServerHello"));
+                }
                 out.append(bytes);
                 self.state = State::EarlyData(header.length);
             }

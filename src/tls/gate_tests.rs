@@ -117,3 +117,17 @@ proptest! {
         prop_assert_eq!(pass(gate(early_data, second), &bytes, step), whole);
     }
 }
+
+#[test]
+fn early_data_is_bounded() {
+    let full = record(23, &[0; 16 * 1024]);
+    let too_much = ExchangeError::Client("more early data than may come before the ServerHello");
+    for (row, bytes, want) in [
+        ("64 KiB", full.repeat(4), None),
+        ("one byte more", [&full.repeat(4)[..], &record(23, &[0])].concat(), Some(too_much)),
+    ] {
+        for step in [1, 1000, bytes.len()] {
+            assert_eq!(pass(gate(true, false), &bytes, step).err(), want, "{row} in pieces of {step}");
+        }
+    }
+}

@@ -131,14 +131,26 @@ impl<'a> Field<'a> {
 
     /// One of a closed set of words.
     pub fn word<T: Copy>(&self, words: &[(&str, T)], faults: &mut Faults) -> Option<T> {
-        let list = words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+        self.word_of(words, &[], faults)
+    }
+
+    /// A key of which this version has `word` alone, which is what it does anyway; the words in `later` are
+    /// `not available in this version`.
+    pub fn only(&self, word: &str, later: &[&str], faults: &mut Faults) {
+        self.word_of(&[(word, ())], later, faults);
+    }
+
+    fn word_of<T: Copy>(&self, words: &[(&str, T)], later: &[&str], faults: &mut Faults) -> Option<T> {
         match &self.node.value {
             Value::Text(text, style) => {
                 let found = words.iter().find(|(word, _)| *word == &**text).map(|(_, value)| *value);
-                if found.is_none() {
+                if found.is_none() && later.contains(&&**text) {
+                    self.fault(not_available(&format!("{}: {text}", self.name)), faults);
+                } else if found.is_none() {
                     let old = *style == Style::Plain && scalar::is_old_boolean(text);
                     let why = if old { ", which many YAML readers take for a boolean" } else { "" };
-                    self.fault(format!("`{}` is {}{why}; write one of {list}", self.name, shown(text)), faults);
+                    let wanted = words_wanted(words, later);
+                    self.fault(format!("`{}` is {}{why}; write {wanted}", self.name, shown(text)), faults);
                 }
                 found
             }
@@ -146,20 +158,7 @@ impl<'a> Field<'a> {
                 self.quote("a number", written, faults)
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Map(_) | Value::Refused => {
-                self.wrong(&format!("one of {list}"), faults)
-            }
-        }
-    }
-
-    /// A key of which this version knows only the words that mean what it does anyway, such as `none`.
-    /// Anything else is `not available in this version`.
-    pub fn only(&self, words: &[&str], faults: &mut Faults) {
-        match &self.node.value {
-            Value::Text(text, _) if words.contains(&&**text) => {}
-            Value::Refused => {}
-            Value::Text(text, _) => self.fault(not_available(&format!("{}: {text}", self.name)), faults),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Map(_) => {
-                faults.at(self.key_place, not_available(self.name));
+                self.wrong(&words_wanted(words, later), faults)
             }
         }
     }
@@ -189,11 +188,13 @@ impl<'a> Field<'a> {
         MapReader::new(self.node, what, faults)
     }
 
-    /// The entries of a mapping whose keys are free, such as names of pools: each a field of its key's name.
-    pub fn entries(&self, faults: &mut Faults) -> Option<impl ExactSizeIterator<Item = Field<'a>> + use<'a>> {
+    /// The entries of a mapping whose keys are free, such as names of pools: each a field of its key's name. One that
+    /// is `none` is left out.
+    pub fn entries(&self, faults: &mut Faults) -> Option<impl Iterator<Item = Field<'a>> + use<'a>> {
         match &self.node.value {
             Value::Map(entries) => {
-                Some(entries.iter().map(|Entry { key, node }| Field::new(&key.value, key.place, node)))
+                let there = entries.iter().filter(|entry| !entry.node.is_none());
+                Some(there.map(|Entry { key, node }| Field::new(&key.value, key.place, node)))
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(..) | Value::List(_) | Value::Refused => {
                 self.wrong("a mapping, as `name: value`", faults)
@@ -253,6 +254,19 @@ impl<'a> Field<'a> {
             }
         }
         None
+    }
+}
+
+/// The words there are, for a fault, and those that only the contract has.
+fn words_wanted<T>(words: &[(&str, T)], later: &[&str]) -> String {
+    let list = |words: &mut dyn Iterator<Item = &str>| words.map(|word| format!("`{word}`")).collect::<Vec<_>>();
+    let (now, later) = (list(&mut words.iter().map(|(word, _)| *word)), list(&mut later.iter().copied()));
+    let of = if now.len() == 1 { "" } else { "one of " };
+    let now = now.join(", ");
+    match later.as_slice() {
+        [] => format!("{of}{now}"),
+        [word] => format!("{of}{now} ({word} is not available in this version)"),
+        several => format!("{of}{now} ({} are not available in this version)", several.join(", ")),
     }
 }
 

@@ -131,14 +131,27 @@ fn words() {
 #[test]
 fn words_of_a_later_version() {
     for (written, want) in [
-        ("none", None),
-        ("validate", Some("f:1:4: `a: validate` is not available in this version; remove it")),
-        ("{x: y}", Some("f:1:1: `a` is not available in this version; remove it")),
-        ("5", Some("f:1:1: `a` is not available in this version; remove it")),
+        ("connect", ""),
+        ("transparent", "`a: transparent` is not available in this version; remove it"),
+        ("conect", "`a` is `conect`; write `connect` (`transparent` is not available in this version)"),
+        ("{x: y}", "`a` is a mapping; write `connect` (`transparent` is not available in this version)"),
+        ("5", "`a` is `5`; write `connect` (`transparent` is not available in this version)"),
+        ("~", "`a` has no value; write `connect` (`transparent` is not available in this version), or remove it"),
     ] {
-        let ((), faults) = taken(&format!("a: {written}\n"), |field, faults| field.only(&["none"], faults));
-        assert_eq!(faults, want.into_iter().collect::<Vec<_>>(), "`{written}`");
+        check(written, None::<()>, want, |field, faults| {
+            field.only("connect", &["transparent"], faults);
+            None
+        });
     }
+    check(
+        "no",
+        None::<()>,
+        "`a` is `no`, which many YAML readers take for a boolean; write `x` (`y`, `z` are not available in this version)",
+        |field, faults| {
+            field.only("x", &["y", "z"], faults);
+            None
+        },
+    );
 }
 
 #[test]
@@ -160,7 +173,7 @@ fn lists() {
 
 #[test]
 fn mappings_with_free_keys() {
-    let (value, faults) = taken("a: {x: 1, y: 2}\n", |field, faults| {
+    let (value, faults) = taken("a: {x: 1, y: 2, z: none}\n", |field, faults| {
         let entries = field.entries(faults).unwrap();
         entries
             .map(|entry| (entry.name().to_owned(), entry.key_place().column, entry.place().column))

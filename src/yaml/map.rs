@@ -39,22 +39,33 @@ impl<'a> MapReader<'a> {
         self.place
     }
 
-    /// The value of `key`, if it is given. From now on the key is known.
+    /// The value of `key`, if it is given; `none` is the same as no key at all, for every key. From now on the key is known.
     pub fn take(&mut self, key: &'static str) -> Option<Field<'a>> {
+        self.written(key).filter(|field| !field.node().is_none())
+    }
+
+    /// The value of `key`; if it is not given, that is a fault at the mapping's place, or at the `none`.
+    pub fn require(&mut self, key: &'static str, faults: &mut Faults) -> Option<Field<'a>> {
+        let field = self.written(key);
+        match field {
+            Some(field) if field.node().is_none() => {
+                field.fault(format!("`{key}` is `none`, but {} needs one; write it", self.what), faults);
+                None
+            }
+            None => {
+                faults.at(self.place, format!("{} lacks `{key}`; add it", self.what));
+                None
+            }
+            Some(_) => field,
+        }
+    }
+
+    fn written(&mut self, key: &'static str) -> Option<Field<'a>> {
         if !self.known.contains(&key) {
             self.known.push(key);
         }
         let entry = self.entries.iter().find(|entry| &*entry.key.value == key)?;
         Some(Field::new(&entry.key.value, entry.key.place, &entry.node))
-    }
-
-    /// The value of `key`; if it is not given, that is a fault at the mapping's place.
-    pub fn require(&mut self, key: &'static str, faults: &mut Faults) -> Option<Field<'a>> {
-        let field = self.take(key);
-        if field.is_none() {
-            faults.at(self.place, format!("{} lacks `{key}`; add it", self.what));
-        }
-        field
     }
 
     /// Every key that nobody asked for is a fault: `not available in this version` for those in `later`, unless
@@ -130,6 +141,8 @@ mod tests {
             ),
             ("of a later version, but absent", "id: a\nlimits: none\n", &[]),
             ("a key that must be there", "\nports: 1\n", &["f:2:1: a rule lacks `id`; add it"]),
+            ("none is absence", "id: a\nports: none\npurpose: none\n", &[]),
+            ("absent where it must be", "id: none\n", &["f:1:5: `id` is `none`, but a rule needs one; write it"]),
             ("nothing", "", &["f:1:1: a rule is empty; write its keys, one a line, as `key: value`"]),
             ("a list", "- id\n", &["f:1:1: a rule is a list; write a mapping, as `key: value`"]),
             ("a text", "id\n", &["f:1:1: a rule is `id`; write a mapping, as `key: value`"]),

@@ -3,6 +3,7 @@
 //! Source: YAML 1.2.2 with its core schema; the contract's page on `sallyport.yaml`.
 #![warn(clippy::arithmetic_side_effects)]
 
+mod encoding;
 mod fault;
 mod field;
 mod map;
@@ -12,6 +13,7 @@ mod scalar;
 mod syntax;
 mod units;
 
+pub use encoding::decode;
 pub use fault::{Fault, Faults, Located, Place, shown};
 pub use field::Field;
 pub use map::{MapReader, nearest, not_available};

@@ -1,5 +1,8 @@
 //! The commands by their words and exit codes: `check`, `explain`, `version`, `demo`, and what is wrong usage.
-//! Not here: `run`, which every other module runs. Source: the promise of exit codes: 0 yes, 1 no, 2 usage or configuration, 3 outside.
+//! Not here: `run` as it serves, which every other module runs. Source: the promise of exit codes: 0 yes, 1 no, 2 usage or configuration, 3 outside.
+
+mod check;
+mod streams;
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -14,82 +17,6 @@ use super::programs::{Finished, finish, sallyport};
 
 fn run(dir: &Path, args: &[&str]) -> Finished {
     finish(sallyport().args(args).arg("-c").arg(dir.join("sallyport.yaml")), "")
-}
-
-const FAULTY: &str = r#"listeners:
-  - {name: edge, address: 127.0.0.1}
-policy: policies/
-limits: {connections: many, head_timeout: 5}
-decision_log: {durability: on, retention: 400d, colour: red}
-"#;
-
-const FAULTY_POLICY: &str = r#"version: 1
-require: [owner]
-sources:
-  - {name: east, subnets: [10.0.0.1/24]}
-rules:
-  - id: acme/api
-    customer: acme
-    sources: [eas]
-    hosts: ["*.co.uk"]
-    portz: [443]
-    tls: {min_version: "1.2"}
-    owner: a@acme.example
-"#;
-
-#[test]
-fn check_names_ten_faults_by_their_places() {
-    let dir = TempDir::new().unwrap();
-    fs::create_dir(dir.path().join("policies")).unwrap();
-    fs::write(dir.path().join("sallyport.yaml"), FAULTY).unwrap();
-    fs::write(dir.path().join("policies/a.yaml"), FAULTY_POLICY).unwrap();
-    let checked = run(dir.path(), &["check"]);
-    assert_eq!((checked.code, &*checked.out), (Some(2), ""), "{checked:?}");
-    let want = [
-        ("sallyport.yaml:2:27", "`127.0.0.1` is no address", "write `IP:PORT`"),
-        ("sallyport.yaml:4:23", "`many`", "write a whole number"),
-        ("sallyport.yaml:4:43", "without a unit", "such as `5s`"),
-        ("sallyport.yaml:5:28", "`on`", "write one of `sync`, `async`"),
-        ("sallyport.yaml:5:32", "not available in this version", "remove it"),
-        ("sallyport.yaml:5:49", "unknown key `colour`", "remove it"),
-        ("policies/a.yaml:4:28", "host bits in `10.0.0.1/24`", "write `10.0.0.0/24`"),
-        ("policies/a.yaml:8:15", "unknown source `eas`", "did you mean `east`?"),
-        ("policies/a.yaml:9:13", "right below a public suffix", "write a longer name"),
-        ("policies/a.yaml:10:5", "unknown key `portz`", "did you mean `ports`?"),
-    ];
-    let lines: Vec<&str> = checked.err.lines().collect();
-    assert_eq!(lines.len(), want.len(), "{}", checked.err);
-    for (line, (place, wrong, instead)) in lines.into_iter().zip(want) {
-        let start = format!("{}/{place}: ", dir.path().display());
-        let Some((what, then)) = line.strip_prefix(&start).and_then(|rest| rest.split_once("; ")) else {
-            panic!("{line}: not at {place}")
-        };
-        assert!(what.contains(wrong) && then.contains(instead), "{line}");
-    }
-    for command in ["run", "explain --source 127.0.0.1 --target a.example:443"] {
-        let words: Vec<&str> = command.split(' ').collect();
-        let ended = run(dir.path(), &words);
-        assert_eq!((ended.code, &ended.err), (Some(2), &checked.err), "{command} says the same");
-    }
-}
-
-#[test]
-fn check_of_good_files_makes_nothing() {
-    let dir = good(443);
-    let text = run(dir.path(), &["check"]);
-    assert_eq!((text.code, &*text.err), (Some(0), ""), "{text:?}");
-    assert!(text.out.starts_with("ok: 8 rules, 2 sources, policy "), "{text:?}");
-    let json = run(dir.path(), &["check", "-o", "json"]);
-    let json: Value = serde_json::from_str(&json.out).unwrap();
-    assert_eq!((&json["ok"], &json["rules"], &json["sources"]), (&true.into(), &8.into(), &2.into()), "{json}");
-    assert!(text.out.contains(json["policy"].as_str().unwrap()), "{json}");
-    let mut names: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    names.sort();
-    assert_eq!(names, ["policy.yaml", "sallyport.yaml"]);
-    fs::write(dir.path().join("log.key"), "no key").unwrap();
-    let spoilt = run(dir.path(), &["check"]);
-    assert_eq!(spoilt.code, Some(2), "{spoilt:?}");
-    assert!(spoilt.err.contains("log.key"), "{spoilt:?}");
 }
 
 /// A policy with a case for every reason that a request alone can have.

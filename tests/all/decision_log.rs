@@ -1,45 +1,20 @@
 //! The decision log's promises from outside: kills under load, torn tails, both durabilities, whose directory it is.
 //! Not here: full and read-only disks (`full_disk`). Source: PCI DSS 10.2 and 10.3; the promise that the record comes first.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::harness::{PATIENCE, Proxy, Setup, eventually, records, write_setup};
+use super::kills::{self, HOSTS, folder, is_gapless, policy};
 use super::origins::{self, Answer, Origin};
 use super::programs::{self, Logged, sallyport};
-
-const HOSTS: &str = "dns: {hosts: {api.acme.test: [127.0.0.1]}}\n";
-
-/// How often a proxy is killed, and over how many open tunnels.
-const KILLS: usize = 20;
-const OPEN: usize = 200;
-
-/// Threads that go on opening tunnels while the kill comes.
-const CLIENTS: u64 = 8;
-
-fn policy(port: u16) -> String {
-    format!(
-        "rules:
-  - {{id: acme/api, customer: acme, sources: [tests], hosts: [api.acme.test], ports: [{port}], addresses: [127.0.0.0/8], wide: true}}
-"
-    )
-}
-
-fn folder(port: u16, more: &str) -> TempDir {
-    let dir = TempDir::new().unwrap();
-    write_setup(dir.path(), &Setup { policy: &policy(port), more: &format!("{HOSTS}{more}"), ..Setup::default() });
-    dir
-}
 
 /// Writes the configuration anew with another line in `decision_log`.
 fn with_log_setting(dir: &Path, setting: &str) {
@@ -48,77 +23,12 @@ fn with_log_setting(dir: &Path, setting: &str) {
     fs::write(&path, text.replace("key: log.key}", &format!("key: log.key, {setting}}}"))).unwrap();
 }
 
-fn is_gapless(records: &[Value]) {
-    let seqs: Vec<u64> = records.iter().map(|record| record["seq"].as_u64().unwrap()).collect();
-    assert_eq!(seqs, (0..seqs.len() as u64).collect::<Vec<_>>(), "numbers without gaps");
-}
-
-/// Opens tunnels until the proxy is gone, and kills it once there are `tunnels`. Which client port each number had.
-fn load_and_kill(proxy: Proxy, origin: &Origin, numbers: &AtomicU64, tunnels: usize) -> (TempDir, BTreeMap<u64, u16>) {
-    let ports = Mutex::new(BTreeMap::new());
-    let (edge, open) = (proxy.edge, AtomicUsize::new(0));
-    let client = || {
-        let mut held = Vec::new();
-        loop {
-            let number = numbers.fetch_add(1, Ordering::SeqCst);
-            let Ok(mut socket) = TcpStream::connect(edge) else { return held };
-            ports.lock().unwrap().insert(number, socket.local_addr().unwrap().port());
-            let target = format!("{}:{}", origins::NAME, origin.port());
-            match origins::ask(&mut socket, &target, &origins::client_hello(number)) {
-                Answer::Open => open.fetch_add(1, Ordering::SeqCst),
-                Answer::Gone => return held,
-                answer @ (Answer::Alert(_) | Answer::Refused(_)) => panic!("tunnel {number}: {answer:?}"),
-            };
-            held.push(socket);
-        }
-    };
-    let dir = std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
-        eventually("enough tunnels", Instant::now() + PATIENCE, || {
-            (open.load(Ordering::SeqCst) >= tunnels).then_some(())
-        });
-        let dir = proxy.kill();
-        let held: Vec<Vec<TcpStream>> = clients.into_iter().map(|client| client.join().unwrap()).collect();
-        assert!(held.iter().map(Vec::len).sum::<usize>() >= tunnels);
-        dir
-    });
-    (dir, ports.into_inner().unwrap())
-}
+/// How often a proxy is killed; `make accept` does it 200 times.
+const KILLS: usize = 20;
 
 #[test]
 fn a_tunnel_whose_byte_reached_the_origin_has_its_record_whenever_the_proxy_is_killed() {
-    let origin = Origin::start();
-    let numbers = AtomicU64::new(1);
-    let mut dir = folder(origin.port(), "");
-    let mut known = BTreeSet::new();
-    for round in 0..KILLS {
-        let proxy = Proxy::start_in(dir);
-        let (left, ports) = load_and_kill(proxy, &origin, &numbers, OPEN + 3 * round);
-        dir = left;
-        origin.until_idle();
-        let log = records(&dir.path().join("decisions"));
-        let start = log.iter().rposition(|record| record["kind"] == "start").unwrap();
-        let recorded: BTreeSet<u16> = log[start..]
-            .iter()
-            .filter(|record| record["kind"] == "decision" && record["outcome"] == "allow")
-            .map(|record| u16::try_from(record["client_port"].as_u64().unwrap()).unwrap())
-            .collect();
-        let seen = origin.numbers();
-        let reached: Vec<u64> = seen.difference(&known).copied().collect();
-        assert!(reached.len() >= OPEN, "kill {round}: {} tunnels", reached.len());
-        for number in reached {
-            assert!(recorded.contains(&ports[&number]), "kill {round}: tunnel {number} has no record");
-        }
-        known = seen;
-    }
-    let (dir, code) = Proxy::start_in(dir).stop();
-    assert_eq!(code, Some(0));
-    let log = records(&dir.path().join("decisions"));
-    is_gapless(&log);
-    let count = |kind: &str| log.iter().filter(|record| record["kind"] == kind).count();
-    assert_eq!((count("start"), count("stop")), (KILLS + 1, 1));
-    let ids: BTreeSet<&str> = log.iter().map(|record| record["id"].as_str().unwrap()).collect();
-    assert_eq!(ids.len(), log.len(), "no tunnel was closed, so every id stands once");
+    kills::leave_a_record_for_every_tunnel_that_reached_the_origin(KILLS);
 }
 
 #[test]
@@ -128,12 +38,18 @@ fn a_torn_tail_is_cut_and_said() {
     let log = dir.path().join("decisions");
     let before = records(&log);
     let tails = [
-        ("half a line", format!(r#"{{"v":1,"seq":{},"time":"2026-01-0"#, before.len())),
-        ("zeros", "\0".repeat(700)),
-        ("a line of another number", "{\"v\":1,\"seq\":7777}\n".to_owned()),
+        ("half a line", format!(r#"{{"v":1,"seq":{},"time":"2026-01-0"#, before.len()), 0),
+        ("zeros", "\0".repeat(700), 0),
+        ("a line of another number", "{\"v\":1,\"seq\":7777}\n".to_owned(), 0),
+        (
+            "whole lines behind a bad one",
+            "?\n{\"v\":1,\"seq\":77,\"a\":1}\n{\"v\":1,\"seq\":78,\"a\":1}\n".to_owned(),
+            2,
+        ),
     ];
     let mut dir = dir;
-    for (name, tail) in tails {
+    for (name, tail, lines) in tails {
+        let end = records(&dir.path().join("decisions")).len();
         let segment = dir.path().join("decisions/segments/000000000000.jsonl");
         let whole = fs::read(&segment).unwrap();
         OpenOptions::new().append(true).open(&segment).unwrap().write_all(tail.as_bytes()).unwrap();
@@ -142,7 +58,9 @@ fn a_torn_tail_is_cut_and_said() {
         let said = eventually("the start is recorded", Instant::now() + PATIENCE, || {
             starts().pop().filter(|start| start["detail"]["torn_bytes"] == tail.len())
         });
-        assert_eq!(said["detail"]["key_made"], false, "{name}");
+        let said = &said["detail"];
+        assert_eq!((&said["key_made"], &said["log_made"]), (&false.into(), &false.into()), "{name}");
+        assert_eq!((&said["torn_seq"], &said["torn_lines"]), (&end.into(), &lines.into()), "{name}");
         dir = proxy.stop().0;
         assert_eq!(fs::read(segment_of(&dir)).unwrap()[..whole.len()], whole, "{name}: what was whole stays");
         is_gapless(&records(&dir.path().join("decisions")));
@@ -234,26 +152,79 @@ type Spoil = fn(&Path);
 
 #[test]
 fn what_does_not_belong_to_the_log_is_refused() {
-    let rows: [(&str, Spoil, &str); 7] = [
-        ("a file", |log| fs::write(log.join("notes.txt"), "x").unwrap(), "notes.txt"),
-        ("a folder", |log| fs::create_dir(log.join("old")).unwrap(), "old"),
-        ("a file among segments", |log| fs::write(log.join("segments/1.jsonl"), "").unwrap(), "segments/1.jsonl"),
-        ("a link for the segments", |log| link(&log.join("segments")), "segments"),
-        ("a link for a segment", |log| link(&log.join("segments/000000000000.jsonl")), "000000000000.jsonl"),
-        ("another log's key", |log| fs::write(log.join("log.vkey"), "sallyport/other+1+x\n").unwrap(), "log.vkey"),
-        ("a link for the directory", |log| link(log), "decisions"),
+    let rows: [(&str, Spoil, &str, i32); 9] = [
+        ("no segments", |log| fs::remove_dir_all(log.join("segments")).unwrap(), "bring back `segments`", 3),
+        (
+            "a number skipped",
+            |log| fs::write(log.join("segments/000000999999.jsonl"), "").unwrap(),
+            "instead of 999999",
+            3,
+        ),
+        ("a file", |log| fs::write(log.join("notes.txt"), "x").unwrap(), "notes.txt", 3),
+        ("a folder", |log| fs::create_dir(log.join("old")).unwrap(), "old", 3),
+        ("a file among segments", |log| fs::write(log.join("segments/1.jsonl"), "").unwrap(), "segments/1.jsonl", 3),
+        ("a link for the segments", |log| link(&log.join("segments")), "segments", 3),
+        ("a link for a segment", |log| link(&log.join("segments/000000000000.jsonl")), "000000000000.jsonl", 3),
+        ("another log's key", |log| fs::write(log.join("log.vkey"), "sallyport/other+1+x\n").unwrap(), "log.vkey", 2),
+        ("a link for the directory", |log| link(log), "decisions", 3),
     ];
-    for (name, spoil, names) in rows {
+    for (name, spoil, names, code) in rows {
         let (dir, _) = Proxy::start_in(folder(443, "")).stop();
         spoil(&dir.path().join("decisions"));
         let config = dir.path().join("sallyport.yaml");
         let ended = programs::finish(sallyport().args(["run", "-c"]).arg(config), "");
-        assert_eq!(ended.code, Some(3), "{name}: {ended:?}");
+        assert_eq!(ended.code, Some(code), "{name}: {ended:?}");
         assert!(ended.err.contains(names), "{name}: {ended:?}");
     }
     let (dir, _) = Proxy::start_in(folder(443, "")).stop();
     fs::create_dir(dir.path().join("decisions/lost+found")).unwrap();
     assert_eq!(Proxy::start_in(dir).stop().1, Some(0), "a file system's own folder may be there");
+}
+
+#[test]
+fn a_start_says_how_the_run_before_ended_and_whether_the_log_is_new() {
+    let start = |proxy: &Proxy, count: usize| {
+        eventually("the start is recorded", Instant::now() + PATIENCE, || {
+            let mut starts = proxy.records().into_iter().filter(|record| record["kind"] == "start");
+            starts.nth(count).map(|start| start["detail"].clone())
+        })
+    };
+    let proxy = Proxy::start_in(folder(443, ""));
+    let said = start(&proxy, 0);
+    assert_eq!((&said["clean"], &said["key_made"], &said["log_made"]), (&Value::Null, &true.into(), &true.into()));
+    let proxy = Proxy::start_in(proxy.stop().0);
+    assert_eq!(start(&proxy, 1)["clean"], true, "it was stopped");
+    let proxy = Proxy::start_in(proxy.kill());
+    assert_eq!(start(&proxy, 2)["clean"], false, "it was killed");
+    let (dir, _) = proxy.stop();
+    fs::remove_dir_all(dir.path().join("decisions")).unwrap();
+    let proxy = Proxy::start_in(dir);
+    let said = start(&proxy, 0);
+    assert_eq!((&said["clean"], &said["key_made"], &said["log_made"]), (&Value::Null, &false.into(), &true.into()));
+}
+
+#[test]
+fn a_log_that_is_moved_away_is_not_written_and_not_begun_a_second_time() {
+    let origin = Origin::start();
+    let proxy = Proxy::start_in(folder(origin.port(), ""));
+    let (log, away) = (proxy.dir.path().join("decisions"), proxy.dir.path().join("away"));
+    let (_held, answer) = origins::open(proxy.edge, origin.port(), 1);
+    assert_eq!(answer, Answer::Open);
+    fs::rename(&log, &away).unwrap();
+    let config = proxy.dir.path().join("sallyport.yaml");
+    let second = programs::finish(sallyport().args(["run", "-c"]).arg(config), "");
+    assert_eq!(second.code, Some(3), "{second:?}");
+    assert!(second.err.contains("another process holds the key"), "{second:?}");
+    let (_, answer) = origins::open(proxy.edge, origin.port(), 2);
+    assert!(matches!(answer, Answer::Alert(_)), "{answer:?}");
+    assert_eq!(proxy.admin_page("/readyz").0, 503);
+    fs::remove_dir_all(&log).unwrap();
+    fs::rename(&away, &log).unwrap();
+    eventually("it goes on", Instant::now() + PATIENCE, || (proxy.admin_page("/readyz").0 == 200).then_some(()));
+    let (_held, answer) = origins::open(proxy.edge, origin.port(), 3);
+    assert_eq!(answer, Answer::Open);
+    is_gapless(&proxy.records());
+    assert!(!origin.numbers().contains(&2), "nothing was forwarded in between");
 }
 
 /// Moves what is there out of the log and leaves a symbolic link to it.

@@ -1,6 +1,6 @@
 //! Connections to judged addresses: raced families, failures and their reasons, and the pools that they leave from.
 //! Not here: which addresses may be dialled (`names`).
-//! Source: RFC 8305; the contract's words on egress pools; IDs such as B7 are those of the list of attacks that the project keeps.
+//! Source: RFC 8305; the contract's words on egress pools; IDs such as B7 are those of `docs/attacks.md`.
 
 use std::collections::BTreeMap;
 use std::fs;

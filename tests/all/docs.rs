@@ -96,7 +96,7 @@ fn the_starter_policy_loads_without_a_fault() {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        let file = PolicyFile { path: name.clone(), text: fs::read_to_string(&path).unwrap() };
+        let file = PolicyFile { path: name.clone(), shown: name.clone(), text: fs::read_to_string(&path).unwrap() };
         let mut faults = Faults::new();
         let policy = Policy::load(&[file], &Setting::default(), &mut faults);
         let faults: Vec<String> = faults.iter().map(|fault| fault.line(&[&name])).collect();

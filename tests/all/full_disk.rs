@@ -197,6 +197,32 @@ fn a_tunnel_that_was_being_set_up_when_the_disk_filled_is_refused_and_counted() 
     assert_eq!(said["refusals"], 4, "each tunnel that ended in an alert was refused: {said}");
 }
 
+#[test]
+fn a_stop_over_a_full_disk_says_that_records_are_lost() {
+    let Some(log) = own_mount("full_disk::a_stop_over_a_full_disk_says_that_records_are_lost") else { return };
+    let origin = Origin::start();
+    let proxy = start(&log, &origin, &UdpSocket::bind("127.0.0.1:0").unwrap());
+    let filler = fill(&log);
+    let (held, _) = until_refused(&proxy, &origin, 1);
+    until_ready(&proxy, 503);
+    refused(proxy.edge, "evil.example:443");
+    drop(held);
+    eventually("the loss is counted", Instant::now() + PATIENCE, || {
+        let page = proxy.admin_page("/metrics").1;
+        let line = page.lines().find(|line| line.starts_with(r#"sallyport_decision_log_lost_total{what="refusals"}"#));
+        line.is_some_and(|line| !line.ends_with(" 0")).then_some(())
+    });
+    let (dir, code) = proxy.stop();
+    assert_eq!(code, Some(3), "the stop and the ends of tunnels could not be written");
+    drop(filler);
+    std::fs::remove_file(log.join("filler")).unwrap();
+    let proxy = Proxy::start_in(dir);
+    let starts = || records(&log).into_iter().filter(|record| record["kind"] == "start").collect::<Vec<_>>();
+    let start = eventually("the start", Instant::now() + PATIENCE, || starts().into_iter().nth(1));
+    assert_eq!(start["detail"]["clean"], false, "{start}");
+    assert_eq!(proxy.stop().1, Some(0));
+}
+
 /// A tunnel up to its `200`.
 fn half_open(proxy: &Proxy, origin: &Origin) -> TcpStream {
     let (socket, answer) = proxy.ask(format!("CONNECT api.acme.test:{} HTTP/1.1\r\n\r\n", origin.port()).as_bytes());

@@ -1,6 +1,6 @@
 //! ClientHellos of every kind through real sockets: each bad one gets its alert and its record, and no byte reaches the origin.
 //! Not here: which bytes are which (`wire`); the server's side (`server_side`).
-//! Source: the proxy's promises on hellos; IDs such as D2 are those of the list of attacks that the project keeps.
+//! Source: the proxy's promises on hellos; IDs such as D2 are those of `docs/attacks.md`.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};

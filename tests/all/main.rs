@@ -26,6 +26,8 @@ mod heads;
 #[cfg(test)]
 mod hellos;
 #[cfg(test)]
+mod kills;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod names;
@@ -43,6 +45,8 @@ mod repository;
 mod server_side;
 #[cfg(test)]
 mod sources;
+#[cfg(test)]
+mod streams;
 #[cfg(test)]
 mod structure;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Names against a name server of the test's own: what is asked, when, and what becomes of each answer.
 //! Not here: dialling what was judged (`dials`).
-//! Source: the contract's words on names and addresses; IDs such as C4 are those of the list of attacks that the project keeps.
+//! Source: the contract's words on names and addresses; IDs such as C4 are those of `docs/attacks.md`.
 
 use std::fs;
 use std::net::IpAddr;

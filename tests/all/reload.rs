@@ -233,16 +233,19 @@ fn a_tunnel_that_opens_after_a_reload_is_judged_by_the_new_policy_at_once() {
     let origin = Origin::start();
     let port = origin.port();
     let proxy = Proxy::start_in(folder(&wide(port)));
-    let mut socket = proxy.connect();
-    write!(socket, "CONNECT cut.acme.test:{port} HTTP/1.1\r\n\r\n").unwrap();
-    assert_eq!(status_of(&read_answer(&mut socket)), 200);
+    let mut sockets: Vec<TcpStream> = (0..20).map(|_| proxy.connect()).collect();
+    for socket in &mut sockets {
+        write!(socket, "CONNECT cut.acme.test:{port} HTTP/1.1\r\n\r\n").unwrap();
+        assert_eq!(status_of(&read_answer(socket)), 200);
+    }
     let new = reload(&proxy, &narrow(port));
-    socket.write_all(&hello_for("cut.acme.test")).unwrap();
-    assert!(origins::ends(&mut socket), "it is cut");
-    let client = socket.local_addr().unwrap();
-    let decision = proxy.decision_of(client);
-    assert_eq!(decision["reason"], "allowed", "the policy in force when the head was complete judges: {decision}");
-    assert_ne!(decision["policy"], new["policy"]);
-    let close = proxy.record("its end", |record| record["kind"] == "close" && record["id"] == decision["id"]);
-    assert_eq!(close["reason"], "revoked", "{close}");
+    for socket in &mut sockets {
+        socket.write_all(&hello_for("cut.acme.test")).unwrap();
+        assert!(origins::ends(socket), "it is cut");
+        let decision = proxy.decision_of(socket.local_addr().unwrap());
+        assert_eq!(decision["reason"], "allowed", "the policy in force when the head was complete judges: {decision}");
+        assert_ne!(decision["policy"], new["policy"]);
+        let close = proxy.record("its end", |record| record["kind"] == "close" && record["id"] == decision["id"]);
+        assert_eq!((&close["reason"], &close["bytes_out"]), (&"revoked".into(), &0.into()), "{close}");
+    }
 }

@@ -1,7 +1,7 @@
 //! What holds for every file of the repository, and that the pages say what the sources say.
 //! Not here: the layout of modules (`structure`), running what the pages show (`docs`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::sources::{self, File, Kind, Source};
@@ -102,21 +102,58 @@ fn page(path: &str) -> File {
     sources::repository().into_iter().find(|file| file.path == path).unwrap_or_else(|| panic!("no {path}"))
 }
 
+/// Pages whose last cells name tests, and how many they name at least.
+const NAMING: [(&str, usize); 2] = [("SPECIFICATION.md", 30), (ATTACKS, 90)];
+
+const ATTACKS: &str = "docs/attacks.md";
+
 #[test]
-fn the_specification_names_tests_that_exist() {
+fn pages_name_tests_that_exist() {
     let sources: Vec<Source> = [sources::rust("src/"), sources::rust("tests/")].into_iter().flatten().collect();
     let tests: BTreeSet<String> = sources.iter().flat_map(tests).collect();
     assert!(tests.len() > 100, "the tests are not read: {tests:#?}");
-    let specification = page("SPECIFICATION.md");
+    for (path, least) in NAMING {
+        let page = page(path);
+        let mut named = 0;
+        for cells in rows(&page) {
+            let Some(last) = cells.last().filter(|last| last.starts_with('`')) else { continue };
+            for name in quoted(last) {
+                named += 1;
+                assert!(tests.contains(name), "{path} names the test `{name}`, which does not exist");
+            }
+        }
+        assert!(named > least, "{path} names {named} tests");
+    }
+}
+
+#[test]
+fn every_attack_that_a_test_names_is_met() {
+    let page = page(ATTACKS);
+    // The table of what is met has a fourth column: the tests.
+    let mut known: BTreeMap<&str, bool> = BTreeMap::new();
+    for cells in rows(&page).into_iter().filter(|cells| is_attack(cells[0])) {
+        assert!(known.insert(cells[0], cells.len() == 4).is_none(), "{ATTACKS} has `{}` twice", cells[0]);
+    }
+    assert!(known.len() > 80, "the tables are not read: {known:?}");
     let mut named = 0;
-    for cells in rows(&specification) {
-        let Some(last) = cells.last().filter(|last| last.starts_with('`')) else { continue };
-        for name in quoted(last) {
+    for source in [sources::rust("src/"), sources::rust("tests/")].into_iter().flatten() {
+        for id in source.text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| is_attack(word)) {
             named += 1;
-            assert!(tests.contains(name), "SPECIFICATION.md names the test `{name}`, which does not exist");
+            assert_eq!(
+                known.get(id),
+                Some(&true),
+                "{} names `{id}`; {ATTACKS} has no such row with tests",
+                source.path
+            );
         }
     }
-    assert!(named > 30, "SPECIFICATION.md names {named} tests");
+    assert!(named > 50, "tests name {named} attacks");
+}
+
+/// Whether it looks like an attack's ID: a letter from A to H and a number of one or two digits.
+fn is_attack(word: &str) -> bool {
+    let number = word.strip_prefix(|letter| matches!(letter, 'A'..='H')).unwrap_or_default();
+    (1..=2).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Every test of a file as `module::name`; files that hold a module's tests count as the module.
@@ -125,7 +162,7 @@ fn tests(source: &Source) -> Vec<String> {
     let module: Vec<&str> = parts
         .iter()
         .map(|part| part.trim_end_matches("_tests"))
-        .filter(|part| !matches!(*part, "tests" | "all"))
+        .filter(|part| !matches!(*part, "tests" | "all" | "accept"))
         .collect();
     let tokens = &source.tokens;
     let is_test =

@@ -1,6 +1,6 @@
 //! Scripted servers behind an allowed hello: what they choose is judged, and until then nothing of theirs reaches the client.
 //! Not here: the client's first hello (`hellos`), bytes after both hellos (`tunnels`).
-//! Source: RFC 8446 sections 4.1.3, 4.1.4 and D.4; IDs such as A8 are those of the list of attacks that the project keeps.
+//! Source: RFC 8446 sections 4.1.3, 4.1.4 and D.4; IDs such as A8 are those of `docs/attacks.md`.
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};

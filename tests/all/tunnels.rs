@@ -2,120 +2,20 @@
 //! Not here: what has to pass before bytes are free (`hellos`, `server_side`).
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use super::ends::{Origin, Tunnel, await_metric, close_of, finish, metric, read_all, read_exactly, reset};
-use super::harness::{PATIENCE, Proxy, Setup, eventually, records};
-
-const NAME: &str = "api.acme.test";
-
-const MIB: u64 = 1024 * 1024;
-
-fn proxy(origin: &Origin, limits: &str) -> Proxy {
-    let policy = format!(
-        "rules:\n  - {{id: api, customer: acme, sources: [tests], hosts: [{NAME}], ports: [{}], addresses: [127.0.0.1/32]}}\n",
-        origin.port()
-    );
-    let more = format!("dns: {{hosts: {{{NAME}: [127.0.0.1]}}}}\nlimits: {{{limits}}}\n");
-    Proxy::start(&Setup { policy: &policy, more: &more, ..Setup::default() })
-}
-
-/// SplitMix64: the same numbers from the same seed.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    /// Sizes that a relay may treat differently: single bytes, below and above a buffer of 64 KiB, several of them.
-    fn size(&mut self) -> u64 {
-        let most = [2, 100, 5_000, 65_537, 300_000, MIB][usize::try_from(self.below(6)).unwrap()];
-        1 + self.below(most)
-    }
-}
-
-/// A stream whose every byte is known by its place: it repeats after a prime number of bytes, so nothing lost, doubled or swapped
-/// in units of buffers looks right.
-struct Stream(Vec<u8>);
-
-const PERIOD: usize = 1_048_583;
-
-impl Stream {
-    fn new(seed: u64) -> Self {
-        let mut numbers = Numbers(seed);
-        let once: Vec<u8> = (0..PERIOD.div_ceil(8)).flat_map(|_| numbers.next().to_le_bytes()).take(PERIOD).collect();
-        Self([once.as_slice(), once.as_slice()].concat())
-    }
-
-    fn at(&self, place: u64, count: u64) -> &[u8] {
-        let start = usize::try_from(place).unwrap() % PERIOD;
-        &self.0[start..start + usize::try_from(count).unwrap()]
-    }
-
-    /// Sends the bytes from `from` to `to` in chunks of random sizes.
-    fn send(&self, socket: &mut TcpStream, (from, to): (u64, u64), numbers: &mut Numbers) {
-        let mut place = from;
-        while place < to {
-            let count = numbers.size().min(to - place);
-            socket.write_all(self.at(place, count)).unwrap();
-            place += count;
-        }
-    }
-
-    /// Receives them in reads of random sizes and compares every one.
-    fn receive(&self, socket: &mut TcpStream, (from, to): (u64, u64), numbers: &mut Numbers) {
-        let mut place = from;
-        let mut buffer = vec![0; usize::try_from(MIB).unwrap()];
-        while place < to {
-            let room = usize::try_from(numbers.size().min(to - place)).unwrap();
-            let count = socket.read(&mut buffer[..room]).unwrap();
-            assert!(count > 0, "ended at {place} of {to}");
-            assert!(buffer[..count] == *self.at(place, count as u64), "wrong bytes between {place} and +{count}");
-            place += count as u64;
-        }
-    }
-}
-
-/// Moves so many bytes each way, both at once.
-fn exchange(tunnel: &Tunnel, stream: &Stream, (out, back): ((u64, u64), (u64, u64)), seed: u64) {
-    std::thread::scope(|scope| {
-        for (from, to, range, salt) in
-            [(&tunnel.client, &tunnel.server, out, 1), (&tunnel.server, &tunnel.client, back, 2)]
-        {
-            let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-            scope.spawn(move || stream.send(&mut from, range, &mut Numbers(seed ^ salt)));
-            scope.spawn(move || stream.receive(&mut to, range, &mut Numbers(seed ^ salt ^ 4)));
-        }
-    });
-}
+use super::harness::{PATIENCE, eventually, records};
+use super::streams::{self, MIB, NAME, Numbers, Stream, close_of_finished, exchange, proxy};
 
 #[test]
 fn a_hundred_mebibytes_arrive_whole_down_up_and_both_ways() {
     let origin = Origin::new();
     let proxy = proxy(&origin, "");
-    let stream = Stream::new(7);
-    for (name, out, back) in [("down", 0, 100 * MIB), ("up", 100 * MIB + 1, 0), ("both", 30 * MIB + 3, 30 * MIB + 5)] {
-        let tunnel = Tunnel::open(&proxy, NAME, &origin);
-        exchange(&tunnel, &stream, ((0, out), (0, back)), out ^ back);
-        let (hello, server_hello) = (tunnel.hello, tunnel.server_hello);
-        let close = close_of_finished(&proxy, tunnel);
-        assert_eq!(close["bytes_out"], hello + out, "{name}: {close}");
-        assert_eq!(close["bytes_in"], server_hello + back, "{name}: {close}");
+    for (out, back) in [(0, 100 * MIB), (100 * MIB + 1, 0), (30 * MIB + 3, 30 * MIB + 5)] {
+        streams::arrive_whole(&proxy, &origin, (out, back));
     }
-}
-
-fn close_of_finished(proxy: &Proxy, tunnel: Tunnel) -> serde_json::Value {
-    let address = finish(tunnel);
-    close_of(proxy, address)
 }
 
 /// Small messages and bulk in turn, so that a direction changes between copying and splicing many times.
@@ -262,29 +162,13 @@ fn five_hundred_tunnels_leave_no_descriptor_behind() {
     rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
     let origin = Origin::new();
     let proxy = proxy(&origin, "");
-    let stream = Stream::new(19);
     finish(Tunnel::open(&proxy, NAME, &origin));
     await_metric(&proxy, "sallyport_connections", 0.0);
     let before = metric(&proxy, "process_open_fds").unwrap();
-    let mut tunnels: Vec<Tunnel> = (0..500).map(|_| Tunnel::open(&proxy, NAME, &origin)).collect();
+    let tunnels: Vec<Tunnel> = (0..500).map(|_| Tunnel::open(&proxy, NAME, &origin)).collect();
     await_metric(&proxy, "sallyport_tunnels{customer=\"acme\"}", 500.0);
     await_metric(&proxy, "process_open_fds", before + 1_000.0);
-    for (number, tunnel) in (1_u64..).zip(&mut tunnels) {
-        stream.send(&mut tunnel.client, (number, number + 64), &mut Numbers(number));
-        stream.receive(&mut tunnel.server, (number, number + 64), &mut Numbers(number));
-    }
-    let mut closed = Vec::new();
-    for (number, tunnel) in tunnels.into_iter().enumerate() {
-        closed.push(tunnel.address);
-        match number % 4 {
-            0 => {
-                finish(tunnel);
-            }
-            1 => reset(tunnel.client),
-            2 => reset(tunnel.server),
-            _ => drop(tunnel),
-        }
-    }
+    streams::move_a_little_and_end(tunnels);
     await_metric(&proxy, "sallyport_connections", 0.0);
     await_metric(&proxy, "process_open_fds", before);
     let (dir, code) = proxy.stop();

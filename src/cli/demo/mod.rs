@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 
+use super::output::say;
 use super::{Failure, environment, run};
 use crate::runtime::load;
 use crate::runtime::server::Server;
@@ -32,23 +33,23 @@ pub(super) fn demo(args: &DemoArgs) -> Result<(), Failure> {
     let outside = |error: anyhow::Error| Failure::Outside(error);
     let origin = Origin::start().context("cannot start the demo's origin").map_err(outside)?;
     let setting = Setting::write(&origin, args.once).context("cannot write the demo's folder").map_err(outside)?;
-    println!("folder    {}", setting.folder.display());
+    say(&format!("folder    {}", setting.folder.display()))?;
     let loaded = load::load(&setting.config, &environment)?;
-    let mut server = Server::start(loaded).map_err(|error| Failure::Outside(error.into()))?;
+    let mut server = Server::start(loaded)?;
     let proxy = server.listeners().first().map(|(_, address)| *address);
     let proxy = proxy.context("the demo has no listener").map_err(outside)?;
-    println!(
+    say(&format!(
         "proxy     {proxy}\nadmin     http://{}/metrics\norigin    https://127.0.0.1:{}\n",
         server.admin(),
         origin.port
-    );
+    ))?;
 
     let cases = requests::cases(origin.port);
     let seen = requests::send_all(proxy, &origin, &cases).map_err(outside)?;
-    let good = show(&setting, &cases, &seen).map_err(outside)?;
+    let good = show(&setting, &cases, &seen)?;
     if !args.once {
-        println!("{}", curl_lines(proxy, &origin, &setting));
-        println!("serving; Ctrl-C ends it");
+        say(&curl_lines(proxy, &origin, &setting))?;
+        say("serving; Ctrl-C ends it")?;
         let serving = run::Control::new().and_then(|control| control.serve(&mut server));
         serving.map_err(|error| Failure::Outside(error.into()))?;
     }
@@ -57,21 +58,21 @@ pub(super) fn demo(args: &DemoArgs) -> Result<(), Failure> {
 }
 
 /// Prints what each request came to and whether its record says the same. Whether all is as expected.
-fn show(setting: &Setting, cases: &[Case], seen: &[Seen]) -> anyhow::Result<bool> {
+fn show(setting: &Setting, cases: &[Case], seen: &[Seen]) -> Result<bool, Failure> {
     let mut good = true;
     for (case, seen) in cases.iter().zip(seen) {
-        let record = records::find(&setting.segments, seen.client_port, PATIENCE)?;
+        let record = records::find(&setting.segments, seen.client_port, PATIENCE).map_err(Failure::Outside)?;
         let as_expected = record.reason == case.reason && seen.fits(case);
         let id_fits = seen.decision_id.as_ref().is_none_or(|id| *id == record.id);
         good &= as_expected && id_fits;
         let mark = if as_expected && id_fits { "ok " } else { "BAD" };
-        println!(
+        say(&format!(
             "{mark} {:<52} {:<6} {:<26} record {} {}",
             case.what, record.outcome, record.reason, record.seq, record.id
-        );
+        ))?;
     }
     let count = seen.len();
-    println!("\n{count} requests, {count} records found by client and id in {}\n", setting.segments.display());
+    say(&format!("\n{count} requests, {count} records found by client and id in {}\n", setting.segments.display()))?;
     Ok(good)
 }
 

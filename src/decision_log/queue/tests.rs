@@ -157,6 +157,56 @@ fn failure_refuses_who_waits_and_keeps_what_nobody_waits_for() {
 }
 
 #[test]
+fn the_end_of_a_decision_that_failed_after_all_is_no_end_but_a_refusal() {
+    let now = Instant::now();
+    for (name, in_flight, before, want) in [
+        ("the decision in flight, its end before the failure", true, true, 1),
+        ("the decision in flight, its end after it", true, false, 1),
+        ("the decision waiting", false, true, 1),
+    ] {
+        let mut queue = queue(Durability::Sync);
+        assert!(matches!(queue.request(allow(1), now), Push::Wait(_)), "{name}");
+        let batch = if in_flight { queue.take() } else { Vec::new() };
+        queue.note(close(7), now);
+        if before {
+            assert!(queue.note(close(1), now), "{name}: it may yet be written");
+        }
+        assert_eq!(queue.failed(batch, now).len(), 1, "{name}");
+        if !before {
+            assert!(!queue.note(close(1), now), "{name}");
+        }
+        assert_eq!(queue.unwritten(), Unwritten { withdrawn: 1, refusals: want, closes: 0, others: 0 }, "{name}");
+        assert_eq!(ids(&queue.take()), [7], "{name}: another end stays");
+    }
+}
+
+#[test]
+fn an_end_behind_a_decision_that_is_written_stays() {
+    let now = Instant::now();
+    let mut queue = queue(Durability::Sync);
+    queue.request(allow(1), now);
+    queue.take();
+    queue.note(close(1), now);
+    queue.settled(vec![Permit::new(allow(1).id())]);
+    assert_eq!((ids(&queue.take()), queue.lost().any()), (vec![1], false));
+}
+
+#[test]
+fn a_batch_that_nobody_ends_is_lost_when_it_closes() {
+    let now = Instant::now();
+    let mut queue = queue(Durability::Sync);
+    queue.request(allow(1), now);
+    queue.note(close(2), now);
+    queue.take();
+    queue.note(deny(3), now);
+    queue.close();
+    let lost = Unwritten { withdrawn: 1, refusals: 1, closes: 1, others: 0 };
+    assert_eq!((queue.unwritten(), queue.lost()), (lost, lost));
+    queue.reported(lost);
+    assert_eq!((queue.unwritten(), queue.lost()), (Unwritten::default(), lost), "the sum stays");
+}
+
+#[test]
 fn decisions_leave_room_for_the_ends_of_tunnels() {
     let now = Instant::now();
     let mut queue = queue(Durability::Async);

@@ -1,6 +1,7 @@
 //! Policy files: as written → checked, with every fault of every file at its place.
 //! Not here: opening files, and what rules mean together (`compile`). Sources of one file may be used in rules of another.
 //! Source: the contract's page on policy files.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod rule;
 mod source;
@@ -18,8 +19,10 @@ use crate::yaml::{self, Fault, Faults, Field, MapReader, Node, Place};
 /// One policy file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyFile {
-    /// Its name in faults; its place in the policy's hash and order.
+    /// Its name within the policy: its place in the policy's hash and order.
     pub path: String,
+    /// Its name in faults, as the caller shows places.
+    pub shown: String,
     /// All that it says.
     pub text: String,
 }
@@ -31,6 +34,9 @@ pub struct Setting<'a> {
     pub environment: Option<&'a str>,
     /// The names of its pools.
     pub pools: &'a [&'a str],
+    /// Whether files of the policy are missing here since they cannot be read: nothing is said then of names that they
+    /// may define.
+    pub partial: bool,
 }
 
 impl Policy {
@@ -44,8 +50,9 @@ impl Policy {
         let ordered = ordered(files);
         let trees: Vec<Node> =
             ordered.iter().filter_map(|(index, file)| yaml::parse(&file.text, *index, &mut found)).collect();
-        let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
-        let checked = check(&trees, &Context { setting, paths: &paths }, &mut found);
+        let paths: Vec<&str> = files.iter().map(|file| file.shown.as_str()).collect();
+        let partial = setting.partial || trees.len() < files.len();
+        let checked = check(&trees, &Context { setting, paths: &paths, partial }, &mut found);
         let policy = Policy::compile(checked, (hash(&ordered), setting.environment), &paths, &mut found);
         let sound = found.is_empty();
         faults.extend(found);
@@ -57,6 +64,8 @@ impl Policy {
 struct Context<'a> {
     setting: &'a Setting<'a>,
     paths: &'a [&'a str],
+    /// Whether some of the files are not among what is checked.
+    partial: bool,
 }
 
 impl Context<'_> {
@@ -77,7 +86,7 @@ fn ordered(files: &[PolicyFile]) -> Vec<(u32, &PolicyFile)> {
 /// SHA-256 over path, LF, length, LF, bytes of each file, in hexadecimal.
 fn hash(ordered: &[(u32, &PolicyFile)]) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
-    for (_, PolicyFile { path, text }) in ordered {
+    for (_, PolicyFile { path, text, .. }) in ordered {
         context.update(format!("{path}\n{}\n", text.len()).as_bytes());
         context.update(text.as_bytes());
     }

@@ -38,7 +38,7 @@ impl<'a> Sources<'a> {
         let environment = map.take("environment").and_then(|field| field.parse::<Word>(faults));
         let class = map.take("class").and_then(|field| field.word(CLASSES, faults));
         if let Some(mode) = map.take("mode") {
-            mode.only(&["enforce"], faults);
+            mode.only("enforce", &["report"], faults);
         }
         map.finish(LATER, faults);
         self.list.push(Source {
@@ -54,6 +54,9 @@ impl<'a> Sources<'a> {
         let name = field.text(faults)?;
         if let Some((index, _)) = self.names.get(name) {
             return Some(*index);
+        }
+        if self.context.partial {
+            return None;
         }
         let instead = match nearest(name, self.names.keys().map(AsRef::as_ref)) {
             Some(near) => format!("did you mean `{near}`?"),

@@ -123,7 +123,7 @@ pub(super) fn tls(field: Option<Field<'_>>, (literal, place): (bool, Place), fau
         terms.ech = ech;
     }
     if let Some(verify) = map.take("verify") {
-        verify.only(&["none"], faults);
+        verify.only("none", &["warn", "require"], faults);
     }
     map.finish(&[], faults);
     let unread = names.is_some_and(|field| terms.sni_names.is_empty() && !is_empty_list(field));

@@ -6,11 +6,13 @@ use crate::tls::ProtocolVersion;
 
 /// Every fault of these files, as a user sees them.
 fn faults(files: &[(&str, &str)]) -> Vec<String> {
-    let files: Vec<PolicyFile> =
-        files.iter().map(|(path, text)| PolicyFile { path: (*path).into(), text: (*text).into() }).collect();
+    let files: Vec<PolicyFile> = files
+        .iter()
+        .map(|(path, text)| PolicyFile { path: (*path).into(), shown: (*path).into(), text: (*text).into() })
+        .collect();
     let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
     let mut faults = Faults::new();
-    let setting = Setting { environment: None, pools: &["static-a", "static-b"] };
+    let setting = Setting { pools: &["static-a", "static-b"], ..Setting::default() };
     let policy = Policy::load(&files, &setting, &mut faults);
     assert_eq!(policy.is_some(), faults.is_empty());
     faults.iter().map(|fault| fault.line(&paths)).collect()
@@ -71,8 +73,8 @@ rules:
 
 #[test]
 fn the_contracts_example_is_read() {
-    let files = [PolicyFile { path: "p".into(), text: EXAMPLE.into() }];
-    let setting = Setting { environment: None, pools: &["static-a"] };
+    let files = [PolicyFile { path: "p".into(), shown: "p".into(), text: EXAMPLE.into() }];
+    let setting = Setting { pools: &["static-a"], ..Setting::default() };
     let mut found = Faults::new();
     let policy = Policy::load(&files, &setting, &mut found).unwrap_or_else(|| panic!("{found:?}"));
     let [source] = policy.sources() else { panic!("one source") };
@@ -168,7 +170,8 @@ fn sources() {
         ("wide", "{name: b, subnets: [10.0.0.0/8]}", "`10.0.0.0/8` is shorter than /16 (/32 for IPv6)"),
         ("wide, IPv6", "{name: b, subnets: ['2001::/16']}", "`2001::/16` is shorter than /16 (/32 for IPv6)"),
         ("class", "{name: b, subnets: [10.0.0.0/24], class: pci}", "write one of `cde`, `general`"),
-        ("report mode", "{name: b, subnets: [10.0.0.0/24], mode: report}", "not available in this version"),
+        ("report mode", "{name: b, subnets: [10.0.0.0/24], mode: report}", "`mode: report` is not available in this"),
+        ("mode", "{name: b, subnets: [10.0.0.0/24], mode: reprot}", "write `enforce` (`report` is not available"),
         (
             "identities",
             "{name: b, subnets: [10.0.0.0/24], identities: [x]}",
@@ -242,10 +245,11 @@ fn what_else_a_rule_says() {
         ("old version", "hosts: [x.example], tls: {min_version: '1.1'}", "write one of `1.2`, `1.3`"),
         ("alpn", "hosts: [x.example], tls: {alpn: ['h 2']}", "is not an ALPN id"),
         ("ech", "hosts: [x.example], tls: {ech: on}", "write one of `deny`, `allow`"),
-        ("verify", "hosts: [x.example], tls: {verify: require}", "not available in this version"),
+        ("verify", "hosts: [x.example], tls: {verify: require}", "`verify: require` is not available in this version"),
+        ("no verify", "hosts: [x.example], tls: {verify: no}", "write `none` (`warn`, `require` are not available in"),
         ("unknown key of tls", "hosts: [x.example], tls: {sni_name: []}", "did you mean `sni_names`?"),
         ("existing", "hosts: [x.example], existing: drain", "`drain 5m`"),
-        ("pool", "hosts: [x.example], egress: none", "unknown pool `none`"),
+        ("pool", "hosts: [x.example], egress: static-z", "unknown pool `static-z`"),
         ("limits", "hosts: [x.example], limits: {rate: 1/s}", "`limits` is not available in this version"),
         ("day", "hosts: [x.example], expires: 2027-02-30", "`2027-02-30` is not a day; write `YYYY-MM-DD`"),
         ("day of review", "hosts: [x.example], review_by: soon", "`soon` is not a day"),
@@ -283,6 +287,53 @@ fn what_else_a_rule_says() {
     ] {
         assert_eq!(faults_of_rule(rest), [""; 0], "{rest}");
     }
+}
+
+#[test]
+fn a_missing_file_brings_no_faults_of_its_own() {
+    let rule = "version: 1\nrules: [{id: r, customer: c, sources: [b], hosts: [x.example], portz: [1]}]\n";
+    let portz = "r:2:65: unknown key `portz`; did you mean `ports`?";
+    let found = faults(&[("s", "version: 1\nsources: [{name: b, subnets: [10.0.0.0/24]\n"), ("r", rule)]);
+    assert!(found.len() == 2 && found[0].starts_with("s:") && found[1] == portz, "not YAML: {found:#?}");
+    let files = [PolicyFile { path: "r".into(), shown: "/etc/r".into(), text: rule.into() }];
+    let mut found = Faults::new();
+    assert!(Policy::load(&files, &Setting { partial: true, ..Setting::default() }, &mut found).is_none());
+    assert_eq!(found.iter().map(|fault| fault.line(&["r"])).collect::<Vec<_>>(), [portz], "not readable");
+}
+
+#[test]
+fn places_in_faults_are_shown_as_the_caller_shows_them() {
+    let rule = "{id: r, customer: c, sources: [a], hosts: [x.example]}";
+    let text = format!("version: 1\nsources: [{{name: a, subnets: [10.0.0.0/24]}}]\nrules: [{rule}, {rule}]\n");
+    let files = [PolicyFile { path: "r".into(), shown: "/etc/r".into(), text }];
+    let mut found = Faults::new();
+    Policy::load(&files, &Setting::default(), &mut found);
+    let found: Vec<String> = found.iter().map(|fault| fault.line(&["/etc/r"])).collect();
+    assert!(found.len() == 2, "{found:#?}");
+    assert!(found[0].contains("rule `r` is defined at /etc/r:3:14 already"), "{found:#?}");
+    assert!(found[1].contains("ties with rule `r` at /etc/r:3:52:"), "{found:#?}");
+}
+
+#[test]
+fn absence_is_always_accepted() {
+    let rule = "id: r, customer: c, sources: [a]";
+    let keys = "ports: none, addresses: none, egress: none, existing: none, hours: none, limits: none, wide: none, \
+                public_suffix: none, owner: none, purpose: none, ticket: none, review_by: none, expires: none, location: none";
+    let tls = "tls: {min_version: none, alpn: none, sni: none, sni_names: none, ech: none, verify: none}";
+    for text in [
+        format!("rules: [{{{rule}, hosts: [x.example], networks: none, tls: none, {keys}}}]"),
+        format!("rules: [{{{rule}, hosts: [x.example], {tls}}}]"),
+        format!("rules: [{{{rule}, hosts: none, networks: [192.0.2.0/24], tls: {{sni: absent, sni_names: none}}}}]"),
+        "rules: none\nnever: none\nrequire: none".to_owned(),
+        "never: {hosts: none, networks: none}".to_owned(),
+    ] {
+        assert_eq!(faults_of(&text), [""; 0], "{text}");
+    }
+    let source = "name: b, subnets: [10.0.0.0/24], environment: none, class: none, mode: none, wide: none, \
+                  identities: none, report_until: none, egress: none";
+    assert_eq!(faults(&[("p", &format!("version: 1\nsources: [{{{source}}}]\n"))]), [""; 0]);
+    let found = faults_of(&format!("require: [ticket]\nrules: [{{{rule}, hosts: [x.example], ticket: none}}]"));
+    assert!(found.len() == 1 && found[0].contains("rule `r` lacks `ticket`"), "none is no ticket: {found:#?}");
 }
 
 #[test]

@@ -20,6 +20,23 @@ fn judge(to: &str, answer: &[&str], cnames: &[&str], own: &OwnAddresses) -> &'st
     word(&admit(&policy(RULES), to).unwrap().addresses(&answer, own))
 }
 
+/// An address that came to this host after it was last looked at: attack B7.
+#[test]
+fn a_connection_from_an_address_to_itself_must_not_have_come_to_the_proxy() {
+    let own =
+        OwnAddresses::new([ip("198.51.100.1")], ["0.0.0.0:9901".parse().unwrap(), "192.0.2.1:3128".parse().unwrap()]);
+    for (row, to, local, upstream, want) in [
+        ("another host", "198.51.100.7:9901", "198.51.100.1", "198.51.100.7", "allowed"),
+        ("this host, a wildcard socket", "198.51.100.7:9901", "198.51.100.7", "198.51.100.7", "address_forbidden"),
+        ("this host, another address's socket", "198.51.100.7:3128", "198.51.100.7", "198.51.100.7", "allowed"),
+        ("this host, another program", "198.51.100.7:8443", "198.51.100.7", "198.51.100.7", "allowed"),
+    ] {
+        let admitted = admit(&policy(RULES), to).unwrap();
+        let routed = admitted.addresses(&Answer { addresses: &[], cnames: &[] }, &own).unwrap();
+        assert_eq!(word(&routed.connected(ip(local), ip(upstream), &own)), want, "{row}");
+    }
+}
+
 #[test]
 fn every_address_is_judged() {
     let plain = "plain.example:443";

@@ -1,5 +1,5 @@
 //! CONNECT authorities that have got past other proxies, from the text to the last address.
-//! The rows keep the numbers of the list of attacks that this product is held to.
+//! Other tests name the rows by these numbers. Source: `docs/attacks.md`.
 
 use super::*;
 

@@ -40,13 +40,13 @@ fn name(text: &str) -> Fqdn {
 }
 
 fn file(path: &str, text: &str) -> PolicyFile {
-    PolicyFile { path: path.to_owned(), text: text.to_owned() }
+    PolicyFile { path: path.to_owned(), shown: path.to_owned(), text: text.to_owned() }
 }
 
 /// Loads files for a proxy of `production` with a pool `static-a`; or every fault, with its place.
 fn load(files: &[PolicyFile]) -> Result<Arc<Policy>, Vec<String>> {
     let mut faults = Faults::new();
-    let setting = Setting { environment: Some("production"), pools: &["static-a"] };
+    let setting = Setting { environment: Some("production"), pools: &["static-a"], partial: false };
     let policy = Policy::load(files, &setting, &mut faults);
     let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
     let lines: Vec<String> = faults.iter().map(|fault| fault.line(&paths)).collect();

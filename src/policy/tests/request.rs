@@ -37,7 +37,7 @@ fn environments_are_compared_if_both_are_stated() {
         (Some("test"), CLIENT, "environment_mismatch"),
         (Some("test"), "10.30.0.1", "allowed"),
     ] {
-        let setting = Setting { environment: ours, pools: &[] };
+        let setting = Setting { environment: ours, ..Setting::default() };
         let policy = Policy::load(&[file("p.yaml", text)], &setting, &mut Faults::new()).unwrap();
         assert_eq!(word(&Arc::new(policy).identify(ip(client))), want, "{ours:?} {client}");
     }

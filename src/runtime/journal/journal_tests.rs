@@ -48,7 +48,7 @@ fn goes_on_where_it_stopped_with_a_copy_and_an_observer() {
             ..setup(folder.path())
         };
         let (journal, opening) = Journal::open(setup).unwrap();
-        assert_eq!((opening.end.next, opening.torn, opening.key_made), (2 * round, 0, round == 0), "{round}");
+        assert_eq!((opening.scan.end.next, opening.scan.torn, opening.key_made), (2 * round, 0, round == 0), "{round}");
         let again = Journal::open(self::setup(folder.path())).map(drop).unwrap_err();
         assert!(matches!(again, JournalError::Locked(_)), "{again}");
         assert!(journal.healthy());
@@ -74,11 +74,60 @@ fn errors_say_what_to_do() {
             "another process writes the decision log in `/log`; stop it, or give this one a directory of its own",
         ),
         (
-            JournalError::Key { path: "/k".into(), source: KeyError::Pem },
+            JournalError::Key { path: "/k".into(), why: KeyError::Pem },
             "`/k` is not a private key in PEM; make one with `openssl genpkey -algorithm ed25519`",
         ),
         (system("open", Path::new("/log"))(io::ErrorKind::NotFound.into()), "can't open `/log`: entity not found"),
     ] {
         assert_eq!(error.to_string(), want);
+        assert_eq!(format!("{:#}", anyhow::Error::from(error)), want, "each part once");
     }
+    let gap = JournalError::Damaged { path: "/s".into(), why: Damage::Gap { first: 9, before: 3 } };
+    let want = "`/s` has no records, and those before it end at 3 instead of 9; remove it if it does not belong there, or \
+                else bring back the segments before it";
+    assert_eq!(format!("{:#}", anyhow::Error::from(gap)), want);
+}
+
+#[test]
+fn the_end_waits_until_the_last_record_is_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let (copies, copied) = mpsc::channel();
+    struct Slow(mpsc::Sender<Vec<u8>>);
+    impl io::Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            std::thread::park_timeout(Duration::from_millis(100));
+            self.0.send(bytes.to_vec()).map_err(io::Error::other)?;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let setup = Setup { copy: Some(Box::new(Slow(copies))), ..setup(folder.path()) };
+    let (journal, _) = Journal::open(setup).unwrap();
+    journal.note(entry(Kind::Stop, None, 7));
+    assert!(!journal.shutdown().any());
+    assert_eq!(copied.try_iter().flatten().filter(|byte| *byte == b'\n').count(), 1);
+}
+
+#[test]
+fn the_clock_is_watched_over_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log/segments/000000000000.jsonl");
+    let (journal, _) = Journal::open(setup(folder.path())).unwrap();
+    let mut record = crate::decision_log::Record::new(
+        Kind::Stop,
+        crate::runtime::clock::now() + jiff::SignedDuration::from_hours(1),
+        uuid::Uuid::nil(),
+        "edge-1".into(),
+    );
+    journal.note(record.line());
+    journal.shutdown();
+    let (journal, opening) = Journal::open(setup(folder.path())).unwrap();
+    assert!(opening.scan.last.is_some_and(|last| last.is_stop && last.time.is_some()), "{opening:?}");
+    record.time = crate::runtime::clock::now();
+    journal.note(record.line());
+    journal.shutdown();
+    let text = fs::read_to_string(path).unwrap();
+    assert_eq!(text.matches(r#""what":"clock","offset_ms":-3"#).count(), 1, "{text}");
 }

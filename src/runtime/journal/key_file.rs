@@ -6,10 +6,11 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, RenameFlags, renameat_with};
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, RenameFlags, flock, renameat_with};
+use rustix::io::Errno;
 
 use super::{JournalError, system};
-use crate::decision_log::SigningKey;
+use crate::decision_log::{KeyError, SigningKey};
 
 /// Bytes of the largest key file that is read; a key has about 120.
 const MAX_FILE: u64 = 16 * 1024;
@@ -17,35 +18,81 @@ const MAX_FILE: u64 = 16 * 1024;
 /// Mode bits for everybody; the group may be let in (keys from a volume of an orchestrator come so).
 const EVERYBODY: u32 = 0o007;
 
-/// Reads the key, or makes one; `true`: it was made.
-pub(super) fn read_or_make(path: &Path) -> Result<(SigningKey, bool), JournalError> {
-    let bad = |source| JournalError::Key { path: path.to_owned(), source };
-    match read(path, OFlags::empty()) {
-        Ok((text, mode)) if mode & EVERYBODY == 0 => Ok((SigningKey::from_pem(&text).map_err(bad)?, false)),
-        Ok(_) => Err(JournalError::KeyExposed(path.to_owned())),
+/// The key. As long as this lives, no other process writes a log with it: that would be a second history of one name.
+pub(super) struct HeldKey {
+    pub(super) signs: SigningKey,
+    /// Whether it was made just now.
+    pub(super) made: bool,
+    /// Has the lock.
+    _file: File,
+}
+
+/// Reads the key, or makes one.
+pub(super) fn read_or_make(path: &Path) -> Result<HeldKey, JournalError> {
+    let bad = |why| JournalError::Key { path: path.to_owned(), why };
+    let (file, made) = match open(path, OFlags::empty()) {
+        Ok(file) => (file, false),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let key = SigningKey::from_seed(&seed().map_err(system("make", path))?).map_err(bad)?;
             create(path, key.to_pem().map_err(bad)?.as_bytes(), 0o600).map_err(system("make", path))?;
-            Ok((key, true))
+            (open(path, OFlags::empty()).map_err(system("read", path))?, true)
         }
+        Err(error) => return Err(system("read", path)(error)),
+    };
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => return Err(JournalError::KeyInUse(path.to_owned())),
+        Err(errno) => return Err(system("lock", path)(errno.into())),
+    }
+    Ok(HeldKey { signs: key_in(&file, path)?, made, _file: file })
+}
+
+/// Whether [`read_or_make`] and [`is_published`] would go well, for a log in `directory` whose verifier key stands in
+/// `vkey`. Only reads: a key that would be made is not, and nothing is locked.
+pub(super) fn check((directory, vkey): (&Path, &Path), key: &Path, name: &str) -> Result<(), JournalError> {
+    let made = match open(key, OFlags::empty()) {
+        Ok(file) => key_in(&file, key)?.verifier(name).map_err(JournalError::Name)?.to_string(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let parent = folder_of(key);
+            if !parent.is_dir() && !directory.starts_with(parent) {
+                return Err(system("make", key)(error));
+            }
+            "a new key".to_owned()
+        }
+        Err(error) => return Err(system("read", key)(error)),
+    };
+    is_published(vkey, &made).map(drop)
+}
+
+fn key_in(file: &File, path: &Path) -> Result<SigningKey, JournalError> {
+    let bad = |why| JournalError::Key { path: path.to_owned(), why };
+    if file.metadata().map_err(system("read", path))?.mode() & EVERYBODY != 0 {
+        return Err(JournalError::KeyExposed(path.to_owned()));
+    }
+    match text_of(file) {
+        Ok(text) => SigningKey::from_pem(&text).map_err(bad),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(bad(KeyError::Pem)),
         Err(error) => Err(system("read", path)(error)),
     }
 }
 
-/// Checks that the file says `vkey`, or makes it.
-pub(super) fn publish(path: &Path, vkey: &str) -> Result<(), JournalError> {
-    match read(path, OFlags::NOFOLLOW) {
-        Ok((text, _)) if text.trim_end() == vkey => Ok(()),
-        Ok((text, _)) => Err(JournalError::OtherKey {
+/// Whether the file is there; it says `vkey` then.
+pub(super) fn is_published(path: &Path, vkey: &str) -> Result<bool, JournalError> {
+    match open(path, OFlags::NOFOLLOW).and_then(|file| text_of(&file)) {
+        Ok(text) if text.trim_end() == vkey => Ok(true),
+        Ok(text) => Err(JournalError::OtherKey {
             path: path.to_owned(),
             found: text.trim_end().chars().filter(|c| !c.is_control()).take(200).collect(),
             made: vkey.to_owned(),
         }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            create(path, format!("{vkey}\n").as_bytes(), 0o640).map_err(system("make", path))
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(system("read", path)(error)),
     }
+}
+
+/// Makes the file that says `vkey`.
+pub(super) fn publish(path: &Path, vkey: &str) -> Result<(), JournalError> {
+    create(path, format!("{vkey}\n").as_bytes(), 0o640).map_err(system("make", path))
 }
 
 /// The name under which [`create`] begins a file; a crash may leave it.
@@ -55,14 +102,17 @@ pub(super) fn unfinished(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// The text of a small file, and its mode. The key may be a link (volumes of an orchestrator are full of them).
-fn read(path: &Path, flags: OFlags) -> io::Result<(String, u32)> {
+/// The key may be a link (volumes of an orchestrator are full of them), but to a regular file.
+fn open(path: &Path, flags: OFlags) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | flags;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    let mode = file.metadata()?.mode();
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
+}
+
+fn text_of(file: &File) -> io::Result<String> {
     let mut text = String::new();
     file.take(MAX_FILE).read_to_string(&mut text)?;
-    Ok((text, mode))
+    Ok(text)
 }
 
 fn seed() -> io::Result<[u8; 32]> {
@@ -82,8 +132,16 @@ fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     renameat_with(CWD, &begun, CWD, path, RenameFlags::NOREPLACE)?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(parent)?.sync_all()
+    sync_parent(path)
+}
+
+/// Makes durable that `path` is in its folder.
+pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
+    File::open(folder_of(path))?.sync_all()
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
@@ -98,13 +156,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.key");
         fs::write(unfinished(&path), "left by a crash").unwrap();
-        let (key, made) = read_or_make(&path).unwrap();
-        assert!(made);
+        let key = read_or_make(&path).unwrap();
+        assert!(key.made);
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert!(!unfinished(&path).exists());
-        let (again, made) = read_or_make(&path).unwrap();
-        assert!(!made);
-        assert_eq!(key.verifier("a").unwrap(), again.verifier("a").unwrap());
+        let of = |key: &HeldKey| key.signs.verifier("a").unwrap();
+        let first = of(&key);
+        assert!(matches!(read_or_make(&path), Err(JournalError::KeyInUse(_))), "held by one");
+        drop(key);
+        let again = read_or_make(&path).unwrap();
+        assert!(!again.made);
+        assert_eq!(of(&again), first);
     }
 
     #[test]
@@ -124,13 +186,43 @@ mod tests {
     fn says_whose_log_it_is_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.vkey");
+        assert!(!is_published(&path, "sallyport/a+1+x").unwrap());
         publish(&path, "sallyport/a+1+x").unwrap();
-        publish(&path, "sallyport/a+1+x").unwrap();
+        assert!(publish(&path, "sallyport/b+1+x").is_err(), "never over another");
+        assert!(is_published(&path, "sallyport/a+1+x").unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), "sallyport/a+1+x\n");
-        let error = publish(&path, "sallyport/b+1+x").unwrap_err();
+        let error = is_published(&path, "sallyport/b+1+x").unwrap_err();
         assert!(matches!(&error, JournalError::OtherKey { found, .. } if found == "sallyport/a+1+x"), "{error}");
         let linked = folder.path().join("linked");
         std::os::unix::fs::symlink(&path, &linked).unwrap();
-        assert!(publish(&linked, "sallyport/a+1+x").is_err(), "a link");
+        assert!(is_published(&linked, "sallyport/a+1+x").is_err(), "a link");
+    }
+
+    #[test]
+    fn a_check_makes_nothing_and_says_what_opening_would() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, log) = (folder.path().join("log.key"), folder.path().join("log"));
+        let vkey = folder.path().join("log.vkey");
+        let check = |key: &Path, name: &str| check((&log, &vkey), key, name);
+        check(&path, "a").unwrap();
+        check(&log.join("log.key"), "a").unwrap();
+        assert!(matches!(check(&folder.path().join("no/log.key"), "a"), Err(JournalError::System { .. })), "no folder");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is made");
+        let key = read_or_make(&path).unwrap();
+        check(&path, "a").expect("held by a running proxy");
+        publish(&vkey, &key.signs.verifier("a").unwrap().to_string()).unwrap();
+        check(&path, "a").unwrap();
+        assert!(matches!(check(&path, "b"), Err(JournalError::OtherKey { .. })));
+        assert!(matches!(check(&path, "a b"), Err(JournalError::Name(_))));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o604)).unwrap();
+        assert!(matches!(check(&path, "a"), Err(JournalError::KeyExposed(_))));
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(check(&path, "a"), Err(JournalError::OtherKey { .. })), "a new key for an old log");
+        fs::write(&path, b"\xff").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(matches!(check(&path, "a"), Err(JournalError::Key { .. })));
+        assert!(matches!(read_or_make(&path), Err(JournalError::Key { .. })));
+        assert!(matches!(check(folder.path(), "a"), Err(JournalError::System { .. })), "a folder");
+        assert!(matches!(check(Path::new("/dev/null"), "a"), Err(JournalError::System { .. })), "a device");
     }
 }

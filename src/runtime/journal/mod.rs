@@ -9,14 +9,16 @@ mod writer;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use crate::decision_log::{Damage, End, Entry, KeyError, Kind, Log, Pace, Permit, Push, Refusal, Unwritten};
+use crate::decision_log::{
+    Damage, Entry, KeyError, Kind, Log, Pace, Permit, Push, Refusal, Scan, Store, Unwritten, origin,
+};
 use copy::Copier;
 use disk::Disk;
 use writer::{Shared, Writer};
@@ -62,6 +64,8 @@ pub enum Event<'a> {
     Failed(&'a str),
     /// The log is well again after so long.
     Recovered(Duration),
+    /// So many records could not be written and are gone, since it was last told.
+    Lost(Unwritten),
     /// So many lines were not copied, since the copy's reader is too slow or gone.
     NotCopied(u64),
 }
@@ -69,17 +73,17 @@ pub enum Event<'a> {
 /// What was found on opening; for the `start` record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opening {
-    /// The end of the log.
-    pub end: End,
-    /// Bytes of an unfinished commit that were cut off.
-    pub torn: u64,
+    /// The end of the log, what the run before left there, and what of that was cut off.
+    pub scan: Scan,
     /// Whether the key was made just now.
     pub key_made: bool,
+    /// Whether the log was begun just now: its directory had no `log.vkey`.
+    pub log_made: bool,
     /// The verifier key, as in `log.vkey`.
     pub vkey: String,
 }
 
-/// The log can't be opened.
+/// The log can't be opened, or was closed with a loss. Each text says all there is; none has a source behind it that would say it again.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// Another process has it.
@@ -88,25 +92,34 @@ pub enum JournalError {
     /// The directory holds something else.
     #[error("`{0}` does not belong to a decision log; remove it, or choose another directory")]
     Foreign(PathBuf),
+    /// Its segments are gone.
+    #[error(
+        "the log in `{0}` has a `log.vkey` but no segment, and records would be numbered from 0 a second time; bring \
+         back `segments`, or begin a new log in another directory under another `instance` or with another key"
+    )]
+    Lost(PathBuf),
     /// A segment can't be continued.
-    #[error("`{path}` {source}")]
+    #[error("`{path}` {why}")]
     Damaged {
         /// The segment.
         path: PathBuf,
         /// What is wrong with it.
-        source: Damage,
+        why: Damage,
     },
     /// The key's file holds no key.
-    #[error("`{path}` is {source}")]
+    #[error("`{path}` is {why}")]
     Key {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: KeyError,
+        why: KeyError,
     },
     /// The name of the instance can't name a log.
     #[error("{0}")]
     Name(KeyError),
+    /// Another process signs with the key.
+    #[error("another process holds the key `{0}`; stop it, or give this one a key of its own")]
+    KeyInUse(PathBuf),
     /// Everybody may read the key.
     #[error("everybody may read or write the key `{0}`; take that away with `chmod o=`")]
     KeyExposed(PathBuf),
@@ -120,15 +133,18 @@ pub enum JournalError {
         /// What it would say.
         made: String,
     },
+    /// It was closed while these could not be written.
+    #[error("{} records could not be written to the decision log and are lost; free or repair its disk", .0.sum())]
+    Unwritten(Unwritten),
     /// The system said no.
-    #[error("can't {doing} `{path}`: {source}")]
+    #[error("can't {doing} `{path}`: {why}")]
     System {
         /// What was tried.
         doing: &'static str,
         /// With what.
         path: PathBuf,
         /// Why not.
-        source: io::Error,
+        why: io::Error,
     },
 }
 
@@ -166,15 +182,16 @@ impl Journal {
     /// See [`JournalError`].
     pub fn open(setup: Setup) -> Result<(Self, Opening), JournalError> {
         let (disk, opening) = Disk::open(&setup.directory, &setup.key, &setup.instance)?;
-        let log = Log::resume(opening.end, SEGMENT_LIMIT);
+        let log = Log::resume(opening.scan.end, SEGMENT_LIMIT);
         let directory = setup.directory.clone();
-        let journal = Self::start(setup, log, disk).map_err(system("start the writer of", &directory))?;
+        let latest = opening.scan.last.and_then(|last| last.time);
+        let journal = Self::start(setup, (log, latest), disk).map_err(system("start the writer of", &directory))?;
         Ok((journal, opening))
     }
 
     /// Whether records can be written, as far as is known. Asked before an allowed destination is looked up.
     pub fn healthy(&self) -> bool {
-        self.shared.healthy.load(Ordering::Acquire)
+        self.shared.is_healthy(Instant::now())
     }
 
     /// Hands over a record that nobody waits for: a refusal, an end. Never waits; what can't be kept is counted, and
@@ -203,16 +220,18 @@ impl Journal {
         self.wait_for(entry).await.map(drop)
     }
 
-    /// Writes what waits, takes nothing more, and ends the writer. Returns what could not be written.
-    /// Blocks for at most ten seconds; for the end of the process.
+    /// Writes what waits, takes nothing more, and ends the writer and the copy. Returns what was not written, as far as
+    /// is known: of a commit that hangs, all of it. Blocks for at most ten seconds; for the end of the process.
     pub fn shutdown(&self) -> Unwritten {
         self.shared.close();
         let writer = self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        if let Some((thread, ended)) = writer
-            && ended.recv_timeout(SHUTDOWN_DEADLINE) == Err(mpsc::RecvTimeoutError::Disconnected)
-        {
-            // A panic there was reported there.
-            let _ = thread.join();
+        if let Some((thread, ended)) = writer {
+            match ended.recv_timeout(SHUTDOWN_DEADLINE) {
+                // A panic there was reported there.
+                Err(mpsc::RecvTimeoutError::Disconnected) => drop(thread.join()),
+                // It hangs: nobody will be there any more to see what comes of it.
+                Ok(()) | Err(mpsc::RecvTimeoutError::Timeout) => self.shared.lock().queue.close(),
+            }
         }
         self.shared.lock().queue.unwritten()
     }
@@ -248,10 +267,15 @@ impl Journal {
         }
     }
 
-    fn start(setup: Setup, log: Log, store: impl crate::decision_log::Store + Send + 'static) -> io::Result<Self> {
+    fn start(
+        setup: Setup,
+        (log, latest): (Log, Option<Timestamp>),
+        store: impl Store + Send + 'static,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared::new(setup.pace));
         let copier = setup.copy.map(Copier::start).transpose()?;
         let writer = Writer::new(Arc::clone(&shared), log, store, (setup.instance, copier, setup.watch));
+        let writer = writer.after(latest);
         let (ends, ended) = mpsc::channel();
         let thread = std::thread::Builder::new().name("decision-log".to_owned()).spawn(move || {
             writer.run();
@@ -267,8 +291,16 @@ impl Drop for Journal {
     }
 }
 
+/// Whether [`Journal::open`] would accept the key for the log in `directory`. Only reads: makes nothing, locks nothing.
+///
+/// # Errors
+/// What `open` would say of key and instance.
+pub fn check(directory: &Path, key: &Path, instance: &str) -> Result<(), JournalError> {
+    key_file::check((directory, &directory.join(disk::VKEY)), key, &origin(instance))
+}
+
 fn system(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> JournalError {
-    move |source| JournalError::System { doing, path: path.to_owned(), source }
+    move |why| JournalError::System { doing, path: path.to_owned(), why }
 }
 
 #[cfg(test)]

@@ -2,15 +2,15 @@
 //! Not here: what is due and who is told what (`decision_log::Queue`), the disk (`disk`).
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::oneshot;
 
-use super::Event;
 use super::copy::Copier;
+use super::{COMMIT_DEADLINE, Event};
 use crate::decision_log::{
     CommitError, Detail, Entry, Kind, Log, Pace, Permit, Queue, Record, Settled, Store, Ticket, Unwritten,
 };
@@ -27,14 +27,19 @@ const MAX_BACKOFF: Duration = Duration::from_secs(1);
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The clock may step back by so much without a record; time services correct by less.
-const CLOCK_TOLERANCE: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
 
 /// What workers and the writer share.
 pub(super) struct Shared {
     state: Mutex<State>,
     news: Condvar,
-    pub(super) healthy: AtomicBool,
+    healthy: AtomicBool,
+    epoch: Instant,
+    /// When the commit under way began, in microseconds since `epoch`; [`IDLE`]: there is none.
+    committing: AtomicU64,
 }
+
+const IDLE: u64 = u64::MAX;
 
 pub(super) struct State {
     pub(super) queue: Queue,
@@ -46,7 +51,28 @@ pub(super) struct State {
 impl Shared {
     pub(super) fn new(pace: Pace) -> Self {
         let state = State { queue: Queue::new(pace), holders: VecDeque::new(), closing: false };
-        Self { state: Mutex::new(state), news: Condvar::new(), healthy: AtomicBool::new(true) }
+        Self {
+            state: Mutex::new(state),
+            news: Condvar::new(),
+            healthy: AtomicBool::new(true),
+            epoch: Instant::now(),
+            committing: AtomicU64::new(IDLE),
+        }
+    }
+
+    /// Whether records can be written: the log is not ill, nobody waited in vain, and no commit takes too long.
+    pub(super) fn is_healthy(&self, now: Instant) -> bool {
+        let began = self.committing.load(Ordering::Relaxed);
+        let hangs = began != IDLE && self.micros(now).saturating_sub(began) >= micros(COMMIT_DEADLINE);
+        self.healthy.load(Ordering::Acquire) && !hangs
+    }
+
+    fn begins(&self, now: Instant) {
+        self.committing.store(self.micros(now), Ordering::Relaxed);
+    }
+
+    fn micros(&self, now: Instant) -> u64 {
+        micros(now.saturating_duration_since(self.epoch))
     }
 
     /// Held for a push or a hand-over only.
@@ -62,7 +88,9 @@ impl Shared {
 
     /// Somebody waited in vain. If a commit is under way, it is that which hangs; its end makes the log healthy again.
     pub(super) fn stalled(&self) {
-        if self.lock().queue.is_in_flight() {
+        let state = self.lock();
+        if state.queue.is_in_flight() {
+            // Under the lock, or else the end of that commit could come in between.
             self.healthy.store(false, Ordering::Release);
         }
     }
@@ -83,8 +111,14 @@ pub(super) struct Writer<S> {
     watch: Box<dyn FnMut(Event<'_>) + Send>,
     illness: Option<Illness>,
     reported: Option<Instant>,
-    latest: Timestamp,
+    /// What [`Event::Lost`] has told.
+    told: Unwritten,
+    latest: Option<Latest>,
 }
+
+/// The latest record by both clocks, of which the first one never steps.
+#[derive(Debug, Clone, Copy)]
+struct Latest(Instant, Timestamp);
 
 struct Illness {
     since: Instant,
@@ -97,19 +131,38 @@ pub(super) type Company = (Arc<str>, Option<Copier>, Box<dyn FnMut(Event<'_>) + 
 
 impl<S: Store> Writer<S> {
     pub(super) fn new(shared: Arc<Shared>, log: Log, store: S, (instance, copier, watch): Company) -> Self {
-        let latest = Timestamp::MIN;
-        Self { shared, log, store, instance, copier, watch, illness: None, reported: None, latest }
+        let (illness, reported, told, latest) = (None, None, Unwritten::default(), None);
+        Self { shared, log, store, instance, copier, watch, illness, reported, told, latest }
+    }
+
+    /// The log's last record has this time.
+    pub(super) fn after(self, time: Option<Timestamp>) -> Self {
+        Self { latest: time.map(|time| Latest(Instant::now(), time)), ..self }
     }
 
     /// Until the journal is closed and nothing waits.
     pub(super) fn run(mut self) {
         // However this ends, nobody must wait for it or believe in it.
-        let _end = End(Arc::clone(&self.shared));
+        let end = End(Arc::clone(&self.shared));
         loop {
             let goes_on = if self.log.is_ill() { self.recover() } else { self.write_next() };
+            self.tell_lost();
             if !goes_on {
                 break;
             }
+        }
+        drop(end);
+        self.tell_lost();
+        let not_copied = self.copier.take().map_or(0, Copier::finish);
+        self.tell_not_copied(not_copied);
+    }
+
+    fn tell_lost(&mut self) {
+        let lost = self.shared.lock().queue.lost();
+        let news = lost.without(self.told);
+        if news.any() {
+            self.told = lost;
+            (self.watch)(Event::Lost(news));
         }
     }
 
@@ -125,13 +178,14 @@ impl<S: Store> Writer<S> {
                     let waited = shared.news.wait_timeout(state, due.saturating_duration_since(now));
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
-                None if state.closing => return false,
+                None if state.closing && !state.queue.unwritten().any() => return false,
+                None if state.closing => break Vec::new(),
                 None => shared.news.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
         };
-        let unwritten = state.queue.unwritten();
+        let (unwritten, closing) = (state.queue.unwritten(), state.closing);
         drop(state);
-        let is_time = self.reported.is_none_or(|at| at.elapsed() >= REPORT_INTERVAL);
+        let is_time = closing || self.reported.is_none_or(|at| at.elapsed() >= REPORT_INTERVAL);
         self.commit(batch, Some(unwritten).filter(|unwritten| unwritten.any() && is_time));
         true
     }
@@ -160,20 +214,21 @@ impl<S: Store> Writer<S> {
         self.commit(batch, Some(unwritten)) || !closing
     }
 
-    /// Commits a batch with what the log has to say of itself: counts of what could not be written, a clock that
-    /// stepped back.
-    fn commit(&mut self, mut batch: Vec<Entry>, report: Option<Unwritten>) -> bool {
-        let taken = batch.len();
-        let time = clock::now();
-        batch.extend(report.map(|counts| self.failure(time, counts)));
-        batch.extend(self.clock_step(time));
+    /// Commits a batch behind what the log has to say of itself: counts of what could not be written, a clock that
+    /// stepped back. So a `stop` is the last record of its run.
+    fn commit(&mut self, taken: Vec<Entry>, report: Option<Unwritten>) -> bool {
+        let (start, time) = (Instant::now(), clock::now());
+        let mut batch: Vec<Entry> = report.map(|counts| self.failure(time, counts)).into_iter().collect();
+        batch.extend(self.clock_step(start, time));
+        let own = batch.len();
+        batch.extend(taken);
         let kinds = Kind::ALL.map(|kind| (kind, count(&batch, kind)));
-        let start = Instant::now();
+        self.shared.begins(start);
         match self.log.commit(batch, &mut self.store) {
             Ok(permits) => {
                 let size = self.log.end().next;
                 (self.watch)(Event::Committed { kinds: &kinds, took: start.elapsed(), size });
-                self.latest = time;
+                self.latest = Some(Latest(start, time));
                 self.reported = report.map(|_| start).or(self.reported);
                 self.settle(permits, report.unwrap_or_default());
                 self.copy();
@@ -182,7 +237,7 @@ impl<S: Store> Writer<S> {
             Err(CommitError { mut batch, source }) => {
                 let error = source.to_string();
                 (self.watch)(Event::Failed(&error));
-                batch.truncate(taken);
+                batch.drain(..own);
                 self.fail(batch);
                 let fresh = Illness { since: start, error, backoff: MIN_BACKOFF };
                 self.illness.get_or_insert(fresh);
@@ -199,6 +254,7 @@ impl<S: Store> Writer<S> {
         }
         state.queue.recovered();
         state.queue.reported(reported);
+        self.shared.committing.store(IDLE, Ordering::Relaxed);
         self.shared.healthy.store(true, Ordering::Release);
         drop(state);
         for (holder, permit) in told {
@@ -213,6 +269,7 @@ impl<S: Store> Writer<S> {
     fn fail(&mut self, batch: Vec<Entry>) {
         let mut state = self.shared.lock();
         self.shared.healthy.store(false, Ordering::Release);
+        self.shared.committing.store(IDLE, Ordering::Relaxed);
         for ticket in state.queue.failed(batch, Instant::now()) {
             drop(holder(&mut state.holders, ticket));
         }
@@ -220,8 +277,12 @@ impl<S: Store> Writer<S> {
 
     fn copy(&mut self) {
         let dropped = self.copier.as_ref().map_or(0, |copier| copier.copy(self.log.committed()));
-        if dropped > 0 {
-            (self.watch)(Event::NotCopied(dropped));
+        self.tell_not_copied(dropped);
+    }
+
+    fn tell_not_copied(&mut self, lines: u64) {
+        if lines > 0 {
+            (self.watch)(Event::NotCopied(lines));
         }
     }
 
@@ -239,8 +300,10 @@ impl<S: Store> Writer<S> {
         self.report(time, detail)
     }
 
-    fn clock_step(&self, time: Timestamp) -> Option<Entry> {
-        let back = self.latest.duration_since(time);
+    fn clock_step(&self, now: Instant, time: Timestamp) -> Option<Entry> {
+        let Latest(then, latest) = self.latest?;
+        let passed = SignedDuration::try_from(now.saturating_duration_since(then)).unwrap_or(SignedDuration::MAX);
+        let back = latest.duration_since(time).saturating_add(passed);
         let offset = i64::try_from(back.as_millis()).unwrap_or(i64::MAX);
         let detail = || Detail::new().with("what", "clock").with("offset_ms", offset.saturating_neg());
         (back > CLOCK_TOLERANCE).then(|| self.report(time, detail()))
@@ -271,6 +334,10 @@ type Holder = oneshot::Sender<Option<Permit>>;
 /// Takes the holder of `ticket` out; tickets come in order.
 fn holder(holders: &mut VecDeque<(Ticket, Holder)>, ticket: Ticket) -> Option<Holder> {
     holders.pop_front_if(|(next, _)| *next == ticket).map(|(_, holder)| holder)
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn count(batch: &[Entry], kind: Kind) -> u64 {

@@ -20,7 +20,7 @@ fn journal(durability: Durability, store: &FaultyStore) -> (Journal, mpsc::Recei
         copy: None,
         watch: Box::new(move |event| drop(says.send(format!("{event:?}")))),
     };
-    (Journal::start(setup, Log::resume(LogEnd::default(), 1 << 20), store.clone()).unwrap(), said)
+    (Journal::start(setup, (Log::resume(LogEnd::default(), 1 << 20), None), store.clone()).unwrap(), said)
 }
 
 fn allow(id: u128) -> Entry {
@@ -133,7 +133,7 @@ fn a_commit_that_hangs_turns_it_red_until_it_ends() {
     let shared = Arc::new(Shared::new(Pace { durability: Durability::Sync, commit_interval: Duration::ZERO }));
     let log = Log::resume(LogEnd::default(), 1 << 20);
     let mut writer = Writer::new(Arc::clone(&shared), log, store, ("edge-1".into(), None, Box::new(|_| ())));
-    let is_healthy = || shared.healthy.load(Ordering::Acquire);
+    let is_healthy = || shared.is_healthy(Instant::now());
     shared.stalled();
     assert!(is_healthy(), "nothing is under way: the wait ended just now");
     shared.lock().queue.note(allow(1), Instant::now());
@@ -141,6 +141,88 @@ fn a_commit_that_hangs_turns_it_red_until_it_ends() {
     shared.stalled();
     assert!(!is_healthy());
     assert!(writer.commit(batch, None) && is_healthy());
+}
+
+#[test]
+fn a_commit_that_hangs_turns_it_red_though_nobody_waits() {
+    let shared = Shared::new(Pace { durability: Durability::Async, commit_interval: Duration::ZERO });
+    let start = Instant::now();
+    assert!(shared.is_healthy(start + DEADLINE), "nothing is under way");
+    shared.begins(start);
+    let almost = COMMIT_DEADLINE - Duration::from_millis(1);
+    assert!(shared.is_healthy(start + almost) && !shared.is_healthy(start + COMMIT_DEADLINE));
+    let store = FaultyStore::failing(usize::MAX, 0, Fault::Nothing);
+    let log = Log::resume(LogEnd::default(), 1 << 20);
+    let shared = Arc::new(shared);
+    let mut writer = Writer::new(Arc::clone(&shared), log, store, ("edge-1".into(), None, Box::new(|_| ())));
+    assert!(writer.commit(Vec::new(), None) && shared.is_healthy(Instant::now() + DEADLINE), "its end");
+}
+
+#[test]
+fn a_wait_in_vain_that_meets_the_end_of_the_commit_leaves_no_red() {
+    for round in 0..200 {
+        let store = FaultyStore::failing(usize::MAX, 0, Fault::Nothing);
+        let shared = Arc::new(Shared::new(Pace { durability: Durability::Sync, commit_interval: Duration::ZERO }));
+        let log = Log::resume(LogEnd::default(), 1 << 20);
+        let mut writer = Writer::new(Arc::clone(&shared), log, store, ("edge-1".into(), None, Box::new(|_| ())));
+        shared.lock().queue.note(allow(1), Instant::now());
+        let batch = shared.lock().queue.take();
+        std::thread::scope(|scope| {
+            scope.spawn(|| shared.stalled());
+            writer.commit(batch, None);
+        });
+        assert!(shared.is_healthy(Instant::now()), "round {round}");
+    }
+}
+
+#[test]
+fn lost_records_are_told_once() {
+    let store = FaultyStore::failing(0, usize::MAX, Fault::Nothing);
+    let (journal, said) = journal(Durability::Sync, &store);
+    runtime().block_on(async { assert!(journal.commit(allow(1)).await.is_err()) });
+    until("turns red", || !journal.healthy());
+    journal.note(entry(Kind::Decision, Some(Outcome::Deny), 1));
+    journal.note(entry(Kind::Close, Some(Outcome::Allow), 2));
+    assert_eq!(journal.shutdown().sum(), 3);
+    let lost: Vec<String> = said.try_iter().filter(|event| event.starts_with("Lost")).collect();
+    for word in ["withdrawn: 1", "refusals: 1", "closes: 1"] {
+        assert_eq!(lost.iter().filter(|event| event.contains(word)).count(), 1, "`{word}` in {lost:?}");
+    }
+}
+
+#[test]
+fn a_stop_is_the_last_record_also_of_a_log_that_was_ill() {
+    let store = FaultyStore::failing(0, usize::MAX, Fault::Nothing);
+    let (journal, _said) = journal(Durability::Sync, &store);
+    journal.note(entry(Kind::Close, Some(Outcome::Allow), 1));
+    until("turns red", || !journal.healthy());
+    journal.note(entry(Kind::Decision, Some(Outcome::Deny), 2));
+    journal.note(entry(Kind::Stop, None, 3));
+    store.heal();
+    assert!(!journal.shutdown().any());
+    let kinds: Vec<bool> = ["control_failure", "close", "stop"]
+        .iter()
+        .zip(store.durable().lines())
+        .map(|(kind, line)| line.contains(&format!(r#""kind":"{kind}""#)))
+        .collect();
+    assert_eq!(kinds, [true; 3], "{}", store.durable());
+}
+
+#[test]
+fn a_log_that_ends_reports_what_found_no_room_just_now() {
+    let store = FaultyStore::failing(usize::MAX, 0, Fault::Nothing);
+    let shared = Arc::new(Shared::new(Pace { durability: Durability::Sync, commit_interval: Duration::ZERO }));
+    let log = Log::resume(LogEnd::default(), 1 << 20);
+    let mut writer = Writer::new(Arc::clone(&shared), log, store.clone(), ("edge-1".into(), None, Box::new(|_| ())));
+    writer.reported = Some(Instant::now());
+    let now = Instant::now();
+    let refusals =
+        (0..).take_while(|id| shared.lock().queue.note(entry(Kind::Decision, Some(Outcome::Deny), *id), now));
+    assert!(refusals.count() > 0);
+    shared.close();
+    writer.run();
+    assert_eq!(store.durable().matches(r#""what":"decision_log","withdrawn":0,"refusals":1"#).count(), 1);
+    assert!(!shared.lock().queue.unwritten().any());
 }
 
 #[test]
@@ -203,15 +285,19 @@ fn a_clock_that_steps_back_leaves_a_record() {
     let log = Log::resume(LogEnd::default(), 1 << 20);
     let mut writer = Writer::new(shared, log, store.clone(), ("edge-1".into(), None, Box::new(|_| ())));
     let now = clock::now();
+    let (half, hour) = (SignedDuration::from_millis(500), SignedDuration::from_hours(1));
+    let idle = Duration::from_secs(3600);
     for (name, latest, want) in [
-        ("nothing before", Timestamp::MIN, 0),
-        ("half a second back", now + jiff::SignedDuration::from_millis(500), 0),
-        ("an hour back", now + jiff::SignedDuration::from_hours(1), 1),
+        ("nothing before", None, 0),
+        ("half a second back", Some(Latest(Instant::now(), now + half)), 0),
+        ("an hour back", Some(Latest(Instant::now(), now + hour)), 1),
+        ("an hour without a record", Some(Latest(Instant::now() - idle, now - hour)), 1),
+        ("an hour without a record, and back by as much", Some(Latest(Instant::now() - idle, now)), 2),
     ] {
         writer.latest = latest;
         writer.commit(vec![entry(Kind::Heartbeat, None, 1)], None);
         let found = store.durable().matches(r#""what":"clock","offset_ms":-3"#).count();
         assert_eq!(found, want, "{name}: {}", store.durable());
     }
-    assert!(writer.latest < now + jiff::SignedDuration::from_hours(1), "one step, one record");
+    assert!(writer.latest.is_some_and(|Latest(_, time)| time < now + hour), "one step, one record");
 }

@@ -21,9 +21,11 @@ pub(super) async fn judge(link: &Link, opening: Opening, tunnel: &OpenTunnel) ->
     let heard = opening.heard;
     let mut flight = FirstFlight { exchange: Exchange::new(&heard.hello), link, tunnel };
     let late = || Err(refused(&tunnel.standing().allowed().deny(Reason::HelloTimeout)));
+    // A tunnel that is told to stop sends nothing more, not even its hello.
     tokio::select! {
-        result = timeout_at(deadline, flight.run(&heard.bytes, &heard.trailing)) => result.unwrap_or_else(|_| late()),
+        biased;
         ending = tunnel.stopped() => Err(ending),
+        result = timeout_at(deadline, flight.run(&heard.bytes, &heard.trailing)) => result.unwrap_or_else(|_| late()),
     }
 }
 

@@ -1,9 +1,10 @@
 //! What one worker's tunnels share while bytes move: one buffer and a few empty pipes. An idle tunnel holds neither.
 //! Not here: which bytes may move (`exchange`, `relay`). Source: splice(2), pipe(7).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
@@ -17,13 +18,16 @@ pub const COPY_SIZE: usize = 64 * 1024;
 /// (pipe-user-pages-soft), and one that gets less still works.
 const PIPE_SIZE: usize = 256 * 1024;
 
-/// Empty pipes kept a worker: 64 directions that move bulk at one moment.
-const MAX_PIPES: usize = 64;
+/// Upper bound of pipes a worker, in use or kept: so many directions move bulk by splice at one moment, others copy.
+/// The descriptors are part of the reserve that the limit on connections leaves.
+pub const MAX_PIPES: usize = 32;
 
 /// The buffer and the pipes of one worker.
 pub struct Lane {
     buffer: RefCell<Box<[u8]>>,
     pipes: RefCell<Vec<Pipe>>,
+    /// Pipes in use or kept.
+    live: Rc<Cell<usize>>,
 }
 
 /// What one step did.
@@ -43,11 +47,17 @@ pub enum Step {
 pub struct Pipe {
     read: OwnedFd,
     write: OwnedFd,
+    /// Counts it as long as it is there.
+    live: Rc<Cell<usize>>,
 }
 
 impl Default for Lane {
     fn default() -> Self {
-        Self { buffer: RefCell::new(vec![0; COPY_SIZE].into_boxed_slice()), pipes: RefCell::default() }
+        Self {
+            buffer: RefCell::new(vec![0; COPY_SIZE].into_boxed_slice()),
+            pipes: RefCell::default(),
+            live: Rc::default(),
+        }
     }
 }
 
@@ -91,24 +101,23 @@ impl Lane {
 
     /// An empty pipe. `None`: none to be had now, so copy.
     pub fn take_pipe(&self) -> Option<Pipe> {
-        self.pipes.borrow_mut().pop().or_else(Pipe::open)
+        let kept = self.pipes.borrow_mut().pop();
+        kept.or_else(|| if self.live.get() < MAX_PIPES { Pipe::open(&self.live) } else { None })
     }
 
     /// Gives an empty pipe back.
     pub fn give_back(&self, pipe: Pipe) {
-        let mut pipes = self.pipes.borrow_mut();
-        if pipes.len() < MAX_PIPES {
-            pipes.push(pipe);
-        }
+        self.pipes.borrow_mut().push(pipe);
     }
 }
 
 impl Pipe {
-    fn open() -> Option<Self> {
+    fn open(live: &Rc<Cell<usize>>) -> Option<Self> {
         let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).ok()?;
         // A smaller pipe than asked for works too.
         let _ = fcntl_setpipe_size(&write, PIPE_SIZE);
-        Some(Self { read, write })
+        live.set(live.get().saturating_add(1));
+        Some(Self { read, write, live: Rc::clone(live) })
     }
 
     /// Moves what `from` has into this empty pipe. 0: the sender has ended its direction.
@@ -125,6 +134,12 @@ impl Pipe {
     /// `WouldBlock`: `to` takes nothing now. Else what splice(2) gives.
     pub fn drain(&self, to: &TcpStream, left: usize) -> io::Result<usize> {
         to.try_io(Interest::WRITABLE, || move_bytes(&self.read, to, left))
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        self.live.set(self.live.get().saturating_sub(1));
     }
 }
 

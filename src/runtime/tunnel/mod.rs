@@ -14,7 +14,7 @@ use crate::decision_log::Permit;
 use crate::policy::Ending;
 use crate::runtime::hello::Heard;
 
-pub use lane::Lane;
+pub use lane::{Lane, MAX_PIPES};
 pub use open::{Deadlines, Meters, OpenTunnel, OpenTunnels, Place, SWEEP};
 
 /// The two ends of a tunnel.

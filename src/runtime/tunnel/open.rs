@@ -24,6 +24,8 @@ pub struct OpenTunnel {
     bytes_out: Cell<u64>,
     bytes_in: Cell<u64>,
     half_closed: Cell<bool>,
+    stalled: Cell<bool>,
+    look: Cell<bool>,
     opened: Instant,
     seen: Cell<Seen>,
     cut: Cell<Option<(Instant, Ending)>>,
@@ -70,6 +72,8 @@ impl OpenTunnel {
             bytes_out: Cell::new(0),
             bytes_in: Cell::new(0),
             half_closed: Cell::new(false),
+            stalled: Cell::new(false),
+            look: Cell::new(false),
             opened: now,
             seen: Cell::new(Seen { bytes_out: 0, bytes_in: 0, moved: now }),
             cut: Cell::new(None),
@@ -103,6 +107,16 @@ impl OpenTunnel {
     /// What it was allowed for.
     pub fn standing(&self) -> &Standing {
         &self.standing
+    }
+
+    /// Notes whether a direction waits for a receiver that takes nothing: each sweep then lets the relay look at its sockets.
+    pub fn stall(&self, stalled: bool) {
+        self.stalled.set(stalled);
+    }
+
+    /// Whether a sweep has asked to look at the sockets; asks once.
+    pub fn is_to_be_looked_at(&self) -> bool {
+        self.look.take()
     }
 
     /// Ends the tunnel; the first reason stays.
@@ -160,6 +174,12 @@ impl OpenTunnel {
     /// Counts what has moved since the last sweep and stops the tunnel if a deadline has passed.
     fn sweep(&self, now: Instant, deadlines: Deadlines) {
         self.count(now);
+        if self.stalled.get() {
+            self.look.set(true);
+            if let Some(waker) = self.waker.take() {
+                waker.wake();
+            }
+        }
         let idle = if self.half_closed.get() { deadlines.idle.min(HALF_CLOSED_IDLE) } else { deadlines.idle };
         if let Some((_, ending)) = self.cut.get().filter(|(at, _)| *at <= now) {
             self.stop(ending);

@@ -24,16 +24,21 @@ const BULK_BELOW: usize = 4 * 1024;
 /// Relays until both directions have ended, one has failed, or the tunnel is told to stop. Bytes are counted when the receiver takes them.
 pub async fn relay(link: &Link, tunnel: &OpenTunnel, lane: &Lane) -> Ending {
     let Link { client, upstream } = link;
-    let mut out = Direction::new();
-    let mut back = Direction::new();
+    let mut out_side = Direction::new();
+    let mut back_side = Direction::new();
     let mut first = None;
     // One future for both directions, without a future for each wait: an idle tunnel is two small enums.
     let ending = poll_fn(|cx| {
         if let Poll::Ready(ending) = tunnel.poll_stopped(cx) {
             return Poll::Ready(Ok(ending));
         }
-        let out = out.poll(client, upstream, (tunnel.bytes_out(), lane), cx)?;
-        let back = back.poll(upstream, client, (tunnel.bytes_in(), lane), cx)?;
+        if tunnel.is_to_be_looked_at() {
+            broken(client)?;
+            broken(upstream)?;
+        }
+        let out = out_side.poll(client, upstream, (tunnel.bytes_out(), lane), cx)?;
+        let back = back_side.poll(upstream, client, (tunnel.bytes_in(), lane), cx)?;
+        tunnel.stall(out_side.waits_to_write() || back_side.waits_to_write());
         if first.is_none() && (out.is_ready() || back.is_ready()) {
             tunnel.half_close();
             first = Some(if out.is_ready() { Ending::ClientClosed } else { Ending::ServerClosed });
@@ -73,6 +78,11 @@ enum Mode {
 impl Direction {
     fn new() -> Self {
         Self { mode: Mode::Copy, full: 0 }
+    }
+
+    /// Whether it holds bytes that the receiver does not take. Then nothing is read, and so no reset is seen.
+    fn waits_to_write(&self) -> bool {
+        matches!(self.mode, Mode::Rest { .. } | Mode::Drain { .. })
     }
 
     /// Moves what can be moved now. Ready: the sender has ended its direction and all of it is passed on.
@@ -149,6 +159,11 @@ impl Direction {
         self.full = 0;
         Mode::Bulk
     }
+}
+
+/// The error that a socket has met while nobody read from it, such as a reset.
+fn broken(socket: &TcpStream) -> io::Result<()> {
+    socket.take_error()?.map_or(Ok(()), Err)
 }
 
 /// Takes what is there into a pipe. Without a pipe, copying goes on.

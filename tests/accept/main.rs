@@ -1,0 +1,81 @@
+//! What takes longer than `make test` may: `make accept` runs it, on the release build, with the harness of `tests/all`.
+//! Not here: anything that shows in seconds.
+
+#[cfg(test)]
+#[expect(dead_code, reason = "other tests use the rest of it")]
+#[path = "../all/ends.rs"]
+mod ends;
+#[cfg(test)]
+#[expect(dead_code, reason = "other tests use the rest of it")]
+#[path = "../all/harness.rs"]
+mod harness;
+#[cfg(test)]
+#[path = "../all/kills.rs"]
+mod kills;
+#[cfg(test)]
+#[expect(dead_code, reason = "other tests use the rest of it")]
+#[path = "../all/origins.rs"]
+mod origins;
+#[cfg(test)]
+#[path = "../all/streams.rs"]
+mod streams;
+#[cfg(test)]
+#[expect(dead_code, reason = "other tests use the rest of it")]
+#[path = "../all/wire.rs"]
+mod wire;
+
+#[cfg(test)]
+mod tests {
+    use super::ends::{Origin, Tunnel, await_metric, metric};
+    use super::harness::Proxy;
+    use super::kills;
+    use super::streams::{self, MIB, NAME, move_a_little_and_end};
+
+    const KILLS: usize = 200;
+
+    /// What is moved in each direction. More than a 32-bit count holds.
+    const BULK: u64 = 10 * 1024 * MIB;
+
+    /// Tunnels that are opened and closed, and how many of them are open at once.
+    const TUNNELS: usize = 10_000;
+    const AT_ONCE: usize = 100;
+
+    /// By how many bytes the process may have grown after so many tunnels: the allocator has play, and the kernel's count of pages is
+    /// not exact (proc_pid_stat(5)). A leak of 300 bytes a tunnel shows.
+    const GROWTH: f64 = 2.0 * 1024.0 * 1024.0;
+
+    #[test]
+    fn two_hundred_kills_lose_no_record() {
+        kills::leave_a_record_for_every_tunnel_that_reached_the_origin(KILLS);
+    }
+
+    #[test]
+    fn ten_gibibytes_arrive_whole() {
+        let origin = Origin::new();
+        let proxy = streams::proxy(&origin, "");
+        streams::arrive_whole(&proxy, &origin, (3, BULK));
+        streams::arrive_whole(&proxy, &origin, (BULK, 5));
+    }
+
+    /// G2, G3: neither a descriptor nor memory stays behind, however the tunnels ended.
+    #[test]
+    fn ten_thousand_tunnels_leave_nothing_behind() {
+        let origin = Origin::new();
+        let proxy = streams::proxy(&origin, "");
+        // What is made once and kept is made by these.
+        open_and_end(&proxy, &origin, TUNNELS / 10);
+        let descriptors = metric(&proxy, "process_open_fds").unwrap();
+        let memory = metric(&proxy, "process_resident_memory_bytes").unwrap();
+        open_and_end(&proxy, &origin, TUNNELS);
+        await_metric(&proxy, "process_open_fds", descriptors);
+        let grown = metric(&proxy, "process_resident_memory_bytes").unwrap() - memory;
+        assert!(grown < GROWTH, "{grown} bytes more than the {memory} before");
+    }
+
+    fn open_and_end(proxy: &Proxy, origin: &Origin, tunnels: usize) {
+        for _ in 0..tunnels / AT_ONCE {
+            move_a_little_and_end((0..AT_ONCE).map(|_| Tunnel::open(proxy, NAME, origin)).collect());
+        }
+        await_metric(proxy, "sallyport_connections", 0.0);
+    }
+}

@@ -1,0 +1,115 @@
+//! Proxies killed under load, over and over on the same log: whatever reached the origin has its record.
+//! Not here: how often (`decision_log`, and the acceptance tests). Source: the promise that the record comes first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpStream;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::harness::{PATIENCE, Proxy, Setup, eventually, records, write_setup};
+use super::origins::{self, Answer, Origin};
+
+/// Where the name of the tests leads.
+pub const HOSTS: &str = "dns: {hosts: {api.acme.test: [127.0.0.1]}}\n";
+
+/// Over how many open tunnels a proxy is killed: from the first number on, three more each time, then from the first again, so that
+/// the kill comes at many moments and the sockets of both ends fit the usual limit of 1,024 descriptors.
+const OPEN: usize = 200;
+const STEPS: usize = 20;
+
+/// Threads that go on opening tunnels while the kill comes.
+const CLIENTS: u64 = 8;
+
+/// Kills a proxy so many times, each time with the log that the one before it left.
+pub fn leave_a_record_for_every_tunnel_that_reached_the_origin(kills: usize) {
+    let origin = Origin::start();
+    let numbers = AtomicU64::new(1);
+    let mut dir = folder(origin.port(), "");
+    let mut known = BTreeSet::new();
+    for round in 0..kills {
+        let proxy = Proxy::start_in(dir);
+        let (left, ports) = load_and_kill(proxy, &origin, &numbers, OPEN + 3 * (round % STEPS));
+        dir = left;
+        origin.until_idle();
+        let log = records(&dir.path().join("decisions"));
+        let start = log.iter().rposition(|record| record["kind"] == "start").unwrap();
+        let recorded: BTreeSet<u16> = log[start..]
+            .iter()
+            .filter(|record| record["kind"] == "decision" && record["outcome"] == "allow")
+            .map(|record| u16::try_from(record["client_port"].as_u64().unwrap()).unwrap())
+            .collect();
+        let seen = origin.numbers();
+        let reached: Vec<u64> = seen.difference(&known).copied().collect();
+        assert!(reached.len() >= OPEN, "kill {round}: {} tunnels", reached.len());
+        for number in reached {
+            assert!(recorded.contains(&ports[&number]), "kill {round}: tunnel {number} has no record");
+        }
+        known = seen;
+    }
+    let (dir, code) = Proxy::start_in(dir).stop();
+    assert_eq!(code, Some(0));
+    let log = records(&dir.path().join("decisions"));
+    is_gapless(&log);
+    let count = |kind: &str| log.iter().filter(|record| record["kind"] == kind).count();
+    assert_eq!((count("start"), count("stop")), (kills + 1, 1));
+    let ids: BTreeSet<&str> = log.iter().map(|record| record["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), log.len(), "no tunnel was closed, so every id stands once");
+}
+
+/// Opens tunnels until the proxy is gone, and kills it once there are `tunnels`. Which client port each number had.
+fn load_and_kill(proxy: Proxy, origin: &Origin, numbers: &AtomicU64, tunnels: usize) -> (TempDir, BTreeMap<u64, u16>) {
+    let ports = Mutex::new(BTreeMap::new());
+    let (edge, open) = (proxy.edge, AtomicUsize::new(0));
+    let client = || {
+        let mut held = Vec::new();
+        loop {
+            let number = numbers.fetch_add(1, Ordering::SeqCst);
+            let Ok(mut socket) = TcpStream::connect(edge) else { return held };
+            ports.lock().unwrap().insert(number, socket.local_addr().unwrap().port());
+            let target = format!("{}:{}", origins::NAME, origin.port());
+            match origins::ask(&mut socket, &target, &origins::client_hello(number)) {
+                Answer::Open => open.fetch_add(1, Ordering::SeqCst),
+                Answer::Gone => return held,
+                answer @ (Answer::Alert(_) | Answer::Refused(_)) => panic!("tunnel {number}: {answer:?}"),
+            };
+            held.push(socket);
+        }
+    };
+    let dir = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
+        eventually("enough tunnels", Instant::now() + PATIENCE, || {
+            (open.load(Ordering::SeqCst) >= tunnels).then_some(())
+        });
+        let dir = proxy.kill();
+        let held: Vec<Vec<TcpStream>> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+        assert!(held.iter().map(Vec::len).sum::<usize>() >= tunnels);
+        dir
+    });
+    (dir, ports.into_inner().unwrap())
+}
+
+/// One rule, for the name of the tests.
+pub fn policy(port: u16) -> String {
+    format!(
+        "rules:
+  - {{id: acme/api, customer: acme, sources: [tests], hosts: [api.acme.test], ports: [{port}], addresses: [127.0.0.0/8], wide: true}}
+"
+    )
+}
+
+/// A folder with that rule and more lines of the configuration.
+pub fn folder(port: u16, more: &str) -> TempDir {
+    let dir = TempDir::new().unwrap();
+    write_setup(dir.path(), &Setup { policy: &policy(port), more: &format!("{HOSTS}{more}"), ..Setup::default() });
+    dir
+}
+
+/// Fails unless the records are numbered from 0 on.
+pub fn is_gapless(records: &[Value]) {
+    let seqs: Vec<u64> = records.iter().map(|record| record["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seqs, (0..seqs.len() as u64).collect::<Vec<_>>(), "numbers without gaps");
+}
