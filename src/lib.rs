@@ -3,6 +3,8 @@
 //! A forward proxy that lets named sources reach named customers over TLS that it has checked, and nothing else, and that keeps a
 //! record of every decision.
 //!
+//! What users rely on stands in `docs/contract.md`; comments call it the contract.
+//!
 //! # The straight line
 //! Every request takes this way, in one function that a newcomer reads first, `runtime::session`:
 //! ```text

@@ -12,6 +12,7 @@ need() { # PROGRAM PACKAGE
     command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] || packages+=("$2")
 }
 need cc gcc
+[ -e /usr/include/stdlib.h ] || packages+=(libc6-dev)
 need curl curl
 need openssl openssl
 need nginx nginx-light

@@ -292,7 +292,7 @@ fn what_else_a_rule_says() {
 #[test]
 fn a_missing_file_brings_no_faults_of_its_own() {
     let rule = "version: 1\nrules: [{id: r, customer: c, sources: [b], hosts: [x.example], portz: [1]}]\n";
-    let portz = "r:2:65: unknown key `portz`; did you mean `ports`?";
+    let portz = "r:2:64: unknown key `portz`; did you mean `ports`?";
     let found = faults(&[("s", "version: 1\nsources: [{name: b, subnets: [10.0.0.0/24]\n"), ("r", rule)]);
     assert!(found.len() == 2 && found[0].starts_with("s:") && found[1] == portz, "not YAML: {found:#?}");
     let files = [PolicyFile { path: "r".into(), shown: "/etc/r".into(), text: rule.into() }];
