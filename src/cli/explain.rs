@@ -164,8 +164,14 @@ impl Request<'_> {
                 admitted.judge_hello(&hello)?;
             }
         }
-        let name = hello.server_name.map_or("no name".to_owned(), |_| "its name".to_owned());
-        explained.step("hello", format!("TLS {}, {name} and {} ALPN ids pass", hello.max_version, hello.alpn.len()));
+        let name = hello.server_name.as_ref().and_then(ServerName::name);
+        let name = name.map_or("no name".to_owned(), |name| format!("name `{name}`"));
+        let alpn = if self.args.alpn.is_empty() {
+            "no ALPN".to_owned()
+        } else {
+            format!("ALPN {}", self.args.alpn.join(", "))
+        };
+        explained.step("hello", format!("TLS {}, {name}, {alpn}: passes", hello.max_version));
         Ok(())
     }
 

@@ -2,7 +2,10 @@
 //! Not here: any decision. May look at every name of a policy; nobody waits for it but the one who asked.
 //! Source: the contract's `explain`.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+
+use ipnet::IpNet;
 
 use super::compile::{Found, Grant};
 use super::decision::Denial;
@@ -39,10 +42,12 @@ impl Identified {
             // No rule can allow it, however near.
             return None;
         }
-        self.other_port(target).or_else(|| self.other_source(target)).or_else(|| match target.host() {
+        let alike = self.other_port(target).or_else(|| self.other_source(target)).or_else(|| match target.host() {
             Host::Name(name) => self.like_name(name),
             Host::Address(_) => None,
-        })
+        });
+        let unlisted = denial.reason() == Reason::DestinationNotListed;
+        alike.or_else(|| if unlisted { self.least_unlike(target.host()) } else { None })
     }
 
     fn other_port(&self, target: &Target) -> Option<Nearest> {
@@ -83,6 +88,42 @@ impl Identified {
             let grant = mine().find(has)?;
             Some(Nearest::new(grant, format!("the name: the rule has `{}`", pattern(grant)?)))
         })
+    }
+
+    /// Where nothing looks alike: the source's pattern or network at the least distance.
+    fn least_unlike(&self, host: &Host) -> Option<Nearest> {
+        let mine = self.policy().grants().iter().filter(|grant| grant.serves(self.index()));
+        let destinations = mine.flat_map(|grant| {
+            let hosts = grant.hosts().iter().map(|pattern| (far(host, pattern.base().as_str()), pattern.to_string()));
+            let networks = grant.networks().iter().map(|network| (away(host, network), network.to_string()));
+            hosts.chain(networks).map(move |(distance, text)| (distance, grant, text))
+        });
+        let (_, grant, text) = destinations.min_by_key(|(distance, ..)| *distance)?;
+        Some(Nearest::new(grant, format!("the destination: the rule has `{text}`")))
+    }
+}
+
+/// How far a host is from a name: edits; an address is farther than any name.
+fn far(host: &Host, name: &str) -> usize {
+    match host {
+        Host::Name(asked) => strsim::levenshtein(asked.as_str(), name),
+        Host::Address(_) => usize::MAX,
+    }
+}
+
+/// How far a host is from a network: bits that differ from the first one on; a name, and the other family, are farther than that.
+fn away(host: &Host, network: &IpNet) -> usize {
+    match (host, network) {
+        (Host::Address(IpAddr::V4(asked)), IpNet::V4(network)) => {
+            let same = (asked.to_bits() ^ network.addr().to_bits()).leading_zeros();
+            usize::try_from(32_u32.saturating_sub(same)).unwrap_or(usize::MAX)
+        }
+        (Host::Address(IpAddr::V6(asked)), IpNet::V6(network)) => {
+            let same = (asked.to_bits() ^ network.addr().to_bits()).leading_zeros();
+            usize::try_from(128_u32.saturating_sub(same)).unwrap_or(usize::MAX)
+        }
+        (Host::Address(_), IpNet::V4(_) | IpNet::V6(_)) => 1024,
+        (Host::Name(_), IpNet::V4(_) | IpNet::V6(_)) => usize::MAX,
     }
 }
 

@@ -99,10 +99,10 @@ fn rows(port: u16) -> Vec<Row> {
             hello: Hello { name: "gw.acme.test", ..hello },
             ..row("a literal with its name", &format!("127.0.0.1:{port}"), "allowed", None)
         },
-        row("an unlisted name", "evil.example:443", "destination_not_listed", None),
+        row("an unlisted name", "evil.example:443", "destination_not_listed", Some("acme/never")),
         row("a slip of the pen", &format!("api.acme.tset:{port}"), "destination_not_listed", api_rule),
         row("below a listed name", &format!("x.api.acme.test:{port}"), "destination_not_listed", api_rule),
-        row("an unlisted literal", &format!("127.0.0.2:{port}"), "destination_not_listed", None),
+        row("an unlisted literal", &format!("127.0.0.2:{port}"), "destination_not_listed", Some("acme/literal")),
         row("another port", "api.acme.test:22", "port_not_allowed", api_rule),
         row("on the never list", "a.never.test:443", "destination_denied", None),
         row("an expired rule", "old.acme.test:443", "rule_expired", Some("acme/old")),

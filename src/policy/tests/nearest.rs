@@ -32,8 +32,9 @@ fn the_nearest_rule_and_what_differs() {
         ("api.acne.example:443", Some(("api", "the name: the rule has `api.acme.example`"))),
         ("old.example:443", Some(("old", "the day: the rule's last was 2026-12-31 (UTC)"))),
         ("night.example:443", Some(("night", "the hour: the rule holds fri 22:00-06:00 UTC"))),
-        ("something.entirely.different.test:443", None),
-        ("203.0.113.1:443", None),
+        ("something.entirely.different.test:443", Some(("api", "the destination: the rule has `api.acme.example`"))),
+        ("203.0.113.1:443", Some(("net", "the destination: the rule has `198.51.100.0/24`"))),
+        ("[2001:db8::1]:443", Some(("net", "the destination: the rule has `198.51.100.0/24`"))),
     ] {
         let target = target(to);
         let denial = identified.request(&target, at(AT)).unwrap_err();
