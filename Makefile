@@ -23,10 +23,10 @@ lint:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --test accept -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
-	cargo-deny --locked check licenses bans sources
+	$(CARGO) deny --locked check licenses bans sources
 
 bench:
-	$(CARGO) bench --locked
+	$(CARGO) bench --locked --bench line
 
 # Coverage-guided fuzzing of every parser, SECONDS each (nightly compiler features through RUSTC_BOOTSTRAP).
 SECONDS ?= 60

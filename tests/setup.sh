@@ -32,4 +32,4 @@ if ! "$venv/bin/python" -c 'import requests' 2>/dev/null; then
     "$venv/bin/pip" --quiet --disable-pip-version-check install 'requests==2.32.*'
 fi
 
-command -v cargo-deny >/dev/null || cargo install --locked --quiet cargo-deny@0.20.2
+cargo deny --version >/dev/null 2>&1 || cargo install --locked --quiet cargo-deny@0.20.2

@@ -263,8 +263,8 @@ fn a_hello_that_does_not_come_meets_one_deadline_for_all_of_it() {
     let hello = Hello::to(NAME).record();
     // What is sent: at once, and byte by byte from then on (D3).
     for (name, at_once, drip) in [("silence (D4)", 0, 0), ("half a hello", 60, 0), ("1-byte drip (D3)", 1, 100)] {
-        let mut client = established(&proxy, &format!("{NAME}:{}", origin.port()));
         let begin = Instant::now();
+        let mut client = established(&proxy, &format!("{NAME}:{}", origin.port()));
         client.write_all(&hello[..at_once]).unwrap();
         // The reading takes the place of a pause between two bytes.
         client.set_read_timeout(Some(Duration::from_millis(40))).unwrap();

@@ -124,8 +124,8 @@ fn idle_and_overlong_tunnels_are_closed() {
     let origin = Origin::new();
     for (limits, reason) in [("idle_timeout: 300ms", "idle_timeout"), ("lifetime: 500ms", "lifetime_exceeded")] {
         let proxy = proxy(&origin, limits);
-        let mut tunnel = Tunnel::open(&proxy, NAME, &origin);
         let begin = Instant::now();
+        let mut tunnel = Tunnel::open(&proxy, NAME, &origin);
         assert_eq!(read_all(&mut tunnel.client), b"", "{reason}");
         assert_eq!(read_all(&mut tunnel.server), b"", "{reason}");
         assert!(begin.elapsed() >= Duration::from_millis(300), "{reason}: too early");
@@ -138,8 +138,8 @@ fn idle_and_overlong_tunnels_are_closed() {
 fn a_tunnel_that_moves_bytes_is_not_idle_but_grows_old() {
     let origin = Origin::new();
     let proxy = proxy(&origin, "idle_timeout: 1200ms, lifetime: 4s");
-    let mut tunnel = Tunnel::open(&proxy, NAME, &origin);
     let begin = Instant::now();
+    let mut tunnel = Tunnel::open(&proxy, NAME, &origin);
     tunnel.client.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     let mut sent = 0;
     // A byte every 200 ms, until the proxy ends it. The reading takes the place of a pause.
