@@ -1,6 +1,7 @@
 //! Finds the end of a segment when the log is opened: the last whole record, and what was torn behind it.
 //! Not here: opening and cutting files (`runtime::journal`). Reads a line at a time, so memory is bounded.
 //! Source: a crash leaves what was appended since the last sync in any state: missing, partly there, or as zeros.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::io::{self, BufRead, Read};
 

@@ -1,6 +1,7 @@
 //! Reads one HTTP/1 request head through hyper and hands the socket back, with the bytes that came behind it.
 //! Not here: what the head may say (`policy::head`), answers (`answer`). hyper's own answers never reach the client.
 //! Source: RFC 9112 (message syntax), RFC 9110 section 9.3.6 (CONNECT).
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::cell::RefCell;
 use std::convert::Infallible;
