@@ -6,7 +6,6 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -50,7 +49,7 @@ impl Answer {
 
 /// The lookups of one worker.
 pub struct Names {
-    hosts: Arc<BTreeMap<Fqdn, Vec<IpAddr>>>,
+    hosts: BTreeMap<Fqdn, Vec<IpAddr>>,
     resolver: TokioResolver,
     store: RefCell<HashMap<Fqdn, Stored>>,
     settings: Bounds,
@@ -122,7 +121,7 @@ impl Names {
         options.timeout = settings.timeout / 2;
         options.case_randomization = true;
         Ok(Self {
-            hosts: Arc::new(settings.hosts.clone()),
+            hosts: settings.hosts.clone(),
             resolver: builder.build()?,
             store: RefCell::default(),
             settings: Bounds { timeout: settings.timeout, min_ttl: settings.min_ttl, max_ttl: settings.max_ttl },

@@ -79,7 +79,7 @@ impl Facts {
         self.record.policy = Some(Arc::clone(policy.hash()));
     }
 
-    /// What the head says. A target that does not parse is written as it came, cleaned and bounded.
+    /// What the head says. Of a target that does not parse only the host part is written, cleaned and bounded.
     pub fn read(&mut self, head: &Head) {
         let method = self.redactor.clean(head.method.as_str().as_bytes(), MAX_METHOD);
         self.record.method = Some(self.marked("method", method));
@@ -155,10 +155,7 @@ impl Facts {
     pub fn uncommitted(&mut self, error: Unavailable, allowed: &Allowed) -> Entry {
         match error {
             Unavailable::Late => {
-                let record = &mut self.record;
-                record.kind = Kind::Close;
-                record.time = clock::now();
-                record.reason = Some(Ending::Reset.as_str());
+                let record = self.ended(Ending::Reset);
                 (record.bytes_out, record.bytes_in) = (Some(0), Some(0));
                 record.line()
             }
@@ -185,11 +182,8 @@ impl Facts {
     /// The end of a tunnel that was let through.
     pub fn close(&mut self, ending: Ending, tunnel: &OpenTunnel) -> Entry {
         let chosen = tunnel.standing().server();
-        let record = &mut self.record;
+        let record = self.ended(ending);
         record.duration_us = Some(micros(tunnel.opened().elapsed()));
-        record.kind = Kind::Close;
-        record.time = clock::now();
-        record.reason = Some(ending.as_str());
         record.tls_version = chosen.map(|hello| hello.version.as_str());
         record.tls_cipher = chosen.map(|hello| hello.cipher.to_string().into());
         record.bytes_out = Some(tunnel.bytes_out().get());
@@ -199,10 +193,7 @@ impl Facts {
 
     /// The end of a tunnel that a fault of the program ended: how much it moved is not known.
     pub fn abandon(&mut self) -> Entry {
-        self.record.kind = Kind::Close;
-        self.record.time = clock::now();
-        self.record.reason = Some(Ending::Reset.as_str());
-        self.record.line()
+        self.ended(Ending::Reset).line()
     }
 
     /// The customer, as metrics name it.
@@ -221,6 +212,14 @@ impl Facts {
         record.outcome = Some(reason.outcome());
         record.reason = Some(reason.as_str());
         record.line()
+    }
+
+    /// The record turned into that of the tunnel's end, now.
+    fn ended(&mut self, ending: Ending) -> &mut Record {
+        self.record.kind = Kind::Close;
+        self.record.time = clock::now();
+        self.record.reason = Some(ending.as_str());
+        &mut self.record
     }
 
     fn marked(&mut self, field: &'static str, cleaned: Cleaned) -> Redacted {
