@@ -7,8 +7,11 @@ use std::time::Duration;
 use super::{DecisionLog, Durability};
 use crate::yaml::{Faults, Field};
 
-/// About one sync of a good disk: what comes during a sync shares the next one.
-const COMMIT_INTERVAL: Duration = Duration::from_millis(2);
+/// With `sync` a client waits it out: about what a sync of a good disk takes, and what comes meanwhile shares the next one.
+const SYNC_INTERVAL: Duration = Duration::from_millis(2);
+
+/// With `async` nobody waits: one sync costs about as much CPU as half a tunnel, so at 500 tunnels a second five should share one.
+const ASYNC_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A client waits this long for its record; more than a second is a fault of its own.
 const MOST_COMMIT_INTERVAL: Duration = Duration::from_secs(1);
@@ -19,7 +22,7 @@ pub fn decision_log(field: Option<Field<'_>>, state: &str, faults: &mut Faults) 
     let mut log = DecisionLog {
         directory: format!("{state}/decisions"),
         durability: Durability::Sync,
-        commit_interval: COMMIT_INTERVAL,
+        commit_interval: SYNC_INTERVAL,
         key: format!("{state}/log.key"),
         stdout: false,
     };
@@ -31,6 +34,10 @@ pub fn decision_log(field: Option<Field<'_>>, state: &str, faults: &mut Faults) 
     if let Some(durability) = map.take("durability").and_then(|field| field.word(&words, faults)) {
         log.durability = durability;
     }
+    log.commit_interval = match log.durability {
+        Durability::Sync => SYNC_INTERVAL,
+        Durability::Async => ASYNC_INTERVAL,
+    };
     let range = Duration::ZERO..=MOST_COMMIT_INTERVAL;
     if let Some(interval) = map.take("commit_interval").and_then(|field| field.duration(range, faults)) {
         log.commit_interval = interval;

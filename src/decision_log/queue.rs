@@ -47,6 +47,8 @@ pub struct Queue {
     /// What became of the batch that was taken, entry by entry.
     in_flight: Vec<Claim>,
     in_flight_since: Option<Instant>,
+    /// What a commit takes on this disk: the longest of late.
+    disk: Duration,
     /// What the batch counts as should it be lost.
     flying: Unwritten,
     size: usize,
@@ -129,6 +131,7 @@ impl Queue {
             waiting: VecDeque::new(),
             in_flight: Vec::new(),
             in_flight_since: None,
+            disk: Duration::ZERO,
             flying: Unwritten::default(),
             size: 0,
             waiting_size: 0,
@@ -187,12 +190,22 @@ impl Queue {
         if self.waiting_size >= MAX_BATCH {
             return Some(first);
         }
-        let window = match self.pace.durability {
-            Durability::Sync => self.pace.commit_interval,
-            // The other half is for the disk: what is granted at once is durable, or the next waits, within the whole.
-            Durability::Async => self.pace.commit_interval / 2,
-        };
-        Some(first.checked_add(window).unwrap_or(first))
+        Some(first.checked_add(self.window()).unwrap_or(first))
+    }
+
+    /// How long a batch is gathered. With `async` the rest of the interval is for the disk: what is granted at once is durable within
+    /// the whole, or the next one waits. Twice what the disk takes is kept for it, at most half.
+    fn window(&self) -> Duration {
+        let interval = self.pace.commit_interval;
+        match self.pace.durability {
+            Durability::Sync => interval,
+            Durability::Async => interval.saturating_sub(self.disk.saturating_mul(2)).max(interval / 2),
+        }
+    }
+
+    /// Notes what a commit took. One that took longer than usual is forgotten over the next dozen or two.
+    pub fn took(&mut self, time: Duration) {
+        self.disk = time.max(self.disk.saturating_sub(self.disk / 8));
     }
 
     /// Whether the last push is news for whoever waits for [`Queue::due`]: it began a batch or filled one.

@@ -200,7 +200,7 @@ async fn hear(
     (routed, deadline): (&Routed, Instant),
     facts: &mut Facts,
 ) -> Result<Heard, Denial> {
-    let read = hello::read(&client.socket, std::mem::take(&mut client.unread), deadline).await;
+    let read = hello::read(&client.socket, std::mem::take(&mut client.unread), &worker.lane, deadline).await;
     let heard = read.map_err(|failure| hello::denial(routed, &failure))?;
     let took = facts.step(worker.metrics(), SetupStep::Hello);
     facts.heard(&heard.hello, took);

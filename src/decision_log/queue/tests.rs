@@ -30,8 +30,16 @@ fn ids(batch: &[Entry]) -> Vec<u128> {
 #[test]
 fn a_batch_is_due_an_interval_after_its_first_record() {
     let start = Instant::now();
-    for (durability, window) in [(Durability::Sync, INTERVAL), (Durability::Async, INTERVAL / 2)] {
+    for (durability, disk, window) in [
+        (Durability::Sync, Duration::ZERO, INTERVAL),
+        (Durability::Sync, MS, INTERVAL),
+        (Durability::Async, Duration::ZERO, INTERVAL),
+        (Durability::Async, MS / 4, INTERVAL - MS / 2),
+        (Durability::Async, MS / 2, INTERVAL / 2),
+        (Durability::Async, 10 * MS, INTERVAL / 2),
+    ] {
         let mut queue = queue(durability);
+        queue.took(disk);
         assert_eq!(queue.due(), None, "{durability:?}");
         queue.note(deny(1), start);
         assert!(queue.changed_due(), "{durability:?}");
@@ -42,6 +50,22 @@ fn a_batch_is_due_an_interval_after_its_first_record() {
         queue.note(deny(3), start + 3 * MS);
         assert_eq!(queue.due(), Some(start + 3 * MS + window), "{durability:?}");
     }
+}
+
+#[test]
+fn a_slow_commit_is_forgotten_little_by_little() {
+    let start = Instant::now();
+    let mut queue = queue(Durability::Async);
+    queue.note(deny(1), start);
+    queue.took(MS);
+    let mut windows = Vec::new();
+    for _ in 0..24 {
+        windows.push(queue.due().unwrap().saturating_duration_since(start));
+        queue.took(MS / 100);
+    }
+    assert_eq!(windows.first(), Some(&(INTERVAL / 2)));
+    assert!(windows.is_sorted(), "{windows:?}");
+    assert!(windows.last().is_some_and(|window| *window > INTERVAL - MS / 8), "{windows:?}");
 }
 
 #[test]

@@ -230,7 +230,7 @@ impl<S: Store> Writer<S> {
                 (self.watch)(Event::Committed { kinds: &kinds, took: start.elapsed(), size });
                 self.latest = Some(Latest(start, time));
                 self.reported = report.map(|_| start).or(self.reported);
-                self.settle(permits, report.unwrap_or_default());
+                self.settle(permits, report.unwrap_or_default(), start.elapsed());
                 self.copy();
                 true
             }
@@ -246,12 +246,13 @@ impl<S: Store> Writer<S> {
         }
     }
 
-    fn settle(&mut self, permits: Vec<Permit>, reported: Unwritten) {
+    fn settle(&mut self, permits: Vec<Permit>, reported: Unwritten, took: Duration) {
         let mut told = Vec::new();
         let mut state = self.shared.lock();
         for Settled { ticket, permit } in state.queue.settled(permits) {
             told.extend(holder(&mut state.holders, ticket).map(|holder| (holder, permit)));
         }
+        state.queue.took(took);
         state.queue.recovered();
         state.queue.reported(reported);
         self.shared.committing.store(IDLE, Ordering::Relaxed);

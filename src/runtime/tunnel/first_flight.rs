@@ -1,25 +1,20 @@
 //! Drives the exchange of hellos between the two sockets: nothing passes that the exchange has not handed out.
 //! Not here: which bytes may pass (`tls::Exchange`), what a server may choose (`policy::hello`). Source: RFC 8446 section 4.1.
 
-use std::io;
-
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::policy::{Denial, Ending, InTunnel, Reason};
+use crate::runtime::tunnel::lane::Lane;
 use crate::runtime::tunnel::open::OpenTunnel;
 use crate::runtime::tunnel::relay::write_all;
 use crate::runtime::tunnel::{Link, Opening};
-use crate::tls::{ClientStep, Exchange, ServerHello, ServerStep};
-
-/// Bytes taken from a socket in one call: a server's whole first flight is 2 to 5 KiB.
-const READ_SIZE: usize = 8 * 1024;
+use crate::tls::{ClientStep, Exchange, ExchangeError, ServerHello, ServerStep};
 
 /// Sends the judged hello on and passes what the exchange hands out, until the ServerHello is judged. An error is how the tunnel ends.
-pub(super) async fn judge(link: &Link, opening: Opening, tunnel: &OpenTunnel) -> Result<(), Ending> {
+pub(super) async fn judge(link: &Link, opening: Opening, tunnel: &OpenTunnel, lane: &Lane) -> Result<(), Ending> {
     let deadline = Instant::now() + opening.patience;
     let heard = opening.heard;
-    let mut flight = FirstFlight { exchange: Exchange::new(&heard.hello), link, tunnel };
+    let mut flight = FirstFlight { exchange: Exchange::new(&heard.hello), link, tunnel, lane };
     let late = || Err(refused(&tunnel.standing().allowed().deny(Reason::HelloTimeout)));
     // A tunnel that is told to stop sends nothing more, not even its hello.
     tokio::select! {
@@ -33,6 +28,7 @@ struct FirstFlight<'a> {
     exchange: Exchange,
     link: &'a Link,
     tunnel: &'a OpenTunnel,
+    lane: &'a Lane,
 }
 
 impl FirstFlight<'_> {
@@ -40,33 +36,49 @@ impl FirstFlight<'_> {
         let Link { client, upstream } = self.link;
         self.to_server(hello).await?;
         if !trailing.is_empty() {
-            self.client_sent(trailing).await?;
+            let step = self.exchange.client(trailing);
+            self.client_sent(step).await?;
         }
         loop {
-            let mut bytes = Vec::new();
             tokio::select! {
                 biased;
                 ready = upstream.readable() => {
                     ready.map_err(|_| Ending::Reset)?;
-                    if read(upstream, &mut bytes, Ending::ServerClosed)? && self.server_sent(&bytes).await? {
+                    if self.hear_server().await? {
                         return Ok(());
                     }
                 }
                 ready = client.readable() => {
                     ready.map_err(|_| Ending::Reset)?;
-                    if read(client, &mut bytes, Ending::ClientClosed)? {
-                        self.client_sent(&bytes).await?;
-                    }
+                    self.hear_client().await?;
                 }
             }
         }
     }
 
-    async fn client_sent(&mut self, bytes: &[u8]) -> Result<(), Ending> {
-        let step = self
-            .exchange
-            .client(bytes)
-            .map_err(|error| refused(&self.tunnel.standing().allowed().exchange_error(&error)))?;
+    /// Whether the exchange is over and all bytes are free.
+    async fn hear_server(&mut self) -> Result<bool, Ending> {
+        let exchange = &mut self.exchange;
+        let heard = self.lane.read(&self.link.upstream, |bytes| (!bytes.is_empty()).then(|| exchange.server(bytes)));
+        match heard.map_err(|_| Ending::Reset)? {
+            None => Ok(false),
+            Some(None) => Err(Ending::ServerClosed),
+            Some(Some(step)) => self.server_sent(step).await,
+        }
+    }
+
+    async fn hear_client(&mut self) -> Result<(), Ending> {
+        let exchange = &mut self.exchange;
+        let heard = self.lane.read(&self.link.client, |bytes| (!bytes.is_empty()).then(|| exchange.client(bytes)));
+        match heard.map_err(|_| Ending::Reset)? {
+            None => Ok(()),
+            Some(None) => Err(Ending::ClientClosed),
+            Some(Some(step)) => self.client_sent(step).await,
+        }
+    }
+
+    async fn client_sent(&self, step: Result<ClientStep, ExchangeError>) -> Result<(), Ending> {
+        let step = step.map_err(|error| refused(&self.tunnel.standing().allowed().exchange_error(&error)))?;
         let passed = match step {
             ClientStep::Forward(bytes) => bytes,
             ClientStep::Hello { hello, held } => {
@@ -77,12 +89,8 @@ impl FirstFlight<'_> {
         self.to_server(&passed).await
     }
 
-    /// Whether the exchange is over and all bytes are free.
-    async fn server_sent(&mut self, bytes: &[u8]) -> Result<bool, Ending> {
-        let step = self
-            .exchange
-            .server(bytes)
-            .map_err(|error| refused(&self.tunnel.standing().allowed().exchange_error(&error)))?;
+    async fn server_sent(&self, step: Result<ServerStep, ExchangeError>) -> Result<bool, Ending> {
+        let step = step.map_err(|error| refused(&self.tunnel.standing().allowed().exchange_error(&error)))?;
         match step {
             ServerStep::Hold => Ok(false),
             ServerStep::Retry { hello, held } => {
@@ -116,17 +124,6 @@ impl FirstFlight<'_> {
 
     async fn to_client(&self, bytes: &[u8]) -> Result<(), Ending> {
         write_all(&self.link.client, bytes, self.tunnel.bytes_in()).await.map_err(|_| Ending::Reset)
-    }
-}
-
-/// Whether something came; `closed` if the peer has ended.
-fn read(from: &TcpStream, into: &mut Vec<u8>, closed: Ending) -> Result<bool, Ending> {
-    into.reserve(READ_SIZE);
-    match from.try_read_buf(into) {
-        Ok(0) => Err(closed),
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-        Err(_) => Err(Ending::Reset),
     }
 }
 

@@ -68,13 +68,11 @@ impl Lane {
     /// What the sockets give.
     pub fn copy(&self, from: &TcpStream, to: &TcpStream) -> io::Result<Step> {
         let mut buffer = self.buffer.borrow_mut();
-        let count = match from.try_read(&mut buffer) {
-            Ok(0) => return Ok(Step::End),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Step::Empty),
-            Err(error) => return Err(error),
-        };
-        let bytes = buffer.get(..count).unwrap_or_default();
+        let Some(bytes) = read(from, &mut buffer)? else { return Ok(Step::Empty) };
+        if bytes.is_empty() {
+            return Ok(Step::End);
+        }
+        let count = bytes.len();
         let taken = match to.try_write(bytes) {
             Ok(taken) => taken,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
@@ -86,17 +84,12 @@ impl Lane {
         }
     }
 
-    /// Reads what is there into the shared buffer and lends it to `see`. `None`: nothing to read now.
+    /// Reads what is there into the shared buffer and lends it to `see`; nothing to see: the sender has ended. `None`: nothing there now.
     ///
     /// # Errors
     /// What the socket gives.
     pub fn read<T>(&self, from: &TcpStream, see: impl FnOnce(&[u8]) -> T) -> io::Result<Option<T>> {
-        let mut buffer = self.buffer.borrow_mut();
-        match from.try_read(&mut buffer) {
-            Ok(count) => Ok(Some(see(buffer.get(..count).unwrap_or_default()))),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
-        }
+        Ok(read(from, &mut self.buffer.borrow_mut())?.map(see))
     }
 
     /// An empty pipe. `None`: none to be had now, so copy.
@@ -140,6 +133,22 @@ impl Pipe {
 impl Drop for Pipe {
     fn drop(&mut self) {
         self.live.set(self.live.get().saturating_sub(1));
+    }
+}
+
+/// One read; no bytes: the sender has ended. `None`: nothing there now. What does not fill `into` has emptied the socket, and more will
+/// be a new event (epoll(7), edge-triggered): so the socket counts as empty at once, without another read to find that out.
+fn read<'a>(from: &TcpStream, into: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
+    let mut came = None;
+    let tried = from.try_io(Interest::READABLE, || {
+        let count = rustix::io::retry_on_intr(|| rustix::io::read(from, &mut *into))?;
+        came = Some(count);
+        if count == 0 || count == into.len() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+    });
+    match (came, tried) {
+        (Some(count), _) => Ok(into.get(..count)),
+        (None, Err(error)) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        (None, _) => Ok(None),
     }
 }
 

@@ -46,7 +46,7 @@ pub async fn forward(permit: Permit, link: Link, opening: Opening, tunnel: &Open
     tracing::trace!(decision = %permit.id(), "forwarding");
     drop(permit);
     // The hellos and the state of judging them are freed before bytes move freely.
-    let ending = match Box::pin(first_flight::judge(&link, opening, tunnel)).await {
+    let ending = match Box::pin(first_flight::judge(&link, opening, tunnel, lane)).await {
         Ok(()) => relay::relay(&link, tunnel, lane).await,
         Err(ending) => ending,
     };
