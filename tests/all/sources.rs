@@ -7,7 +7,8 @@ use std::fs;
 use std::path::Path;
 
 /// What is no part of the sources: build output, what fuzzing leaves behind, version control.
-const SKIPPED: [&str; 6] = ["target", ".git", "fuzz/target", "fuzz/corpus", "fuzz/artifacts", "fuzz/coverage"];
+const SKIPPED: [&str; 7] =
+    ["target", ".git", "fuzz/target", "fuzz/corpus", "fuzz/artifacts", "fuzz/coverage", "benches/rig/target"];
 
 /// One text file of the repository.
 pub struct File {
