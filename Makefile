@@ -2,16 +2,22 @@
 CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo test lint bench fuzz accept setup
+# The load rig is a workspace of its own and shares the target directory.
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+RIG = --manifest-path benches/rig/Cargo.toml --target-dir $(TARGET)
+
+.PHONY: demo test lint bench instructions fuzz accept setup
 
 # The whole product on loopback. Needs the Rust toolchain and a C compiler, nothing else.
 demo:
 	$(CARGO) run --release --locked -- demo
 
-# What CI runs.
+# What CI runs. A test counts instructions of `path`; built there, it would keep the cores from the other tests.
 test: setup lint
+	$(CARGO) build --release --locked --bench path
 	$(CARGO) test --locked --lib --bins --tests
 	$(CARGO) test --locked --doc
+	$(CARGO) test --locked $(RIG)
 
 # Programs that the tests drive, from distribution and language packages. Does nothing where they are there.
 setup:
@@ -20,14 +26,35 @@ setup:
 lint:
 	$(CARGO) fmt --check
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
+	$(CARGO) fmt --check --manifest-path benches/rig/Cargo.toml
 	$(CARGO) metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --test accept -- -D warnings
+	$(CARGO) clippy --locked $(RIG) --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 	$(CARGO) deny --locked check licenses bans sources
+	$(CARGO) deny --locked --manifest-path benches/rig/Cargo.toml check licenses bans sources
 
+# The release build beside bare relays and packaged peers: docs/performance.md and its chart. Some 25 minutes, as root, on a machine
+# that does nothing else. For less: `make bench ROUNDS=1 SUBJECTS=floor-shared64k,sallyport-async SHAPES=connect BENCH=--anyway`.
+ROUNDS ?= 3
+AS_ROOT ?= $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+RESULTS = target/bench/results.jsonl
 bench:
-	$(CARGO) bench --locked --bench line
+	benches/setup.sh
+	$(CARGO) build --release --locked --target-dir $(TARGET)
+	$(CARGO) build --release --locked $(RIG)
+	$(CARGO) bench --locked --bench line --bench commit --bench relay
+	$(AS_ROOT) rm -f $(RESULTS)
+	$(AS_ROOT) $(TARGET)/release/rig compare --sallyport $(TARGET)/release/sallyport --out $(RESULTS) --rounds $(ROUNDS) \
+		$(if $(SUBJECTS),--subjects $(SUBJECTS)) $(if $(SHAPES),--shapes $(SHAPES)) $(BENCH) || [ $$? = 1 ]
+	$(TARGET)/release/rig report $(RESULTS) --page docs/performance.md --chart docs/performance.svg
+
+# Counts the instructions of one request anew. The table is committed with the change that moved it.
+instructions: setup
+	$(CARGO) bench --locked --bench path -- count >target/instructions.txt
+	mv target/instructions.txt benches/
+	cat benches/instructions.txt
 
 # Coverage-guided fuzzing of every parser, SECONDS each (nightly compiler features through RUSTC_BOOTSTRAP).
 SECONDS ?= 60
@@ -36,4 +63,4 @@ fuzz:
 
 # What takes longer than `make test` may.
 accept: setup
-	$(CARGO) test --locked --release --test accept
+	$(CARGO) test --locked --release --test accept -- --nocapture --test-threads 1

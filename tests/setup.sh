@@ -17,6 +17,7 @@ need curl curl
 need openssl openssl
 need nginx nginx-light
 need python3 python3
+need valgrind valgrind
 if [ ${#packages[@]} -gt 0 ]; then
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "${packages[@]}"

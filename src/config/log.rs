@@ -10,8 +10,8 @@ use crate::yaml::{Faults, Field};
 /// With `sync` a client waits it out: about what a sync of a good disk takes, and what comes meanwhile shares the next one.
 const SYNC_INTERVAL: Duration = Duration::from_millis(2);
 
-/// With `async` nobody waits: one sync costs about as much CPU as half a tunnel, so at 500 tunnels a second five should share one.
-const ASYNC_INTERVAL: Duration = Duration::from_millis(10);
+/// With `async` nobody waits: one sync costs about as much CPU as half a tunnel, so at 500 tunnels a second ten should share one.
+const ASYNC_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A client waits this long for its record; more than a second is a fault of its own.
 const MOST_COMMIT_INTERVAL: Duration = Duration::from_secs(1);

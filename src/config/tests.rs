@@ -128,7 +128,7 @@ fn the_defaults() {
 #[test]
 fn what_depends_on_other_things() {
     let log = valid(&format!("{LEAST}decision_log: {{durability: async}}\n")).decision_log;
-    assert_eq!(log.commit_interval, Duration::from_millis(10));
+    assert_eq!(log.commit_interval, Duration::from_millis(20));
     let log = valid(&format!("{LEAST}state: state/\n")).decision_log;
     assert_eq!((log.directory.as_str(), log.key.as_str()), ("state/decisions", "state/log.key"));
     let log = valid(&format!("{LEAST}state: /s\ndecision_log: {{key: k}}\n")).decision_log;

@@ -10,16 +10,18 @@ mod permit;
 mod queue;
 mod record;
 mod scan;
+mod unwritten;
 
 pub use detail::{Detail, Value};
 pub use entry::{Entry, MAX_BATCH, MAX_LINE};
 pub use key::{KeyError, SigningKey, VerifierKey, origin};
 pub use log::{CommitError, End, Log, Step, Store, StoreError};
 pub use permit::Permit;
-pub use queue::{Durability, MAX_QUEUED, MAX_QUEUED_BYTES, Pace, Push, Queue, Refusal, Settled, Ticket, Unwritten};
+pub use queue::{Durability, MAX_QUEUED, MAX_QUEUED_BYTES, Pace, Push, Queue, Refusal, Settled, Ticket};
 pub use record::{Kind, Mark, Record};
 pub(crate) use scan::is_record;
 pub use scan::{Damage, Last, Scan, scan};
+pub use unwritten::Unwritten;
 
 #[cfg(test)]
 pub(crate) mod faulty;

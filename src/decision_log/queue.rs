@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::entry::{Entry, MAX_BATCH, MAX_LINE};
 use super::permit::Permit;
 use super::record::Kind;
+use super::unwritten::Unwritten;
 
 /// Records that may wait: more than three seconds of 20,000 a second.
 pub const MAX_QUEUED: usize = 65_536;
@@ -108,19 +109,6 @@ pub struct Settled {
     pub ticket: Ticket,
     /// `None` for records that let nothing through.
     pub permit: Option<Permit>,
-}
-
-/// Records that could not be written and are gone.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Unwritten {
-    /// Decisions to let something through that got no permit; the refusal that took their place counts by itself.
-    pub withdrawn: u64,
-    /// Decisions that let nothing through.
-    pub refusals: u64,
-    /// Ends of tunnels.
-    pub closes: u64,
-    /// Records of other kinds.
-    pub others: u64,
 }
 
 impl Queue {
@@ -356,51 +344,6 @@ impl Queue {
         self.size = self.size.saturating_add(entry.size());
         self.waiting_size = self.waiting_size.saturating_add(entry.size());
         self.waiting.push_back(Waiting { entry, claim, since });
-    }
-}
-
-impl Unwritten {
-    /// Whether there are any.
-    pub fn any(self) -> bool {
-        self != Self::default()
-    }
-
-    /// All of them.
-    pub fn sum(self) -> u64 {
-        [self.refusals, self.closes, self.others].into_iter().fold(self.withdrawn, u64::saturating_add)
-    }
-
-    /// What is more than `counts`.
-    #[must_use]
-    pub fn without(self, counts: Self) -> Self {
-        Self {
-            withdrawn: self.withdrawn.saturating_sub(counts.withdrawn),
-            refusals: self.refusals.saturating_sub(counts.refusals),
-            closes: self.closes.saturating_sub(counts.closes),
-            others: self.others.saturating_sub(counts.others),
-        }
-    }
-
-    const REFUSAL: Self = Self { withdrawn: 0, refusals: 1, closes: 0, others: 0 };
-
-    fn add(&mut self, counts: Self) {
-        self.withdrawn = self.withdrawn.saturating_add(counts.withdrawn);
-        self.refusals = self.refusals.saturating_add(counts.refusals);
-        self.closes = self.closes.saturating_add(counts.closes);
-        self.others = self.others.saturating_add(counts.others);
-    }
-
-    fn of(entry: &Entry) -> Self {
-        let mut counts = Self::default();
-        let count = match entry.kind() {
-            Kind::Decision if entry.is_owed() => &mut counts.withdrawn,
-            Kind::Decision => &mut counts.refusals,
-            Kind::Close => &mut counts.closes,
-            Kind::Summary | Kind::Policy | Kind::Admin | Kind::Start => &mut counts.others,
-            Kind::Stop | Kind::Heartbeat | Kind::Export | Kind::ControlFailure => &mut counts.others,
-        };
-        *count = 1;
-        counts
     }
 }
 

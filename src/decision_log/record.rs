@@ -13,91 +13,53 @@ use super::detail::Detail;
 use super::entry::{Entry, MAX_OBJECT};
 use crate::policy::Outcome;
 use crate::redact::{Detector, Found, Redacted};
+use object::Object;
 
 /// One record. What is unknown stays `None` or empty and is not written. Texts from peers are [`Redacted`]; names
 /// from the configuration and words of ours come as they are. Make one with [`Record::new`], then set fields.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "the fields are the format's; the manual describes each")]
 pub struct Record {
-    #[serde(serialize_with = "microseconds")]
     pub time: Timestamp,
-    #[serde(serialize_with = "kind")]
     pub kind: Kind,
     pub id: Uuid,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub parent_id: Option<Uuid>,
     pub instance: Arc<str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub environment: Option<Arc<str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub listener: Option<Arc<str>>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "outcome")]
     pub outcome: Option<Outcome>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<Arc<str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub customer: Option<Arc<str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Arc<str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<Arc<str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub client_ip: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub client_port: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub peer_ip: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub client_identity: Option<Redacted>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<Redacted>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<Redacted>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub path_template: Option<Arc<str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub original_ip: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream_ip: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub egress_ip: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub egress_pool: Option<Arc<str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sni: Option<Redacted>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_version: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_cipher: Option<Arc<str>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alpn: Vec<Redacted>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub ech: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub verify: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_out: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_in: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_us: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub dns_us: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub dial_us: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub hello_us: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub actor: Option<Redacted>,
-    #[serde(skip_serializing_if = "Detail::is_empty")]
     pub detail: Detail,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub redacted: Vec<Mark>,
 }
 
@@ -204,11 +166,52 @@ impl Record {
         Entry::new(self.id, self.kind, lets_through, object)
     }
 
-    #[expect(clippy::expect_used, reason = "every key is a string and memory takes every byte, so this can't fail")]
+    /// The fields in the contract's order.
     fn object(&self) -> Vec<u8> {
-        let mut object = Vec::with_capacity(USUAL_OBJECT);
-        serde_json::to_writer(&mut object, self).expect("a record serialises");
-        object
+        let mut object = Object::with_capacity(USUAL_OBJECT);
+        // RFC 3339 in UTC, always with six decimals.
+        object.shown("time", format_args!("{:.6}", self.time));
+        object.text("kind", Some(self.kind.as_str()));
+        object.value("id", Some(self.id));
+        object.value("parent_id", self.parent_id);
+        object.text("instance", Some(&self.instance));
+        object.text("environment", self.environment.as_deref());
+        object.text("listener", self.listener.as_deref());
+        object.text("outcome", self.outcome.map(Outcome::as_str));
+        object.text("reason", self.reason);
+        object.text("rule", self.rule.as_deref());
+        object.text("customer", self.customer.as_deref());
+        object.text("source", self.source.as_deref());
+        object.text("policy", self.policy.as_deref());
+        object.value("client_ip", self.client_ip);
+        object.value("client_port", self.client_port);
+        object.value("peer_ip", self.peer_ip);
+        object.text("client_identity", self.client_identity.as_ref().map(Redacted::as_str));
+        object.text("method", self.method.as_ref().map(Redacted::as_str));
+        object.text("host", self.host.as_ref().map(Redacted::as_str));
+        object.value("port", self.port);
+        object.text("path_template", self.path_template.as_deref());
+        object.value("original_ip", self.original_ip);
+        object.list("addresses", &self.addresses);
+        object.value("upstream_ip", self.upstream_ip);
+        object.value("egress_ip", self.egress_ip);
+        object.text("egress_pool", self.egress_pool.as_deref());
+        object.text("sni", self.sni.as_ref().map(Redacted::as_str));
+        object.text("tls_version", self.tls_version);
+        object.text("tls_cipher", self.tls_cipher.as_deref());
+        object.list("alpn", &self.alpn);
+        object.value("ech", self.ech);
+        object.text("verify", self.verify);
+        object.value("bytes_out", self.bytes_out);
+        object.value("bytes_in", self.bytes_in);
+        object.value("duration_us", self.duration_us);
+        object.value("dns_us", self.dns_us);
+        object.value("dial_us", self.dial_us);
+        object.value("hello_us", self.hello_us);
+        object.text("actor", self.actor.as_ref().map(Redacted::as_str));
+        object.value("detail", Some(&self.detail).filter(|detail| !detail.is_empty()));
+        object.list("redacted", &self.redacted);
+        object.finish()
     }
 }
 
@@ -253,19 +256,7 @@ impl Serialize for Mark {
     }
 }
 
-/// RFC 3339 in UTC, always with six decimals.
-fn microseconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{time:.6}"))
-}
-
-fn kind<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(kind.as_str())
-}
-
-fn outcome<S: Serializer>(outcome: &Option<Outcome>, serializer: S) -> Result<S::Ok, S::Error> {
-    outcome.map(Outcome::as_str).serialize(serializer)
-}
-
+mod object;
 mod shorten;
 
 #[cfg(test)]

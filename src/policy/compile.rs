@@ -96,7 +96,8 @@ impl Policy {
             }
         }
         let (mut grants, mut places) = (Vec::new(), Vec::new());
-        for CheckedRule { rule, mut sources, reach, places: of_rule } in checked.rules {
+        for CheckedRule { mut rule, mut sources, reach, places: of_rule } in checked.rules {
+            rule.number = grants.len();
             sources.sort_unstable();
             sources.dedup();
             grants.push(Grant { rule: Arc::new(rule), sources: sources.into(), reach });

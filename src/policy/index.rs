@@ -96,7 +96,8 @@ impl Table {
     }
 
     fn spots(&self, base: &str) -> impl Iterator<Item = Spot> + '_ {
-        let hash = hash(base);
+        // Most policies have no wildcards and no `never`: nothing to hash for.
+        let hash = if self.slots.is_empty() { 0 } else { hash(base) };
         let of_bucket = self.bucket(hash).unwrap_or_default();
         of_bucket.iter().filter(move |slot| slot.hash == hash).map(|slot| slot.spot)
     }

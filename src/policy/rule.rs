@@ -40,6 +40,8 @@ pub enum Class {
 /// What a rule says, but for where it reaches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
+    /// Its place among the policy's rules, in the order of the files.
+    pub number: usize,
     /// Its id, unique in the policy.
     pub id: Arc<str>,
     /// The party that the destination belongs to.

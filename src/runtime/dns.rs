@@ -89,6 +89,9 @@ pub enum LookupResult {
 }
 
 impl LookupResult {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Hosts, Self::Stored, Self::Answered, Self::Failed, Self::TimedOut];
+
     /// The metric's label.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use ipnet::IpNet;
 use prometheus::IntGauge;
@@ -23,6 +23,8 @@ pub struct Pool {
 #[derive(Debug, Default)]
 struct Ring {
     addresses: Vec<IpAddr>,
+    /// For each address the count of its open connections, looked up once.
+    open: Vec<OnceLock<IntGauge>>,
     next: AtomicUsize,
 }
 
@@ -31,8 +33,8 @@ pub struct Departure(IntGauge);
 
 impl Departure {
     /// Counts a connection of `pool` that leaves from `address`.
-    pub fn new(metrics: &Metrics, pool: &str, address: IpAddr) -> Self {
-        let gauge = metrics.egress_connections.with_label_values(&[pool, &address.to_string()]);
+    pub fn new(metrics: &Metrics, pool: &Pool, address: IpAddr) -> Self {
+        let gauge = pool.open(metrics, address);
         gauge.inc();
         Self(gauge)
     }
@@ -81,6 +83,15 @@ impl Pool {
         &self.name
     }
 
+    fn open(&self, metrics: &Metrics, address: IpAddr) -> IntGauge {
+        let ring = if address.is_ipv4() { &self.v4 } else { &self.v6 };
+        let look_up = || metrics.egress_connections(&self.name, address);
+        // At most `MAX_POOL` of them, mostly fewer than ten.
+        let at = ring.addresses.iter().position(|known| *known == address);
+        let open = at.and_then(|at| ring.open.get(at));
+        open.map_or_else(look_up, |open| open.get_or_init(look_up).clone())
+    }
+
     /// The addresses of `target`'s family to try, each once, beginning with the one whose turn it is. Empty: the pool has none of that family.
     pub fn turn(&self, target: IpAddr) -> impl Iterator<Item = IpAddr> {
         if target.is_ipv4() { self.v4.turn() } else { self.v6.turn() }
@@ -106,7 +117,8 @@ pub const MAX_POOL: usize = 1024;
 
 impl Ring {
     fn new(addresses: Vec<IpAddr>) -> Self {
-        Self { addresses, next: AtomicUsize::new(0) }
+        let open = addresses.iter().map(|_| OnceLock::new()).collect();
+        Self { addresses, open, next: AtomicUsize::new(0) }
     }
 
     fn turn(&self) -> impl Iterator<Item = IpAddr> {

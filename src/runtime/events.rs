@@ -13,6 +13,7 @@ use crate::runtime::journal::{Event, Opening, Setup};
 use crate::runtime::load::LoadError;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::shared::Shared;
+use crate::runtime::sys;
 
 /// Upper bound in bytes of an error's text in a record.
 const MAX_ERROR: usize = 1000;
@@ -153,6 +154,7 @@ fn in_force(shared: &Shared, policy: &Policy) {
             metrics.reviews.with_label_values(&[&rule.id]).set(due.as_second() as f64);
         }
     }
+    sys::give_back_memory();
 }
 
 fn count_sources(shared: &Shared, policy: &Policy) {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::decision_log::{Entry, Kind, Record};
 use crate::name::{Host, Target};
-use crate::policy::{Admitted, Allowed, Denial, Ending, Identified, Policy, Reason, Rule};
+use crate::policy::{Admitted, Allowed, Denial, Ending, Identified, Reason, Rule};
 use crate::redact::{Cleaned, Redacted, Redactor};
 use crate::runtime::clock;
 use crate::runtime::dial::Dialled;
@@ -19,7 +19,8 @@ use crate::runtime::head::Head;
 use crate::runtime::journal::Unavailable;
 use crate::runtime::metrics::{Metrics, SetupStep};
 use crate::runtime::shared::Shared;
-use crate::runtime::tunnel::OpenTunnel;
+use crate::runtime::tally::InForce;
+use crate::runtime::tunnel::{Meters, OpenTunnel};
 use crate::tls::ClientHello;
 
 /// Upper bound in bytes of a host in a record: no host name is longer.
@@ -38,6 +39,8 @@ const MAX_ALPN_IDS: usize = 16;
 pub struct Facts {
     record: Box<Record>,
     redactor: Arc<Redactor>,
+    /// What the decision is counted by, until it is: a tunnel must not keep an old policy.
+    counted_by: Option<(Arc<InForce>, Option<Arc<Rule>>)>,
     client: SocketAddr,
     last: Instant,
     started: Instant,
@@ -52,7 +55,14 @@ impl Facts {
         record.client_ip = Some(client.ip().to_canonical());
         record.client_port = Some(client.port());
         let now = Instant::now();
-        Self { record: Box::new(record), redactor: Arc::clone(shared.redactor()), client, last: now, started: now }
+        Self {
+            record: Box::new(record),
+            redactor: Arc::clone(shared.redactor()),
+            counted_by: Some((shared.in_force(), None)),
+            client,
+            last: now,
+            started: now,
+        }
     }
 
     /// The client's address.
@@ -74,9 +84,10 @@ impl Facts {
         took
     }
 
-    /// The policy that judges this request.
-    pub fn judged_by(&mut self, policy: &Policy) {
-        self.record.policy = Some(Arc::clone(policy.hash()));
+    /// The policy that judges this request: the one in force when its head was complete.
+    pub fn judged_by(&mut self, in_force: &Arc<InForce>) {
+        self.record.policy = Some(Arc::clone(in_force.policy.hash()));
+        self.counted_by = Some((Arc::clone(in_force), None));
     }
 
     /// What the head says. Of a target that does not parse only the host part is written, cleaned and bounded.
@@ -165,17 +176,13 @@ impl Facts {
         }
     }
 
-    /// Counts what was decided.
-    pub fn count(&self, metrics: &Metrics, reason: Reason) {
-        let labels = [
-            self.record.listener.as_deref().unwrap_or("-"),
-            self.customer(),
-            reason.outcome().as_str(),
-            reason.as_str(),
-        ];
-        metrics.decisions.with_label_values(&labels).inc();
+    /// Counts what was decided, once.
+    pub fn count(&mut self, metrics: &Metrics, reason: Reason) {
+        let Some((in_force, rule)) = self.counted_by.take() else { return };
+        let listener = self.record.listener.as_deref().unwrap_or_default();
+        in_force.count(metrics, (listener, rule.as_deref()), reason);
         for mark in &self.record.redacted {
-            metrics.redactions.with_label_values(&[mark.detector.name()]).inc();
+            metrics.redactions(mark.detector).inc();
         }
     }
 
@@ -196,12 +203,18 @@ impl Facts {
         self.ended(Ending::Reset).line()
     }
 
-    /// The customer, as metrics name it.
-    pub fn customer(&self) -> &str {
-        self.record.customer.as_deref().unwrap_or("-")
+    /// Where the tunnel is counted that was allowed by `rule`.
+    pub fn meters(&self, metrics: &Metrics, rule: &Rule) -> Meters {
+        match &self.counted_by {
+            Some((in_force, _)) => in_force.meters(metrics, rule),
+            None => metrics.meters(&rule.customer),
+        }
     }
 
-    fn chosen(&mut self, rule: &Rule) {
+    fn chosen(&mut self, rule: &Arc<Rule>) {
+        if let Some((_, chosen)) = &mut self.counted_by {
+            *chosen = Some(Arc::clone(rule));
+        }
         self.record.rule = Some(Arc::clone(&rule.id));
         self.record.customer = Some(Arc::clone(&rule.customer));
     }

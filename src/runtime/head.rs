@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
 use crate::policy::{Denial, Reason, RequestHead};
+use crate::runtime::tunnel::Lane;
 
 /// Upper bound in bytes for one head, blank line included. A CONNECT with every header that a browser adds stays below 2 KiB.
 pub const MAX_HEAD: usize = 8 * 1024;
@@ -97,7 +98,7 @@ pub struct Reading {
 }
 
 /// Reads one head from `socket` until `deadline`, for the whole head and not per read, or until `cut_off` ends. Never answers.
-pub async fn read(socket: TcpStream, deadline: Instant, cut_off: impl Future<Output = ()>) -> Reading {
+pub async fn read(socket: TcpStream, lane: &Lane, deadline: Instant, cut_off: impl Future<Output = ()>) -> Reading {
     let slot = Slot::default();
     let mut connection = http1::Builder::new()
         .half_close(true)
@@ -105,7 +106,7 @@ pub async fn read(socket: TcpStream, deadline: Instant, cut_off: impl Future<Out
         .auto_date_header(false)
         .max_headers(MAX_FIELDS)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(HeadIo::new(socket), slot.clone());
+        .serve_connection(HeadIo::new(socket, lane), slot.clone());
     let mut deadline = std::pin::pin!(sleep_until(deadline));
     let mut cut_off = std::pin::pin!(cut_off);
     let ended = poll_fn(|cx| {
@@ -126,7 +127,7 @@ pub async fn read(socket: TcpStream, deadline: Instant, cut_off: impl Future<Out
     })
     .await;
     let parts = connection.into_parts();
-    let HeadIo { socket, watch } = parts.io;
+    let HeadIo { socket, watch, .. } = parts.io;
     let head = match (ended, slot.0.take()) {
         (Ended::Head, Some(head)) if !watch.broken => Ok(head),
         (Ended::Closed | Ended::CutOff, _) if watch.seen == 0 => Err(HeadError::Silent),
@@ -181,39 +182,36 @@ fn has_body(headers: &HeaderMap) -> bool {
 }
 
 /// The socket as hyper sees it: reads are watched, writes are swallowed (hyper's own `400` and `100 Continue` must not go out).
-struct HeadIo {
+struct HeadIo<'a> {
     socket: TcpStream,
+    lane: &'a Lane,
     watch: Watch,
 }
 
-impl HeadIo {
-    fn new(socket: TcpStream) -> Self {
-        Self { socket, watch: Watch::default() }
+impl<'a> HeadIo<'a> {
+    fn new(socket: TcpStream, lane: &'a Lane) -> Self {
+        Self { socket, lane, watch: Watch::default() }
     }
 }
 
-impl Read for HeadIo {
+impl Read for HeadIo<'_> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        let mut buffer = [0_u8; READ_SIZE];
+        let Self { socket, lane, watch } = &mut *self;
         let room = into.remaining().min(READ_SIZE);
-        let Some(window) = buffer.get_mut(..room) else { return Poll::Ready(Ok(())) };
         loop {
-            ready!(self.socket.poll_read_ready(cx))?;
-            match self.socket.try_read(window) {
-                Ok(count) => {
-                    let bytes = window.get(..count).unwrap_or_default();
-                    self.watch.see(bytes);
-                    into.put_slice(bytes);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
+            ready!(socket.poll_read_ready(cx))?;
+            let took = lane.read(socket, room, |bytes| {
+                watch.see(bytes);
+                into.put_slice(bytes);
+            })?;
+            if took.is_some() {
+                return Poll::Ready(Ok(()));
             }
         }
     }
 }
 
-impl Write for HeadIo {
+impl Write for HeadIo<'_> {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Poll::Ready(Ok(bytes.len()))
     }
@@ -241,17 +239,29 @@ struct Watch {
 
 impl Watch {
     fn see(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            if self.ended {
-                return;
-            }
-            self.seen = self.seen.saturating_add(1);
-            self.step(byte);
-            self.last = byte;
+        let mut rest = bytes;
+        while !self.ended {
+            let text = rest.iter().take_while(|byte| is_text(**byte)).count();
+            let (line, behind) = rest.split_at_checked(text).unwrap_or_default();
+            self.text(line);
+            let Some((control, behind)) = behind.split_first() else { break };
+            self.control(*control);
+            rest = behind;
         }
+        self.broken |= self.seen > MAX_HEAD;
     }
 
-    fn step(&mut self, byte: u8) {
+    /// A stretch of a line.
+    fn text(&mut self, text: &[u8]) {
+        let Some(last) = text.last() else { return };
+        self.broken |= self.last == b'\r';
+        self.line = self.line.saturating_add(text.len());
+        self.seen = self.seen.saturating_add(text.len());
+        self.started = true;
+        self.last = *last;
+    }
+
+    fn control(&mut self, byte: u8) {
         match byte {
             b'\n' => {
                 self.broken |= self.last != b'\r';
@@ -260,11 +270,61 @@ impl Watch {
             }
             b'\r' => {}
             _ => {
-                self.broken |= self.last == b'\r' || (byte < b' ' && byte != b'\t') || byte == 0x7f;
+                self.broken = true;
                 self.line = self.line.saturating_add(1);
                 self.started = true;
             }
         }
-        self.broken |= self.seen > MAX_HEAD;
+        self.seen = self.seen.saturating_add(1);
+        self.last = byte;
+    }
+}
+
+/// What may stand in a line: all but control characters; a tab is none here.
+fn is_text(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn seen(pieces: &[&[u8]]) -> (usize, bool, bool) {
+        let mut watch = Watch::default();
+        pieces.iter().for_each(|piece| watch.see(piece));
+        (watch.seen, watch.ended, watch.broken)
+    }
+
+    #[test]
+    fn what_a_head_may_be_made_of() {
+        for (head, want) in [
+            ("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", (35, true, false)),
+            ("\r\nCONNECT a:443 HTTP/1.1\r\n\r\nmore\0", (28, true, false)),
+            ("X: a\tb\u{e9}\r\n", (10, false, false)),
+            ("a\n\r\n", (4, true, true)),
+            ("a\rb\r\n\r\n", (7, true, true)),
+            ("a\u{7f}\r\n\r\n", (6, true, true)),
+            ("a\0\r\n", (4, false, true)),
+        ] {
+            assert_eq!(seen(&[head.as_bytes()]), want, "{head:?}");
+        }
+        let long = vec![b'a'; MAX_HEAD];
+        assert_eq!(seen(&[&long]), (MAX_HEAD, false, false));
+        assert_eq!(seen(&[&long, b"a"]), (MAX_HEAD + 1, false, true));
+    }
+
+    proptest! {
+        #[test]
+        fn no_split_changes_what_is_seen(head in "([ab\\t\\x00\\x7f]|\\r|\\n|\\r\\n|\\r\\n\\r\\n){0,12}") {
+            let bytes = head.as_bytes();
+            let each: Vec<&[u8]> = bytes.chunks(1).collect();
+            prop_assert_eq!(seen(&[bytes]), seen(&each));
+            for at in 0..=bytes.len() {
+                let (first, second) = bytes.split_at(at);
+                prop_assert_eq!(seen(&[bytes]), seen(&[first, second]), "split at {}", at);
+            }
+        }
     }
 }

@@ -30,6 +30,9 @@ pub enum HelloFailure {
     Refused(HelloError),
 }
 
+/// Bytes taken from the socket in one call: a hello with a post-quantum key share has about 2 KiB.
+const READ_SIZE: usize = 4 * 1024;
+
 /// Reads one hello, beginning with what came behind the head, until `deadline` for all of it.
 ///
 /// # Errors
@@ -43,7 +46,7 @@ pub async fn read(socket: &TcpStream, unread: Bytes, lane: &Lane, deadline: Inst
     timeout_at(deadline, async {
         loop {
             socket.readable().await.map_err(|_| HelloFailure::Gone)?;
-            let came = lane.read(socket, |bytes| (!bytes.is_empty()).then(|| reader.push(bytes)));
+            let came = lane.read(socket, READ_SIZE, |bytes| (!bytes.is_empty()).then(|| reader.push(bytes)));
             match came.map_err(|_| HelloFailure::Gone)? {
                 None => {}
                 Some(None) => return Err(HelloFailure::Gone),

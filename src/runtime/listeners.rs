@@ -1,13 +1,17 @@
-//! Listening sockets: one a worker for the same address, accepted from for ever.
-//! Not here: what becomes of a connection (`session`). Source: listen(2), accept(2), socket(7) SO_REUSEPORT.
+//! Listening sockets: one a worker for the same address, or one for all; accepted from for ever.
+//! Not here: which worker serves a connection (`balance`), what becomes of it (`session`).
+//! Source: listen(2), accept(2), epoll(7) on edges, socket(7) SO_REUSEPORT.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use crate::config::Config;
@@ -18,22 +22,26 @@ const BACKLOG: i32 = 4096;
 /// How long accepting rests after an error: out of descriptors or memory passes by itself, and spinning on it helps nobody.
 const REST: Duration = Duration::from_millis(5);
 
+/// Connections accepted at one go, before the worker's open tunnels have their turn. Accepting one, admitting it and reading its head take
+/// some 20 µs, so tunnels wait a third of a millisecond at most; a worker that keeps up hardly ever finds more waiting.
+const MAX_ACCEPTED: usize = 16;
+
 /// A listening socket as one worker gets it.
 pub struct Ear {
     /// The listener's name.
     pub name: Arc<str>,
-    /// The socket.
-    pub socket: std::net::TcpListener,
+    /// The socket, non-blocking.
+    pub socket: TcpListener,
 }
 
 /// Every socket that the configuration asks for, bound.
 pub struct Sockets {
     /// The listeners and the addresses that they have.
     pub listeners: Vec<(Arc<str>, SocketAddr)>,
-    /// For each worker its own socket of each listener.
+    /// For each worker its own socket of each listener. Where there is but one for all, the first worker has it and hands over.
     pub ears: Vec<Vec<Ear>>,
     /// The admin port's socket and that of the probes, with the addresses that they have.
-    pub admin: Vec<(std::net::TcpListener, SocketAddr)>,
+    pub admin: Vec<(TcpListener, SocketAddr)>,
     /// The admin port's address.
     pub admin_address: SocketAddr,
 }
@@ -57,11 +65,10 @@ impl Sockets {
         let mut ears: Vec<Vec<Ear>> = (0..workers).map(|_| Vec::new()).collect();
         let mut listeners = Vec::with_capacity(config.listeners.len());
         for listener in &config.listeners {
-            for (own, (socket, address)) in ears.iter_mut().zip(bind_at(listener.address, workers)?) {
+            let sockets = bind_at(listener.address, workers)?;
+            listeners.extend(sockets.first().map(|(_, address)| (Arc::clone(&listener.name), *address)));
+            for (own, (socket, _)) in ears.iter_mut().zip(sockets) {
                 own.push(Ear { name: Arc::clone(&listener.name), socket });
-                if own.len() > listeners.len() {
-                    listeners.push((Arc::clone(&listener.name), address));
-                }
             }
         }
         let mut admin = bind_at(config.admin, 1)?;
@@ -78,29 +85,29 @@ impl Sockets {
     }
 }
 
-fn bind_at(address: SocketAddr, count: usize) -> Result<Vec<(std::net::TcpListener, SocketAddr)>, BindError> {
-    let with_address = |socket: std::net::TcpListener| socket.local_addr().map(|address| (socket, address));
-    let bound = bind(address, count).and_then(|sockets| sockets.into_iter().map(with_address).collect());
+fn bind_at(address: SocketAddr, count: usize) -> Result<Vec<(TcpListener, SocketAddr)>, BindError> {
+    let with_address = |socket: TcpListener| socket.local_addr().map(|address| (socket, address));
+    let share = |socket: &Socket| socket.set_reuse_port(true);
+    let bound = bind(address, count, share).and_then(|sockets| sockets.into_iter().map(with_address).collect());
     bound.map_err(|error| BindError { address, error })
 }
 
 /// `count` listening sockets for one address (port 0: one that is free), so that the kernel spreads connections and no worker is woken
 /// for another's. The first is bound alone: an address that another process has, even one that would share it, is an error.
+/// Where the kernel lets no socket `share` its address, that first one is all there is.
 ///
 /// # Errors
 /// What socket(2), bind(2) and listen(2) give.
-fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<std::net::TcpListener>> {
+fn bind(address: SocketAddr, count: usize, share: impl Fn(&Socket) -> io::Result<()>) -> io::Result<Vec<TcpListener>> {
     let first = unbound(address)?;
     first.bind(&address.into())?;
     let bound = first.local_addr()?;
+    let shared = count > 1 && share(&first).is_ok();
     let mut sockets = vec![first];
-    if count > 1 {
-        for socket in &sockets {
-            socket.set_reuse_port(true)?;
-        }
+    if shared {
         for _ in 1..count {
             let socket = unbound(address)?;
-            socket.set_reuse_port(true)?;
+            share(&socket)?;
             socket.bind(&bound)?;
             sockets.push(socket);
         }
@@ -111,14 +118,16 @@ fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<std::net::TcpListen
 fn unbound(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    // What is accepted inherits it, which saves a call a connection.
+    socket.set_tcp_nodelay(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     Ok(socket)
 }
 
-/// The next connection. Errors of accept(2) are the kernel's or the peer's; none of them ends a listener.
-pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+/// The next connection to the admin port. Errors of accept(2) are the kernel's or the peer's; none of them ends a listener.
+pub async fn accept(listener: &tokio::net::TcpListener) -> (tokio::net::TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
@@ -127,20 +136,74 @@ pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
+/// A listening socket in a worker's runtime.
+pub struct Listener(AsyncFd<TcpListener>);
+
+impl Listener {
+    /// Must be made inside the runtime.
+    ///
+    /// # Errors
+    /// The socket cannot be watched.
+    pub fn new(socket: TcpListener) -> io::Result<Self> {
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe, for types that do not own their descriptor; this one does"
+        )]
+        AsyncFd::with_interest(socket, Interest::READABLE).map(Self)
+    }
+
+    /// Gives every connection to `take`, for ever. Errors as with [`accept`].
+    pub async fn accept_all(self, mut take: impl FnMut(TcpStream, SocketAddr)) {
+        loop {
+            match self.accept_some(&mut take).await {
+                Ok(MAX_ACCEPTED) => yield_now().await,
+                Ok(_) => {}
+                Err(_) => sleep(REST).await,
+            }
+        }
+    }
+
+    /// Waits for connections and takes all that are there, up to [`MAX_ACCEPTED`]; gives how many. The wake-up comes on an edge, so only
+    /// a call that finds nothing shows that all are taken.
+    async fn accept_some(&self, take: &mut impl FnMut(TcpStream, SocketAddr)) -> io::Result<usize> {
+        let mut ready = self.0.readable().await?;
+        for taken in 0..MAX_ACCEPTED {
+            match ready.try_io(|listener| accept_one(listener.get_ref())) {
+                Ok(accepted) => accepted.map(|(socket, peer)| take(socket, peer))?,
+                Err(_nothing_waits) => return Ok(taken),
+            }
+        }
+        Ok(MAX_ACCEPTED)
+    }
+}
+
+/// One connection, which no runtime knows of yet, so that any worker can take it.
+fn accept_one(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (socket, peer) = acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+    let peer = peer.ok_or(io::ErrorKind::InvalidData)?;
+    Ok((socket.into(), peer.try_into()?))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
     use std::collections::HashSet;
     use std::io::ErrorKind;
-    use std::net::TcpStream;
+
+    use tokio::time::timeout;
 
     use super::*;
 
+    fn share(socket: &Socket) -> io::Result<()> {
+        socket.set_reuse_port(true)
+    }
+
     #[test]
     fn several_sockets_share_an_address_that_nobody_else_gets() {
-        let sockets = bind("127.0.0.1:0".parse().unwrap(), 4).unwrap();
+        let sockets = bind("127.0.0.1:0".parse().unwrap(), 4, share).unwrap();
         let address = sockets[0].local_addr().unwrap();
         assert!(sockets.iter().all(|socket| socket.local_addr().unwrap() == address));
-        let again = bind(address, 4).unwrap_err();
+        let again = bind(address, 4, share).unwrap_err();
         assert_eq!(again.kind(), ErrorKind::AddrInUse);
 
         let clients: Vec<TcpStream> = (0..64).map(|_| TcpStream::connect(address).unwrap()).collect();
@@ -154,5 +217,50 @@ mod tests {
         }
         assert_eq!(accepted, clients.len());
         assert!(heard.len() > 1, "all 64 came to one of four sockets");
+    }
+
+    #[test]
+    fn where_none_can_be_shared_there_is_one_for_all() {
+        let refused = |_: &Socket| Err(io::Error::from(ErrorKind::Unsupported));
+        let sockets = bind("127.0.0.1:0".parse().unwrap(), 4, refused).unwrap();
+        assert_eq!(sockets.len(), 1);
+        let _client = TcpStream::connect(sockets[0].local_addr().unwrap()).unwrap();
+        assert!(bind(sockets[0].local_addr().unwrap(), 1, refused).is_err_and(|e| e.kind() == ErrorKind::AddrInUse));
+    }
+
+    /// More than one go takes, some of them before it listens in the runtime, of both families.
+    #[test]
+    fn all_that_wait_are_taken_with_their_addresses_ready_to_be_read() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let socket = bind(address.parse().unwrap(), 1, share).unwrap().remove(0);
+            let address = socket.local_addr().unwrap();
+            let connect = |count| (0..count).map(move |_| TcpStream::connect(address).unwrap());
+            let mut clients: Vec<TcpStream> = connect(3 * MAX_ACCEPTED + 1).collect();
+            let taken = RefCell::new(Vec::new());
+            runtime.block_on(async {
+                let listener = Listener::new(socket).unwrap();
+                let mut accepting = std::pin::pin!(listener.accept_all(|socket, peer| {
+                    taken.borrow_mut().push(peer);
+                    assert!(socket.nodelay().unwrap(), "small messages would wait for acknowledgements");
+                    let error = io::Read::read(&mut &socket, &mut [0]).unwrap_err();
+                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                }));
+                for more in [0, 1, MAX_ACCEPTED] {
+                    clients.extend(connect(more));
+                    let all = async {
+                        while taken.borrow().len() < clients.len() {
+                            yield_now().await
+                        }
+                    };
+                    tokio::select! {
+                        () = &mut accepting => unreachable!(),
+                        done = timeout(Duration::from_secs(20), all) => done.expect("not all were taken"),
+                    }
+                }
+            });
+            let expected: Vec<SocketAddr> = clients.iter().map(|client| client.local_addr().unwrap()).collect();
+            assert_eq!(taken.into_inner(), expected);
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! Every metric: name, help, labels. Labels come from the configuration or from closed lists, never from peers.
 //! Not here: when something is counted. Source: Prometheus naming practice; the text format 0.0.4.
 
+use std::net::IpAddr;
+
 use prometheus::core::Collector;
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
@@ -8,8 +10,11 @@ use prometheus::{
 };
 
 use crate::decision_log::Unwritten;
+use crate::policy::Reason;
 use crate::redact::Detector;
+use crate::runtime::dns::LookupResult;
 use crate::runtime::process;
+use crate::runtime::tunnel::Meters;
 
 /// Buckets in seconds for steps of setting a tunnel up: 50 µs to 10 s.
 const SETUP_BUCKETS: [f64; 12] = [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 1.0, 3.0, 10.0];
@@ -40,19 +45,14 @@ pub enum SetupStep {
 /// All metrics of one process.
 pub struct Metrics {
     registry: Registry,
-    /// `sallyport_decisions_total{listener,customer,outcome,reason}`
-    pub decisions: IntCounterVec,
-    /// `sallyport_tunnels{customer}`
-    pub tunnels: IntGaugeVec,
-    /// `sallyport_tunnel_bytes_total{customer,direction}`
-    pub tunnel_bytes: IntCounterVec,
+    decisions: IntCounterVec,
+    tunnels: IntGaugeVec,
+    tunnel_bytes: IntCounterVec,
     /// `sallyport_tunnel_duration_seconds`
     pub tunnel_duration: Histogram,
     setup: [Histogram; 6],
-    /// `sallyport_dns_lookups_total{result}`
-    pub dns_lookups: IntCounterVec,
-    /// `sallyport_egress_connections{pool,address}`
-    pub egress_connections: IntGaugeVec,
+    dns_lookups: [IntCounter; LookupResult::ALL.len()],
+    egress_connections: IntGaugeVec,
     /// `sallyport_connections`: client connections, tunnels included.
     pub connections: IntGauge,
     /// `sallyport_connections_silent_total`: closed without a byte, and so without a record.
@@ -61,8 +61,7 @@ pub struct Metrics {
     pub dropped: IntCounter,
     /// Those of the decision log.
     pub log: LogMetrics,
-    /// `sallyport_redactions_total{detector}`
-    pub redactions: IntCounterVec,
+    redactions: [IntCounter; Detector::ALL.len()],
     /// Those of the policy in force.
     pub policy: PolicyMetrics,
 }
@@ -110,6 +109,13 @@ impl Metrics {
             &SETUP_BUCKETS,
         )?;
         let step = |step: SetupStep| setup.with_label_values(&[step.as_str()]);
+        let dns = counters(&r, "dns_lookups_total", "Lookups of names.", &["result"])?;
+        let redactions = counters(
+            &r,
+            "redactions_total",
+            "Texts from peers that were changed before they were written.",
+            &["detector"],
+        )?;
         let build = int_gauges(&r, "build_info", "The running version; always 1.", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Ok(Self {
@@ -123,7 +129,7 @@ impl Metrics {
             )?,
             tunnel_duration: histogram(&r, "tunnel_duration_seconds", "Life of a tunnel.", &TUNNEL_BUCKETS)?,
             setup: SetupStep::ALL.map(step),
-            dns_lookups: counters(&r, "dns_lookups_total", "Lookups of names.", &["result"])?,
+            dns_lookups: LookupResult::ALL.map(|result| dns.with_label_values(&[result.as_str()])),
             egress_connections: int_gauges(
                 &r,
                 "egress_connections",
@@ -141,15 +147,7 @@ impl Metrics {
                 "connections_dropped_total",
                 "Connections closed unread, since even refusals were too many.",
             )?,
-            redactions: known(
-                counters(
-                    &r,
-                    "redactions_total",
-                    "Texts from peers that were changed before they were written.",
-                    &["detector"],
-                )?,
-                Detector::ALL.map(Detector::name),
-            ),
+            redactions: Detector::ALL.map(|detector| redactions.with_label_values(&[detector.name()])),
             log: LogMetrics::new(&r)?,
             policy: PolicyMetrics::new(&r)?,
             registry: r,
@@ -166,6 +164,49 @@ impl Metrics {
             SetupStep::Dial => dial,
             SetupStep::Hello => hello,
             SetupStep::Record => record,
+        }
+    }
+
+    /// `sallyport_decisions_total` of these labels.
+    pub fn decisions(&self, listener: &str, customer: &str, reason: Reason) -> IntCounter {
+        self.decisions.with_label_values(&[listener, customer, reason.outcome().as_str(), reason.as_str()])
+    }
+
+    /// `sallyport_tunnels` and `sallyport_tunnel_bytes_total` of a customer.
+    pub fn meters(&self, customer: &str) -> Meters {
+        Meters {
+            open: self.tunnels.with_label_values(&[customer]),
+            bytes_out: self.tunnel_bytes.with_label_values(&[customer, "out"]),
+            bytes_in: self.tunnel_bytes.with_label_values(&[customer, "in"]),
+        }
+    }
+
+    /// `sallyport_dns_lookups_total{result}`.
+    pub fn dns_lookups(&self, result: LookupResult) -> &IntCounter {
+        let [hosts, stored, answered, failed, timed_out] = &self.dns_lookups;
+        match result {
+            LookupResult::Hosts => hosts,
+            LookupResult::Stored => stored,
+            LookupResult::Answered => answered,
+            LookupResult::Failed => failed,
+            LookupResult::TimedOut => timed_out,
+        }
+    }
+
+    /// `sallyport_egress_connections{pool,address}`.
+    pub fn egress_connections(&self, pool: &str, address: IpAddr) -> IntGauge {
+        self.egress_connections.with_label_values(&[pool, &address.to_string()])
+    }
+
+    /// `sallyport_redactions_total{detector}`.
+    pub fn redactions(&self, detector: Detector) -> &IntCounter {
+        let [card, private, control, utf8, length] = &self.redactions;
+        match detector {
+            Detector::CardNumber => card,
+            Detector::PrivateField => private,
+            Detector::Control => control,
+            Detector::InvalidUtf8 => utf8,
+            Detector::TooLong => length,
         }
     }
 

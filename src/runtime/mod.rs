@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod answer;
+pub mod balance;
 pub mod clock;
 pub mod dial;
 pub mod dns;
@@ -23,6 +24,7 @@ pub mod server;
 pub mod session;
 pub mod shared;
 pub mod sys;
+pub mod tally;
 pub mod thread;
 pub mod tunnel;
 pub mod worker;

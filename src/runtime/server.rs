@@ -18,8 +18,8 @@ use crate::runtime::listeners::{BindError, Ear, Sockets};
 use crate::runtime::load::{LoadError, Loaded, PolicySource};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::shared::{Phase, Shared, Stage};
-use crate::runtime::thread::{self, News, WorkerError};
-use crate::runtime::{admin, events, sys};
+use crate::runtime::thread::{self, News, Post, WorkerError};
+use crate::runtime::{admin, balance, events, sys};
 
 /// How often a drain looks whether all connections have gone.
 const DRAIN_TICK: Duration = Duration::from_millis(20);
@@ -102,10 +102,11 @@ impl Server {
     /// Starts them and waits until each serves. One that cannot ends them all.
     fn start_workers(&mut self, ears: Vec<Vec<Ear>>, starter: mpsc::UnboundedSender<News>) -> Result<(), StartError> {
         let count = ears.len();
-        for (number, ears) in ears.into_iter().enumerate() {
+        for (number, (ears, (balance, inbox))) in ears.into_iter().zip(balance::between(count)).enumerate() {
+            let post = Post { ears, balance, inbox };
             let (shared, phase, starter) = (Arc::clone(&self.shared), self.phase.subscribe(), starter.clone());
             let builder = std::thread::Builder::new().name(format!("worker-{number}"));
-            self.workers.push(builder.spawn(move || thread::run(shared, ears, phase, starter))?);
+            self.workers.push(builder.spawn(move || thread::run(shared, post, phase, starter))?);
         }
         drop(starter);
         for _ in 0..count {

@@ -22,7 +22,7 @@ use crate::runtime::gate::Connection;
 use crate::runtime::head::{self, Head, HeadError, Reading};
 use crate::runtime::hello::{self, Heard};
 use crate::runtime::metrics::SetupStep;
-use crate::runtime::tunnel::{self, Link, OpenTunnel, Opening};
+use crate::runtime::tunnel::{self, Link, OpenTunnel, Opening, Place};
 use crate::runtime::worker::{Unfinished, Worker};
 use crate::runtime::{answer, clock};
 
@@ -65,12 +65,11 @@ struct Guards {
 }
 
 /// An allowed request with its record: all that is left is to forward.
-struct Recorded {
+struct Recorded<'a> {
     permit: Permit,
     link: Link,
-    opening: Opening,
-    standing: Standing,
-    judged_by: Arc<str>,
+    opening: Box<Opening>,
+    open: Place<'a>,
     guards: Guards,
 }
 
@@ -94,10 +93,15 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
 }
 
 /// Runs the line and records what came out of it. `None`: the request has been answered.
-async fn decide(worker: &Worker, socket: TcpStream, connection: &Connection, facts: &mut Facts) -> Option<Recorded> {
+async fn decide<'a>(
+    worker: &'a Worker,
+    socket: TcpStream,
+    connection: &Connection,
+    facts: &mut Facts,
+) -> Option<Recorded<'a>> {
     let unfinished = worker.begin();
     let deadline = Instant::now() + worker.shared().limits().head_timeout;
-    let Reading { socket, unread, head } = head::read(socket, deadline, worker.stopped()).await;
+    let Reading { socket, unread, head } = head::read(socket, &worker.lane, deadline, worker.stopped()).await;
     if matches!(head, Err(HeadError::Silent)) {
         worker.metrics().silent.inc();
         return None;
@@ -125,15 +129,15 @@ async fn set_up(
     (head, connection): (Result<Head, HeadError>, &Connection),
     facts: &mut Facts,
 ) -> Result<Ready, Denial> {
-    let policy = worker.shared().policy();
-    facts.judged_by(&policy);
+    let in_force = worker.shared().in_force();
+    facts.judged_by(&in_force);
     if let Ok(head) = &head {
         facts.read(head);
         client.head_only = head.is_head();
     }
     facts.step(worker.metrics(), SetupStep::Identify);
     worker.open_for(connection)?;
-    let identified = policy.identify(facts.client_ip())?;
+    let identified = in_force.policy.identify(facts.client_ip())?;
     facts.identified(&identified);
     let target = head.map_err(HeadError::denial)?.request().target()?;
     let admitted = identified.request(&target, clock::now())?;
@@ -148,7 +152,7 @@ async fn set_up(
     let heard = hear(worker, client, (&routed, deadline), facts).await?;
     let allowed = routed.hello(&heard.hello)?;
     let opening = Opening { heard, patience: worker.shared().limits().hello_timeout };
-    Ok(Ready { allowed, judged_by: Arc::clone(policy.hash()), dialled, opening, departure })
+    Ok(Ready { allowed, judged_by: Arc::clone(in_force.policy.hash()), dialled, opening, departure })
 }
 
 /// The name's addresses, every one of them judged. A literal is judged without a lookup.
@@ -158,7 +162,7 @@ async fn resolve(worker: &Worker, admitted: &Admitted, facts: &mut Facts) -> Res
         return admitted.addresses(&Answer { addresses: &[], cnames: &[] }, own);
     };
     let (found, result) = worker.names.lookup(name).await;
-    worker.metrics().dns_lookups.with_label_values(&[result.as_str()]).inc();
+    worker.metrics().dns_lookups(result).inc();
     let took = facts.step(worker.metrics(), SetupStep::Dns);
     let found = found.map_err(|reason| admitted.deny(reason))?;
     facts.resolved(&found.addresses, took);
@@ -178,7 +182,7 @@ async fn connect(worker: &Worker, routed: &Routed, facts: &mut Facts) -> Result<
     let took = facts.step(worker.metrics(), SetupStep::Dial);
     facts.dialled(&dialled, pool.map(|pool| pool.name()), took);
     routed.connected(dialled.local, dialled.upstream, &shared.own_addresses())?;
-    let departure = pool.map(|pool| Departure::new(worker.metrics(), pool.name(), dialled.local));
+    let departure = pool.map(|pool| Departure::new(worker.metrics(), pool, dialled.local));
     Ok((dialled, departure))
 }
 
@@ -208,27 +212,22 @@ async fn hear(
 }
 
 /// The record that lets the request through, and its permit. `None`: the log did not take it, so the tunnel ends here.
-async fn commit(
-    worker: &Worker,
+async fn commit<'a>(
+    worker: &'a Worker,
     mut client: Client,
     (ready, unfinished): (Ready, Unfinished),
     facts: &mut Facts,
-) -> Option<Recorded> {
+) -> Option<Recorded<'a>> {
     let Ready { allowed, judged_by, dialled, opening, departure } = ready;
     let guards = Guards { _unfinished: unfinished, _departure: departure };
     match worker.shared().journal().commit(facts.allow()).await {
         Ok(permit) => {
             facts.step(worker.metrics(), SetupStep::Record);
+            let meters = facts.meters(worker.metrics(), allowed.rule());
             facts.count(worker.metrics(), Reason::Allowed);
             let link = Link { client: client.socket, upstream: dialled.socket };
-            Some(Recorded {
-                permit,
-                link,
-                opening,
-                standing: Standing::new(allowed, dialled.upstream),
-                judged_by,
-                guards,
-            })
+            let open = worker.enter(OpenTunnel::new(Standing::new(allowed, dialled.upstream), meters), &judged_by);
+            Some(Recorded { permit, link, opening: Box::new(opening), open, guards })
         }
         Err(error) => {
             worker.shared().journal().note(facts.uncommitted(error, &allowed));
@@ -240,15 +239,14 @@ async fn commit(
 }
 
 /// Bytes, then the record of the end.
-async fn carry(worker: &Worker, recorded: Recorded, facts: &mut Facts) {
-    let Recorded { permit, link, opening, standing, judged_by, guards } = recorded;
-    let open = worker.enter(OpenTunnel::new(standing, worker.shared().meters(facts.customer())), &judged_by);
-    let mut closed = tunnel::forward(permit, link, opening, open.tunnel(), &worker.lane).await;
+async fn carry(worker: &Worker, recorded: Recorded<'_>, facts: &mut Facts) {
+    let Recorded { permit, mut link, opening, open, guards } = recorded;
+    let ending = tunnel::forward(permit, &link, opening, open.tunnel(), &worker.lane).await;
     worker.metrics().tunnel_duration.observe(open.tunnel().opened().elapsed().as_secs_f64());
-    worker.shared().journal().note(facts.close(closed.ending, open.tunnel()));
-    drop((open, guards));
-    if let Ending::Refused(refused) = closed.ending {
-        Box::pin(answer::end_with_alert(&mut closed.client, refused.reason())).await;
+    worker.shared().journal().note(facts.close(ending, open.tunnel()));
+    drop((link.upstream, open, guards));
+    if let Ending::Refused(refused) = ending {
+        Box::pin(answer::end_with_alert(&mut link.client, refused.reason())).await;
     }
 }
 

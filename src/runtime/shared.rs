@@ -13,7 +13,7 @@ use crate::runtime::egress::Pools;
 use crate::runtime::gate::Gate;
 use crate::runtime::journal::Journal;
 use crate::runtime::metrics::Metrics;
-use crate::runtime::tunnel::Meters;
+use crate::runtime::tally::InForce;
 
 /// What workers are told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct Shared {
     environment: Option<Arc<str>>,
     limits: Limits,
     dns: Dns,
-    policy: ArcSwap<Policy>,
+    in_force: ArcSwap<InForce>,
     journal: Journal,
     metrics: Arc<Metrics>,
     pools: Pools,
@@ -67,7 +67,10 @@ impl Shared {
             environment: config.environment.as_deref().map(Arc::from),
             limits: config.limits.clone(),
             dns: config.dns.clone(),
-            policy: ArcSwap::from_pointee(policy),
+            in_force: ArcSwap::from_pointee(InForce::new(
+                Arc::new(policy),
+                &config.listeners.iter().map(|listener| Arc::clone(&listener.name)).collect::<Vec<_>>(),
+            )),
             gate: Gate::new(connections, source_limit),
             journal,
             metrics,
@@ -98,14 +101,20 @@ impl Shared {
         &self.dns
     }
 
+    /// The policy in force, with its counters.
+    pub fn in_force(&self) -> Arc<InForce> {
+        self.in_force.load_full()
+    }
+
     /// The policy in force.
     pub fn policy(&self) -> Arc<Policy> {
-        self.policy.load_full()
+        Arc::clone(&self.in_force.load().policy)
     }
 
     /// Puts a policy in force.
     pub fn set_policy(&self, policy: Arc<Policy>) {
-        self.policy.store(policy);
+        let listeners = self.in_force();
+        self.in_force.store(Arc::new(InForce::new(policy, listeners.listeners())));
     }
 
     /// The decision log.
@@ -141,15 +150,6 @@ impl Shared {
     /// The connection counters.
     pub fn gate(&self) -> &Gate {
         &self.gate
-    }
-
-    /// Where the tunnels of `customer` are counted.
-    pub fn meters(&self, customer: &str) -> Meters {
-        Meters {
-            open: self.metrics.tunnels.with_label_values(&[customer]),
-            bytes_out: self.metrics.tunnel_bytes.with_label_values(&[customer, "out"]),
-            bytes_in: self.metrics.tunnel_bytes.with_label_values(&[customer, "in"]),
-        }
     }
 
     /// Refuses new requests from now on.

@@ -1,16 +1,20 @@
 //! The life of one worker's thread: a runtime of its own, its sockets, until the proxy stops.
 //! Not here: what a connection goes through (`session`), what its sessions share (`worker`), starting all threads (`server`).
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use futures_util::FutureExt;
+use futures_util::future::lazy;
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinSet, LocalSet, spawn_local};
+use tokio::task::{JoinSet, LocalSet, spawn_local, yield_now};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::runtime::balance::{Arrival, Balance, Inbox, Place, Seated};
 use crate::runtime::dns::ResolverError;
-use crate::runtime::listeners::{self, Ear};
+use crate::runtime::listeners::{Ear, Listener};
 use crate::runtime::session::{self, Accepted};
 use crate::runtime::shared::{Phase, Shared, Stage};
 use crate::runtime::tunnel::SWEEP;
@@ -39,6 +43,16 @@ pub enum News {
     Ended,
 }
 
+/// Where a worker's connections come from.
+pub struct Post {
+    /// Its listening sockets. One without any serves what is handed to it.
+    pub ears: Vec<Ear>,
+    /// Its view of the others.
+    pub balance: Balance,
+    /// What the others hand to it.
+    pub inbox: Inbox,
+}
+
 /// Tells the end of a worker, also when it is a panic.
 struct Farewell(mpsc::UnboundedSender<News>);
 
@@ -55,27 +69,30 @@ impl Drop for Farewell {
 /// It could not start.
 pub fn run(
     shared: Arc<Shared>,
-    ears: Vec<Ear>,
+    post: Post,
     phase: watch::Receiver<Phase>,
     news: mpsc::UnboundedSender<News>,
 ) -> Result<(), WorkerError> {
     let farewell = Farewell(news);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // `LocalRuntime` saves 0.2 % of a tunnel's instructions, and then writes to its eventfd for every permit that the log's thread gives,
+    // where this one wakes up once for all of them.
     let local = LocalSet::new();
-    runtime.block_on(local.run_until(serve(shared, ears, phase, &farewell)))
+    runtime.block_on(local.run_until(serve(shared, post, phase, &farewell)))
 }
 
 async fn serve(
     shared: Arc<Shared>,
-    ears: Vec<Ear>,
+    post: Post,
     mut phase: watch::Receiver<Phase>,
     starter: &Farewell,
 ) -> Result<(), WorkerError> {
-    let worker = Rc::new(Worker::new(shared)?);
+    let Post { ears, balance, mut inbox } = post;
+    let (worker, balance) = (Rc::new(Worker::new(shared)?), Rc::new(balance));
     let mut tasks = JoinSet::new();
     for ear in ears {
-        let listener = TcpListener::from_std(ear.socket)?;
-        tasks.spawn_local(hear(Rc::clone(&worker), listener, ear.name));
+        let Ear { name, socket } = ear;
+        tasks.spawn_local(hear(Rc::clone(&worker), Rc::clone(&balance), Listener::new(socket)?, name));
     }
     tasks.spawn_local(sweep(Rc::clone(&worker)));
     // A starter that has gone stops this worker through the phase.
@@ -86,28 +103,65 @@ async fn serve(
                 Ok(()) if phase.borrow_and_update().stage != Stage::Stopping => worker.judge_again(),
                 Ok(()) | Err(_) => break false,
             },
+            seated = inbox.next() => begin(&worker, seated),
             // Accepting and sweeping never end by themselves.
             _ = tasks.join_next() => break true,
         }
     };
     drop(tasks);
+    let left: Vec<_> = inbox.close().await.into_iter().filter_map(|seated| register(&worker, seated)).collect();
+    // One look at their sockets before they are told of the stop: a request that is there already gets its refusal and its record.
+    yield_now().await;
+    left.into_iter().for_each(|(accepted, place)| attend(&worker, accepted, place));
     worker.wind_up().await;
     if broken { Err(WorkerError::Broken) } else { Ok(()) }
 }
 
-/// Accepts for ever.
-async fn hear(worker: Rc<Worker>, listener: TcpListener, name: Arc<str>) {
-    loop {
-        let (socket, peer) = listeners::accept(&listener).await;
+/// Accepts for ever. Whoever serves a connection, it is admitted here: while it waits it has its place, and one that gets none wakes nobody.
+async fn hear(worker: Rc<Worker>, balance: Rc<Balance>, listener: Listener, name: Arc<str>) {
+    let take = |socket, peer: SocketAddr| {
         let Some(connection) = worker.admit(peer.ip()) else {
             worker.metrics().dropped.inc();
-            continue;
+            return;
         };
-        // A socket that does not take the option is closed already; reading from it will tell.
-        let _ = socket.set_nodelay(true);
-        let accepted = Accepted { socket, peer, listener: Arc::clone(&name), connection };
-        spawn_local(session::serve(Rc::clone(&worker), accepted));
+        let arrival = Arrival { socket, peer, listener: Arc::clone(&name), connection };
+        if let Some(seated) = balance.seat(arrival) {
+            begin(&worker, seated);
+        }
+    };
+    listener.accept_all(take).await;
+}
+
+/// Serves a connection on this worker.
+fn begin(worker: &Rc<Worker>, seated: Seated) {
+    if let Some((accepted, place)) = register(worker, seated) {
+        attend(worker, accepted, place);
     }
+}
+
+/// Watches a connection's socket. `None`: the kernel has no memory for that, and nothing can be read from it.
+fn register(worker: &Worker, seated: Seated) -> Option<(Accepted, Place)> {
+    let Seated { arrival: Arrival { socket, peer, listener, connection }, place } = seated;
+    match TcpStream::from_std(socket) {
+        Ok(socket) => Some((Accepted { socket, peer, listener, connection }, place)),
+        Err(_) => {
+            worker.metrics().dropped.inc();
+            None
+        }
+    }
+}
+
+/// Serves it in a task of its own, counted among this worker's. From now on the worker's end waits for it.
+fn attend(worker: &Rc<Worker>, accepted: Accepted, place: Place) {
+    let waiting = worker.begin();
+    let worker = Rc::clone(worker);
+    // Combined and not awaited in a block, which would keep room for what it has handed on: 150 bytes a tunnel.
+    let serving = lazy(move |_| {
+        // It counts itself from its first step on, which is in this turn.
+        drop(waiting);
+        session::serve(worker, accepted)
+    });
+    spawn_local(serving.flatten().map(move |()| drop(place)));
 }
 
 /// Holds the open tunnels to their deadlines.
@@ -119,3 +173,7 @@ async fn sweep(worker: Rc<Worker>) {
         worker.sweep();
     }
 }
+
+#[cfg(test)]
+#[path = "thread_tests.rs"]
+mod tests;

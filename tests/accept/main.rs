@@ -13,6 +13,8 @@ mod harness;
 #[path = "../all/kills.rs"]
 mod kills;
 #[cfg(test)]
+mod mixed;
+#[cfg(test)]
 #[expect(dead_code, reason = "other tests use the rest of it")]
 #[path = "../all/origins.rs"]
 mod origins;
@@ -26,10 +28,12 @@ mod wire;
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::ends::{Origin, Tunnel, await_metric, metric};
     use super::harness::Proxy;
-    use super::kills;
     use super::streams::{self, MIB, NAME, move_a_little_and_end};
+    use super::{kills, mixed};
 
     const KILLS: usize = 200;
 
@@ -44,17 +48,34 @@ mod tests {
     /// not exact (proc_pid_stat(5)). A leak of 300 bytes a tunnel shows.
     const GROWTH: f64 = 2.0 * 1024.0 * 1024.0;
 
+    /// Minutes of mixed load; another number can be set by the variable.
+    const MINUTES: f64 = 10.0;
+    const MINUTES_VARIABLE: &str = "SALLYPORT_TESTS_MINUTES";
+
     #[test]
     fn two_hundred_kills_lose_no_record() {
         kills::leave_a_record_for_every_tunnel_that_reached_the_origin(KILLS);
     }
 
+    /// Every byte is compared with the one that belongs in its place, which no sum of them could do better.
     #[test]
     fn ten_gibibytes_arrive_whole() {
         let origin = Origin::new();
         let proxy = streams::proxy(&origin, "");
-        streams::arrive_whole(&proxy, &origin, (3, BULK));
-        streams::arrive_whole(&proxy, &origin, (BULK, 5));
+        for (name, moved) in [("down", (3, BULK)), ("up", (BULK, 5))] {
+            let begin = Instant::now();
+            streams::arrive_whole(&proxy, &origin, moved);
+            let took = begin.elapsed().as_secs_f64();
+            println!("{name}: {BULK} bytes in {took:.1} s, {:.2} GB/s", BULK as f64 / took / 1e9);
+        }
+    }
+
+    /// G2, G3: over a time in which a leak would show.
+    #[test]
+    fn minutes_of_mixed_load_leave_nothing_behind() {
+        let given = std::env::var_os(MINUTES_VARIABLE);
+        let minutes = given.map_or(MINUTES, |given| given.to_str().unwrap().parse().unwrap());
+        mixed::leaves_nothing_behind(Duration::from_secs_f64(minutes * 60.0));
     }
 
     /// G2, G3: neither a descriptor nor memory stays behind, however the tunnels ended.

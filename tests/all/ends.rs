@@ -102,6 +102,10 @@ impl Tunnel {
         let chosen = server_hello(0x0304, 0x1301);
         server.write_all(&chosen).unwrap();
         assert_eq!(read_exactly(&mut client, chosen.len()), chosen, "the server's hello as it was sent");
+        for end in [&client, &server] {
+            // A peer that has failed takes nothing more: whoever writes to it must not wait for ever.
+            end.set_write_timeout(Some(PATIENCE)).unwrap();
+        }
         let address = client.local_addr().unwrap();
         Self { client, server, hello: hello.len() as u64, server_hello: chosen.len() as u64, address }
     }

@@ -1,11 +1,12 @@
 //! Starts the real binary on free ports with a configuration of the test's own, and reads what it left behind.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -20,6 +21,8 @@ pub struct Proxy {
     pub edge: SocketAddr,
     pub admin: SocketAddr,
     child: Child,
+    /// The decisions that a test has asked for: a later client may get the same port.
+    told: Mutex<HashSet<String>>,
 }
 
 /// What a test sets up: a policy, and what the configuration says beyond the defaults of the harness.
@@ -78,7 +81,7 @@ impl Proxy {
         };
         // Goes on reading, so that the proxy never waits for its own log.
         std::thread::spawn(move || lines.iter().count());
-        Self { dir, edge, admin, child }
+        Self { dir, edge, admin, child, told: Mutex::default() }
     }
 
     /// The process's id.
@@ -123,9 +126,15 @@ impl Proxy {
         eventually(what, Instant::now() + PATIENCE, || self.records().into_iter().find(|record| fits(record)))
     }
 
-    /// The decision on the connection from this client port.
+    /// The decision on the connection from this client port; each is told once.
     pub fn decision_of(&self, client: SocketAddr) -> Value {
-        self.record("a decision", |record| record["kind"] == "decision" && record["client_port"] == client.port())
+        let mut told = self.told.lock().unwrap();
+        let found = self.record("a decision", |record| {
+            let is_its = record["kind"] == "decision" && record["client_port"] == client.port();
+            is_its && !told.contains(record["id"].as_str().unwrap())
+        });
+        told.insert(found["id"].as_str().unwrap().to_owned());
+        found
     }
 
     /// A page of the admin port: status and body.

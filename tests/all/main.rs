@@ -26,6 +26,8 @@ mod heads;
 #[cfg(test)]
 mod hellos;
 #[cfg(test)]
+mod instructions;
+#[cfg(test)]
 mod kills;
 #[cfg(test)]
 mod limits;

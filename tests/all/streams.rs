@@ -16,9 +16,15 @@ pub const MIB: u64 = 1024 * 1024;
 
 /// A proxy with one rule, for that name at the origin.
 pub fn proxy(origin: &Origin, limits: &str) -> Proxy {
+    proxy_for(&[origin], limits)
+}
+
+/// The same for several origins, which differ in their ports.
+pub fn proxy_for(origins: &[&Origin], limits: &str) -> Proxy {
+    let ports: Vec<String> = origins.iter().map(|origin| origin.port().to_string()).collect();
     let policy = format!(
         "rules:\n  - {{id: api, customer: acme, sources: [tests], hosts: [{NAME}], ports: [{}], addresses: [127.0.0.1/32]}}\n",
-        origin.port()
+        ports.join(", ")
     );
     let more = format!("dns: {{hosts: {{{NAME}: [127.0.0.1]}}}}\nlimits: {{{limits}}}\n");
     Proxy::start(&Setup { policy: &policy, more: &more, ..Setup::default() })

@@ -2,12 +2,17 @@
 //! Not here: what has to pass before bytes are free (`hellos`, `server_side`).
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::ends::{Origin, Tunnel, await_metric, close_of, finish, metric, read_all, read_exactly, reset};
 use super::harness::{PATIENCE, eventually, records};
 use super::streams::{self, MIB, NAME, Numbers, Stream, close_of_finished, exchange, proxy};
+
+#[path = "../accept/mixed.rs"]
+mod mixed;
+#[path = "pipes.rs"]
+mod pipes;
 
 #[test]
 fn a_hundred_mebibytes_arrive_whole_down_up_and_both_ways() {
@@ -102,7 +107,6 @@ fn a_reset_in_the_middle_of_bulk_ends_both_sides() {
         let (mut who, mut other) = if client_resets { (client, server) } else { (server, client) };
         std::thread::scope(|scope| {
             let sending = scope.spawn(|| {
-                other.set_write_timeout(Some(PATIENCE)).unwrap();
                 let end = (0..512).find_map(|turn| other.write_all(stream.at(turn * MIB, MIB)).err());
                 end.map(|error| error.kind())
             });
@@ -117,6 +121,57 @@ fn a_reset_in_the_middle_of_bulk_ends_both_sides() {
         assert!(moved.as_u64().unwrap() >= 8 * MIB, "{name}: {close}");
     }
     await_metric(&proxy, "sallyport_tunnels{customer=\"acme\"}", 0.0);
+}
+
+/// While a receiver takes nothing the proxy reads nothing: it sees the sender's reset with the next sweep.
+#[test]
+fn a_reset_is_seen_while_the_other_side_takes_nothing() {
+    let origin = Origin::new();
+    let proxy = proxy(&origin, "");
+    let stream = Stream::new(29);
+    for (name, client_sends) in [("client", true), ("server", false)] {
+        let Tunnel { client, server, hello, server_hello, address } = Tunnel::open(&proxy, NAME, &origin);
+        let (mut sender, mut receiver) = if client_sends { (client, server) } else { (server, client) };
+        let sent = fill(&mut sender, &stream);
+        reset(sender);
+        let close = close_of(&proxy, address);
+        assert_eq!(close["reason"], "reset", "{name}: {close}");
+        let (moved, before) = if client_sends { ("bytes_out", hello) } else { ("bytes_in", server_hello) };
+        let moved = close[moved].as_u64().unwrap() - before;
+        let came = until_reset(&mut receiver, &stream);
+        assert!(0 < came && came <= moved && moved < sent, "{name}: {came} of {moved} of {sent}");
+    }
+}
+
+/// Writes until the other side has taken nothing for a while, and says how much went.
+fn fill(sender: &mut TcpStream, stream: &Stream) -> u64 {
+    sender.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    let mut sent = 0;
+    loop {
+        match sender.write(stream.at(sent, MIB)) {
+            Ok(count) => sent += count as u64,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return sent,
+            Err(error) => panic!("behind {sent}: {error}"),
+        }
+    }
+}
+
+/// Compares all that comes before a reset. A stream that was cut short must not end as if it were whole.
+fn until_reset(receiver: &mut TcpStream, stream: &Stream) -> u64 {
+    let (mut place, mut buffer) = (0, vec![0; 65_536]);
+    loop {
+        match receiver.read(&mut buffer) {
+            Ok(0) => panic!("an end behind {place}"),
+            Ok(count) => {
+                assert!(buffer[..count] == *stream.at(place, count as u64), "wrong bytes behind {place}");
+                place += count as u64;
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::ConnectionReset, "behind {place}");
+                return place;
+            }
+        }
+    }
 }
 
 #[test]
@@ -202,4 +257,10 @@ fn pipes_are_bounded_and_given_back() {
             metric(&proxy, "process_open_fds").filter(|open| *open <= before + 2.0 * 16.0)
         });
     }
+}
+
+/// G2, G3: what `make accept` does for ten minutes.
+#[test]
+fn twenty_seconds_of_mixed_load_leave_nothing_behind() {
+    mixed::leaves_nothing_behind(Duration::from_secs(20));
 }

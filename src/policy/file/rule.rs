@@ -69,6 +69,7 @@ impl<'a> Rules<'a> {
         map.finish(LATER, faults);
         let (reach, places) = reach?;
         let rule = Rule {
+            number: 0,
             id: id?,
             customer: customer?.0,
             ports: ports.into(),

@@ -10,8 +10,11 @@ use crate::runtime::tunnel::relay::write_all;
 use crate::runtime::tunnel::{Link, Opening};
 use crate::tls::{ClientStep, Exchange, ExchangeError, ServerHello, ServerStep};
 
+/// Bytes taken from a socket in one call: a server's whole first flight is 2 to 5 KiB.
+const READ_SIZE: usize = 8 * 1024;
+
 /// Sends the judged hello on and passes what the exchange hands out, until the ServerHello is judged. An error is how the tunnel ends.
-pub(super) async fn judge(link: &Link, opening: Opening, tunnel: &OpenTunnel, lane: &Lane) -> Result<(), Ending> {
+pub(super) async fn judge(link: &Link, opening: Box<Opening>, tunnel: &OpenTunnel, lane: &Lane) -> Result<(), Ending> {
     let deadline = Instant::now() + opening.patience;
     let heard = opening.heard;
     let mut flight = FirstFlight { exchange: Exchange::new(&heard.hello), link, tunnel, lane };
@@ -59,7 +62,8 @@ impl FirstFlight<'_> {
     /// Whether the exchange is over and all bytes are free.
     async fn hear_server(&mut self) -> Result<bool, Ending> {
         let exchange = &mut self.exchange;
-        let heard = self.lane.read(&self.link.upstream, |bytes| (!bytes.is_empty()).then(|| exchange.server(bytes)));
+        let heard =
+            self.lane.read(&self.link.upstream, READ_SIZE, |bytes| (!bytes.is_empty()).then(|| exchange.server(bytes)));
         match heard.map_err(|_| Ending::Reset)? {
             None => Ok(false),
             Some(None) => Err(Ending::ServerClosed),
@@ -69,7 +73,8 @@ impl FirstFlight<'_> {
 
     async fn hear_client(&mut self) -> Result<(), Ending> {
         let exchange = &mut self.exchange;
-        let heard = self.lane.read(&self.link.client, |bytes| (!bytes.is_empty()).then(|| exchange.client(bytes)));
+        let heard =
+            self.lane.read(&self.link.client, READ_SIZE, |bytes| (!bytes.is_empty()).then(|| exchange.client(bytes)));
         match heard.map_err(|_| Ending::Reset)? {
             None => Ok(()),
             Some(None) => Err(Ending::ClientClosed),

@@ -84,12 +84,14 @@ impl Lane {
         }
     }
 
-    /// Reads what is there into the shared buffer and lends it to `see`; nothing to see: the sender has ended. `None`: nothing there now.
+    /// Reads what is there, at most `most` bytes, and lends it to `see`; nothing to see: the sender has ended. `None`: nothing there now.
     ///
     /// # Errors
     /// What the socket gives.
-    pub fn read<T>(&self, from: &TcpStream, see: impl FnOnce(&[u8]) -> T) -> io::Result<Option<T>> {
-        Ok(read(from, &mut self.buffer.borrow_mut())?.map(see))
+    pub fn read<T>(&self, from: &TcpStream, most: usize, see: impl FnOnce(&[u8]) -> T) -> io::Result<Option<T>> {
+        let mut buffer = self.buffer.borrow_mut();
+        let most = most.min(buffer.len());
+        Ok(read(from, buffer.get_mut(..most).unwrap_or_default())?.map(see))
     }
 
     /// An empty pipe. `None`: none to be had now, so copy.

@@ -33,22 +33,13 @@ pub struct Opening {
     pub patience: std::time::Duration,
 }
 
-/// How a tunnel ended.
-pub struct Closed {
-    /// The word for it.
-    pub ending: Ending,
-    /// The client's socket, for an alert.
-    pub client: TcpStream,
-}
-
-/// Forwards until the tunnel ends. The permit is spent: it stands for the record of exactly this decision.
-pub async fn forward(permit: Permit, link: Link, opening: Opening, tunnel: &OpenTunnel, lane: &Lane) -> Closed {
+/// Forwards until the tunnel ends, and tells how it did. The permit is spent: it stands for the record of exactly this decision.
+pub async fn forward(permit: Permit, link: &Link, opening: Box<Opening>, tunnel: &OpenTunnel, lane: &Lane) -> Ending {
     tracing::trace!(decision = %permit.id(), "forwarding");
     drop(permit);
     // The hellos and the state of judging them are freed before bytes move freely.
-    let ending = match Box::pin(first_flight::judge(&link, opening, tunnel, lane)).await {
-        Ok(()) => relay::relay(&link, tunnel, lane).await,
+    match Box::pin(first_flight::judge(link, opening, tunnel, lane)).await {
+        Ok(()) => relay::relay(link, tunnel, lane).await,
         Err(ending) => ending,
-    };
-    Closed { ending, client: link.client }
+    }
 }

@@ -230,3 +230,7 @@ fn end(to: &TcpStream) -> io::Result<()> {
         result => result,
     }
 }
+
+#[cfg(test)]
+#[path = "relay_tests.rs"]
+mod tests;

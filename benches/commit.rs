@@ -1,0 +1,105 @@
+//! What a record's way into the log costs: the log alone with a store in memory, and the journal with its thread and a disk.
+//! Not here: making the record (`line`). Compare runs, not absolute times: a sync is as fast as the disk below `target`.
+#![expect(clippy::expect_used, reason = "a benchmark that cannot be set up stops; criterion makes undocumented items")]
+
+#[path = "shared/memory.rs"]
+mod memory;
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use memory::Memory;
+use sallyport::decision_log::{Durability, End, Entry, Kind, Log, Pace, Record};
+use sallyport::policy::Outcome;
+use sallyport::redact;
+use sallyport::runtime::journal::{Journal, Setup};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// The configuration's default.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(2);
+
+/// Requests that wait for their records at one moment.
+const AT_ONCE: usize = 64;
+
+/// The record of an allowed request, with the fields that such a one has.
+fn entry() -> Entry {
+    let mut record = Record::new(Kind::Decision, Timestamp::now(), Uuid::now_v7(), "edge-1".into());
+    record.environment = Some("production".into());
+    record.listener = Some("edge".into());
+    record.outcome = Some(Outcome::Allow);
+    record.reason = Some("allowed");
+    record.rule = Some("acme/payments".into());
+    record.customer = Some("acme".into());
+    record.source = Some("ivr-east".into());
+    record.policy = Some("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef".into());
+    record.client_ip = "10.20.0.7".parse().ok();
+    record.client_port = Some(40_000);
+    record.method = Some(redact::clean(b"CONNECT", 32).text);
+    record.host = Some(redact::clean_name(b"api.acme.example", 253).text);
+    record.port = Some(443);
+    record.addresses = vec!["192.0.2.7".parse().expect("an address")];
+    record.upstream_ip = record.addresses.first().copied();
+    record.egress_ip = "198.51.100.1".parse().ok();
+    record.sni = record.host.clone();
+    record.line()
+}
+
+fn in_memory(c: &mut Criterion) {
+    let mut group = c.benchmark_group("log");
+    for records in [1, 16, 256] {
+        let batch = vec![entry(); records];
+        let (mut log, mut store) = (Log::resume(End::default(), u64::MAX), Memory::default());
+        group.throughput(Throughput::Elements(records as u64));
+        group.bench_function(format!("commit {records} to memory"), |b| {
+            b.iter_batched(
+                || batch.clone(),
+                |batch| log.commit(black_box(batch), &mut store).expect("memory that does not fail").len(),
+                BatchSize::SmallInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+fn on_disk(c: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut group = c.benchmark_group("journal");
+    // The log grows by some hundred megabytes a second at most: short runs leave room on the disk.
+    group.sample_size(20).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
+    for (word, durability) in [("sync", Durability::Sync), ("async", Durability::Async)] {
+        let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let journal = journal(&folder, durability);
+        let entry = entry();
+        for waiting in [1, AT_ONCE] {
+            group.throughput(Throughput::Elements(waiting as u64));
+            group.bench_function(format!("{word}, {waiting} at once"), |b| {
+                b.iter(|| {
+                    let commits = (0..waiting).map(|_| journal.commit(entry.clone()));
+                    let permits = runtime.block_on(join_all(commits));
+                    assert!(permits.iter().all(Result::is_ok), "the log takes every record");
+                });
+            });
+        }
+        assert!(!journal.shutdown().any(), "every record is written");
+    }
+    group.finish();
+}
+
+fn journal(folder: &TempDir, durability: Durability) -> Journal {
+    let setup = Setup {
+        instance: "edge-1".into(),
+        directory: folder.path().join("decisions"),
+        key: folder.path().join("log.key"),
+        pace: Pace { durability, commit_interval: COMMIT_INTERVAL },
+        copy: None,
+        watch: Box::new(|_| {}),
+    };
+    Journal::open(setup).expect("a log").0
+}
+
+criterion_group!(benches, in_memory, on_disk);
+criterion_main!(benches);
