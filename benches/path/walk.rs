@@ -83,7 +83,7 @@ pub async fn request(setting: &Setting, records: &mut Records) {
         (facts, decision)
     });
     records.commit(decision);
-    let tunnel = open(shared, Standing::new(allowed, dialled.upstream), &facts);
+    let tunnel = open(shared, Standing::new(allowed, dialled.upstream));
     let close = Step::Record.run(move || facts.close(Ending::ClientClosed, &tunnel));
     records.commit(close);
 }
@@ -96,7 +96,7 @@ async fn dialled(setting: &Setting, routed: &Routed) -> (Dialled, TcpStream) {
     (dialled, origin)
 }
 
-fn open(shared: &Shared, standing: Standing, facts: &Facts) -> OpenTunnel {
-    let meters = facts.meters(shared.metrics(), standing.allowed().rule());
+fn open(shared: &Shared, standing: Standing) -> OpenTunnel {
+    let meters = shared.in_force().meters(shared.metrics(), standing.allowed().rule());
     OpenTunnel::new(standing, meters)
 }

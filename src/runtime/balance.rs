@@ -11,8 +11,8 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::runtime::gate::Connection;
 
-/// How many connections more than the least loaded worker one may have, however few there are. A hand-over costs a wake-up, some 5 µs, and
-/// so less than a tenth of a tunnel. Where SO_REUSEPORT spreads 4 to 1,000 connections a worker by chance, it hands over at most one of
+/// How many connections more than the least loaded worker one may have, however few there are. A hand-over costs a wake-up of
+/// that worker, a small part of a tunnel. Where SO_REUSEPORT spreads 4 to 1,000 connections a worker by chance, it hands over at most one of
 /// 25 (2 workers) or of 12 (64 workers) with 8; with 4 twice as many, with 16 hardly any, but then 16 bulk transfers share a processor
 /// beside one that has nothing to do.
 const SLACK: usize = 8;
@@ -40,7 +40,7 @@ pub struct Seated {
     /// The connection.
     pub arrival: Arrival,
     /// To be kept for as long as it is served.
-    pub place: Place,
+    pub seat: Seat,
 }
 
 /// How many connections a worker has. 128 bytes, so that no two share a cache line, nor a pair of them that is fetched together.
@@ -49,7 +49,7 @@ pub struct Seated {
 struct Load(AtomicUsize);
 
 /// A connection's place among those of its worker; it is given back when this is dropped. A worker that is alone doesn't count.
-pub struct Place(Option<Arc<Load>>);
+pub struct Seat(Option<Arc<Load>>);
 
 /// A worker as another sees it.
 struct Peer {
@@ -85,16 +85,16 @@ pub fn between(workers: usize) -> Vec<(Balance, Inbox)> {
 impl Balance {
     /// Gives a new connection its place. `None`: another worker has far fewer and gets it.
     pub fn seat(&self, arrival: Arrival) -> Option<Seated> {
-        let Some(scales) = &self.0 else { return Some(Seated { arrival, place: Place(None) }) };
+        let Some(scales) = &self.0 else { return Some(Seated { arrival, seat: Seat(None) }) };
         let arrival = match scales.lighter() {
             None => arrival,
-            Some(peer) => match peer.door.try_send(Seated { arrival, place: Place::new(&peer.load) }) {
+            Some(peer) => match peer.door.try_send(Seated { arrival, seat: Seat::new(&peer.load) }) {
                 Ok(()) => return None,
                 // It is far behind, or it has stopped: the place there is given back.
                 Err(TrySendError::Full(back) | TrySendError::Closed(back)) => back.arrival,
             },
         };
-        Some(Seated { arrival, place: Place::new(&scales.own) })
+        Some(Seated { arrival, seat: Seat::new(&scales.own) })
     }
 }
 
@@ -160,14 +160,14 @@ impl Load {
     }
 }
 
-impl Place {
+impl Seat {
     fn new(load: &Arc<Load>) -> Self {
         load.0.fetch_add(1, Ordering::Relaxed);
         Self(Some(Arc::clone(load)))
     }
 }
 
-impl Drop for Place {
+impl Drop for Seat {
     fn drop(&mut self) {
         if let Some(load) = &self.0 {
             load.0.fetch_sub(1, Ordering::Relaxed);

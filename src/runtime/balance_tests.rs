@@ -31,8 +31,8 @@ impl Arrivals {
 }
 
 /// A worker that has so many connections.
-fn with(count: usize, balance: &Balance) -> Vec<Place> {
-    (0..count).map(|_| Place::new(&balance.0.as_ref().unwrap().own)).collect()
+fn with(count: usize, balance: &Balance) -> Vec<Seat> {
+    (0..count).map(|_| Seat::new(&balance.0.as_ref().unwrap().own)).collect()
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn the_least_loaded_gets_what_is_beyond_the_slack() {
         (500, vec![600, 700], None),
     ] {
         let mut workers = between(others.len() + 1);
-        let _before: Vec<Vec<Place>> = std::iter::once(&own)
+        let _before: Vec<Vec<Seat>> = std::iter::once(&own)
             .chain(&others)
             .zip(&workers)
             .map(|(count, (worker, _))| with(*count, worker))
@@ -119,7 +119,7 @@ fn one_that_is_alone_neither_counts_nor_waits_for_others() {
     let (clients, arriving): (Vec<_>, Vec<_>) = (0..2 * SLACK).map(|_| arrivals.next()).unzip();
     let kept: Vec<Seated> = arriving.into_iter().filter_map(|arrival| balance.seat(arrival)).collect();
     assert_eq!(kept.len(), clients.len());
-    assert!(kept.iter().all(|seated| seated.place.0.is_none()));
+    assert!(kept.iter().all(|seated| seated.seat.0.is_none()));
     assert!(inbox.next().now_or_never().is_none());
     assert!(inbox.close().now_or_never().unwrap().is_empty());
 }
@@ -131,13 +131,13 @@ proptest! {
     fn whoever_leaves_nobody_is_given_too_many(workers in 2_usize..6, steps in prop::collection::vec((any::<bool>(), any::<u16>()), 1..600)) {
         let crew = between(workers);
         let scales = crew[0].0.0.as_ref().unwrap();
-        let mut open: Vec<Place> = Vec::new();
+        let mut open: Vec<Seat> = Vec::new();
         for (leaves, which) in steps {
             if leaves && !open.is_empty() {
                 open.swap_remove(usize::from(which) % open.len());
                 continue;
             }
-            let place = Place::new(scales.lighter().map_or(&scales.own, |peer| &peer.load));
+            let place = Seat::new(scales.lighter().map_or(&scales.own, |peer| &peer.load));
             let (own, others): (usize, Vec<usize>) = (scales.own.connections(), scales.others.iter().map(|peer| peer.load.connections()).collect());
             let least = others.into_iter().min().unwrap();
             let gets = place.0.as_ref().unwrap();

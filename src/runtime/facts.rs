@@ -15,12 +15,12 @@ use crate::policy::{Admitted, Allowed, Denial, Ending, Identified, Reason, Rule}
 use crate::redact::{Cleaned, Redacted, Redactor};
 use crate::runtime::clock;
 use crate::runtime::dial::Dialled;
-use crate::runtime::head::Head;
+use crate::runtime::head_reader::Head;
 use crate::runtime::journal::Unavailable;
 use crate::runtime::metrics::{Metrics, SetupStep};
 use crate::runtime::shared::Shared;
 use crate::runtime::tally::InForce;
-use crate::runtime::tunnel::{Meters, OpenTunnel};
+use crate::runtime::tunnel::OpenTunnel;
 use crate::tls::ClientHello;
 
 /// Upper bound in bytes of a host in a record: no host name is longer.
@@ -41,6 +41,8 @@ pub struct Facts {
     redactor: Arc<Redactor>,
     /// What the decision is counted by, until it is: a tunnel must not keep an old policy.
     counted_by: Option<(Arc<InForce>, Option<Arc<Rule>>)>,
+    /// Whether there is a permit for it.
+    permitted: bool,
     client: SocketAddr,
     last: Instant,
     started: Instant,
@@ -58,7 +60,8 @@ impl Facts {
         Self {
             record: Box::new(record),
             redactor: Arc::clone(shared.redactor()),
-            counted_by: Some((shared.in_force(), None)),
+            counted_by: None,
+            permitted: false,
             client,
             last: now,
             started: now,
@@ -176,9 +179,10 @@ impl Facts {
         }
     }
 
-    /// Counts what was decided, once.
-    pub fn count(&mut self, metrics: &Metrics, reason: Reason) {
-        let Some((in_force, rule)) = self.counted_by.take() else { return };
+    /// Counts what was decided.
+    pub fn count(&mut self, shared: &Shared, reason: Reason) {
+        let metrics = shared.metrics();
+        let (in_force, rule) = self.counted_by.take().unwrap_or_else(|| (shared.in_force(), None));
         let listener = self.record.listener.as_deref().unwrap_or_default();
         in_force.count(metrics, (listener, rule.as_deref()), reason);
         for mark in &self.record.redacted {
@@ -198,17 +202,18 @@ impl Facts {
         record.line()
     }
 
-    /// The end of a tunnel that a fault of the program ended: how much it moved is not known.
-    pub fn abandon(&mut self) -> Entry {
-        self.ended(Ending::Reset).line()
+    /// The decision has its permit: from now on the request has an end of its own.
+    pub fn permitted(&mut self) {
+        self.permitted = true;
     }
 
-    /// Where the tunnel is counted that was allowed by `rule`.
-    pub fn meters(&self, metrics: &Metrics, rule: &Rule) -> Meters {
-        match &self.counted_by {
-            Some((in_force, _)) => in_force.meters(metrics, rule),
-            None => metrics.meters(&rule.customer),
+    /// What a fault of the program leaves on record: the end of a tunnel that was let through, or else `denial`, which counts.
+    pub fn fault(&mut self, shared: &Shared, denial: &Denial) -> Entry {
+        if self.permitted {
+            return self.ended(Ending::Reset).line();
         }
+        self.count(shared, denial.reason());
+        self.deny(denial)
     }
 
     fn chosen(&mut self, rule: &Arc<Rule>) {

@@ -23,7 +23,7 @@ const BACKLOG: i32 = 4096;
 const REST: Duration = Duration::from_millis(5);
 
 /// Connections accepted at one go, before the worker's open tunnels have their turn. Accepting one, admitting it and reading its head take
-/// some 20 µs, so tunnels wait a third of a millisecond at most; a worker that keeps up hardly ever finds more waiting.
+/// some tens of microseconds, so tunnels wait less than a millisecond; a worker that keeps up hardly ever finds more waiting.
 const MAX_ACCEPTED: usize = 16;
 
 /// A listening socket as one worker gets it.
@@ -186,7 +186,7 @@ fn accept_one(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
     use std::collections::HashSet;
     use std::io::ErrorKind;
 
@@ -228,7 +228,7 @@ mod tests {
         assert!(bind(sockets[0].local_addr().unwrap(), 1, refused).is_err_and(|e| e.kind() == ErrorKind::AddrInUse));
     }
 
-    /// More than one go takes, some of them before it listens in the runtime, of both families.
+    /// More than one go takes, some of them before it listens in the runtime, of both families; others have their turn between two goes.
     #[test]
     fn all_that_wait_are_taken_with_their_addresses_ready_to_be_read() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -238,10 +238,13 @@ mod tests {
             let connect = |count| (0..count).map(move |_| TcpStream::connect(address).unwrap());
             let mut clients: Vec<TcpStream> = connect(3 * MAX_ACCEPTED + 1).collect();
             let taken = RefCell::new(Vec::new());
+            let at_one_go = Cell::new(0);
             runtime.block_on(async {
                 let listener = Listener::new(socket).unwrap();
                 let mut accepting = std::pin::pin!(listener.accept_all(|socket, peer| {
                     taken.borrow_mut().push(peer);
+                    at_one_go.update(|count| count + 1);
+                    assert!(at_one_go.get() <= MAX_ACCEPTED, "nobody else has had a turn");
                     assert!(socket.nodelay().unwrap(), "small messages would wait for acknowledgements");
                     let error = io::Read::read(&mut &socket, &mut [0]).unwrap_err();
                     assert_eq!(error.kind(), ErrorKind::WouldBlock);
@@ -250,12 +253,14 @@ mod tests {
                     clients.extend(connect(more));
                     let all = async {
                         while taken.borrow().len() < clients.len() {
-                            yield_now().await
+                            at_one_go.set(0);
+                            yield_now().await;
                         }
                     };
                     tokio::select! {
-                        () = &mut accepting => unreachable!(),
+                        biased;
                         done = timeout(Duration::from_secs(20), all) => done.expect("not all were taken"),
+                        () = &mut accepting => unreachable!(),
                     }
                 }
             });

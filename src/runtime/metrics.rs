@@ -57,7 +57,7 @@ pub struct Metrics {
     pub connections: IntGauge,
     /// `sallyport_connections_silent_total`: closed without a byte, and so without a record.
     pub silent: IntCounter,
-    /// `sallyport_connections_dropped_total`: closed unread, because even refusals were too many.
+    /// `sallyport_connections_dropped_total`: closed unread: even refusals were too many, or the kernel had no memory left.
     pub dropped: IntCounter,
     /// Those of the decision log.
     pub log: LogMetrics,
@@ -145,7 +145,7 @@ impl Metrics {
             dropped: counter(
                 &r,
                 "connections_dropped_total",
-                "Connections closed unread, since even refusals were too many.",
+                "Connections closed unread: even refusals were too many, or the kernel had no memory left.",
             )?,
             redactions: Detector::ALL.map(|detector| redactions.with_label_values(&[detector.name()])),
             log: LogMetrics::new(&r)?,
@@ -353,6 +353,33 @@ mod tests {
             "sallyport_redactions_total{detector=\"length\"} 0",
             "sallyport_decision_log_lost_total{what=\"closes\"} 0",
         ] {
+            assert!(page.lines().any(|found| found == line), "`{line}` in\n{page}");
+        }
+    }
+
+    #[test]
+    fn each_handle_has_its_own_label() {
+        let metrics = Metrics::new().unwrap();
+        for result in LookupResult::ALL {
+            metrics.dns_lookups(result).inc();
+        }
+        for detector in Detector::ALL {
+            metrics.redactions(detector).inc_by(2);
+        }
+        let page = String::from_utf8(metrics.page().unwrap()).unwrap();
+        for line in LookupResult::ALL
+            .map(|result| format!("sallyport_dns_lookups_total{{result=\"{}\"}} 1", result.as_str()))
+            .into_iter()
+            .chain(Detector::ALL.map(|d| format!("sallyport_redactions_total{{detector=\"{}\"}} 2", d.name())))
+        {
+            assert!(page.lines().any(|found| found == line), "`{line}` in\n{page}");
+        }
+        metrics.dns_lookups(LookupResult::TimedOut).inc();
+        metrics.redactions(Detector::TooLong).inc();
+        let page = String::from_utf8(metrics.page().unwrap()).unwrap();
+        for line in
+            ["sallyport_dns_lookups_total{result=\"timeout\"} 2", "sallyport_redactions_total{detector=\"length\"} 3"]
+        {
             assert!(page.lines().any(|found| found == line), "`{line}` in\n{page}");
         }
     }

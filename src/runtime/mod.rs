@@ -14,6 +14,7 @@ pub mod events;
 pub mod facts;
 pub mod gate;
 pub mod head;
+pub mod head_reader;
 pub mod hello;
 pub mod journal;
 pub mod listeners;

@@ -142,7 +142,10 @@ impl Server {
         let mut looks = interval(LOOK_AGAIN);
         loop {
             tokio::select! {
-                _ = looks.tick() => self.look_at_addresses(),
+                _ = looks.tick() => {
+                    self.look_at_addresses();
+                    self.shared.free_replaced();
+                }
                 () = &mut stop => break,
                 // Until the phase is `Stopping` no worker ends unless something is broken: then none may go on, and `finish` says so.
                 _ = self.news.recv() => return Ok(()),

@@ -1,8 +1,8 @@
 //! What all workers and the admin port share: settings, policy, log, metrics, counters. Reading any of it takes no lock.
 //! Not here: what happens at start, reload and stop (`server`, `events`).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
@@ -13,6 +13,7 @@ use crate::runtime::egress::Pools;
 use crate::runtime::gate::Gate;
 use crate::runtime::journal::Journal;
 use crate::runtime::metrics::Metrics;
+use crate::runtime::sys;
 use crate::runtime::tally::InForce;
 
 /// What workers are told.
@@ -43,6 +44,8 @@ pub struct Shared {
     limits: Limits,
     dns: Dns,
     in_force: ArcSwap<InForce>,
+    /// Policies that were replaced, until nobody judges by them any more: a worker must not be the one who frees a million names.
+    replaced: Mutex<Vec<Arc<InForce>>>,
     journal: Journal,
     metrics: Arc<Metrics>,
     pools: Pools,
@@ -71,6 +74,7 @@ impl Shared {
                 Arc::new(policy),
                 &config.listeners.iter().map(|listener| Arc::clone(&listener.name)).collect::<Vec<_>>(),
             )),
+            replaced: Mutex::default(),
             gate: Gate::new(connections, source_limit),
             journal,
             metrics,
@@ -113,8 +117,24 @@ impl Shared {
 
     /// Puts a policy in force.
     pub fn set_policy(&self, policy: Arc<Policy>) {
-        let listeners = self.in_force();
-        self.in_force.store(Arc::new(InForce::new(policy, listeners.listeners())));
+        let before = self.in_force();
+        self.in_force.store(Arc::new(InForce::new(policy, before.listeners())));
+        self.replaced().push(before);
+    }
+
+    /// Frees replaced policies that nobody judges by any more, and gives their memory back. Not for workers.
+    pub fn free_replaced(&self) {
+        let mut replaced = self.replaced();
+        let count = replaced.len();
+        replaced.retain(|in_force| Arc::strong_count(in_force) > 1);
+        if replaced.len() < count {
+            drop(replaced);
+            sys::give_back_memory();
+        }
+    }
+
+    fn replaced(&self) -> MutexGuard<'_, Vec<Arc<InForce>>> {
+        self.replaced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The decision log.

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet, spawn_local, yield_now};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::runtime::balance::{Arrival, Balance, Inbox, Place, Seated};
+use crate::runtime::balance::{Arrival, Balance, Inbox, Seat, Seated};
 use crate::runtime::dns::ResolverError;
 use crate::runtime::listeners::{Ear, Listener};
 use crate::runtime::session::{self, Accepted};
@@ -112,7 +112,7 @@ async fn serve(
     let left: Vec<_> = inbox.close().await.into_iter().filter_map(|seated| register(&worker, seated)).collect();
     // One look at their sockets before they are told of the stop: a request that is there already gets its refusal and its record.
     yield_now().await;
-    left.into_iter().for_each(|(accepted, place)| attend(&worker, accepted, place));
+    left.into_iter().for_each(|(accepted, seat)| attend(&worker, accepted, seat));
     worker.wind_up().await;
     if broken { Err(WorkerError::Broken) } else { Ok(()) }
 }
@@ -134,16 +134,16 @@ async fn hear(worker: Rc<Worker>, balance: Rc<Balance>, listener: Listener, name
 
 /// Serves a connection on this worker.
 fn begin(worker: &Rc<Worker>, seated: Seated) {
-    if let Some((accepted, place)) = register(worker, seated) {
-        attend(worker, accepted, place);
+    if let Some((accepted, seat)) = register(worker, seated) {
+        attend(worker, accepted, seat);
     }
 }
 
 /// Watches a connection's socket. `None`: the kernel has no memory for that, and nothing can be read from it.
-fn register(worker: &Worker, seated: Seated) -> Option<(Accepted, Place)> {
-    let Seated { arrival: Arrival { socket, peer, listener, connection }, place } = seated;
+fn register(worker: &Worker, seated: Seated) -> Option<(Accepted, Seat)> {
+    let Seated { arrival: Arrival { socket, peer, listener, connection }, seat } = seated;
     match TcpStream::from_std(socket) {
-        Ok(socket) => Some((Accepted { socket, peer, listener, connection }, place)),
+        Ok(socket) => Some((Accepted { socket, peer, listener, connection }, seat)),
         Err(_) => {
             worker.metrics().dropped.inc();
             None
@@ -152,7 +152,7 @@ fn register(worker: &Worker, seated: Seated) -> Option<(Accepted, Place)> {
 }
 
 /// Serves it in a task of its own, counted among this worker's. From now on the worker's end waits for it.
-fn attend(worker: &Rc<Worker>, accepted: Accepted, place: Place) {
+fn attend(worker: &Rc<Worker>, accepted: Accepted, seat: Seat) {
     let waiting = worker.begin();
     let worker = Rc::clone(worker);
     // Combined and not awaited in a block, which would keep room for what it has handed on: 150 bytes a tunnel.
@@ -161,7 +161,7 @@ fn attend(worker: &Rc<Worker>, accepted: Accepted, place: Place) {
         drop(waiting);
         session::serve(worker, accepted)
     });
-    spawn_local(serving.flatten().map(move |()| drop(place)));
+    spawn_local(serving.flatten().map(move |()| drop(seat)));
 }
 
 /// Holds the open tunnels to their deadlines.

@@ -38,6 +38,8 @@ mod nginx;
 #[cfg(test)]
 mod origins;
 #[cfg(test)]
+mod pipes;
+#[cfg(test)]
 mod programs;
 #[cfg(test)]
 mod reload;

@@ -11,8 +11,6 @@ use super::streams::{self, MIB, NAME, Numbers, Stream, close_of_finished, exchan
 
 #[path = "../accept/mixed.rs"]
 mod mixed;
-#[path = "pipes.rs"]
-mod pipes;
 
 #[test]
 fn a_hundred_mebibytes_arrive_whole_down_up_and_both_ways() {

@@ -23,6 +23,9 @@ fn full(text: &str, count: usize) -> Record {
     let peer = || Some(clean(text.as_bytes(), text.len()).text);
     let ip = Some(IpAddr::from([192, 0, 2, 1]));
     Record {
+        time: Timestamp::UNIX_EPOCH,
+        kind: Kind::Decision,
+        id: Uuid::from_u128(7),
         parent_id: Some(Uuid::nil()),
         instance: text.into(),
         environment: name(),
@@ -61,7 +64,6 @@ fn full(text: &str, count: usize) -> Record {
         actor: peer(),
         detail: Detail::new().with("text", peer().unwrap()),
         redacted: vec![Mark { field: "client_identity", detector: Detector::CardNumber }; count],
-        ..empty()
     }
 }
 
@@ -89,6 +91,20 @@ fn keys(line: &str) -> Vec<String> {
         }
     }
     serde::Deserializer::deserialize_map(&mut at, Keys).unwrap()
+}
+
+#[test]
+fn no_field_is_forgotten() {
+    let record = full("x", 1);
+    let shown = format!("{record:#?}");
+    let fields = shown.lines().filter_map(|line| line.strip_prefix("    ").filter(|rest| !rest.starts_with(' ')));
+    let fields: Vec<&str> = fields.filter_map(|line| line.split_once(": ").map(|(field, _)| field)).collect();
+    let line = line(&record);
+    let mut written: Vec<String> = keys(&line).into_iter().filter(|key| key != "v" && key != "seq").collect();
+    let mut fields: Vec<String> = fields.into_iter().map(str::to_owned).collect();
+    written.sort_unstable();
+    fields.sort_unstable();
+    assert_eq!(written, fields);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! What one worker's tunnels share while bytes move: one buffer and a few empty pipes. An idle tunnel holds neither.
-//! Not here: which bytes may move (`exchange`, `relay`). Source: splice(2), pipe(7).
+//! What one worker's connections share while bytes move: one buffer, for heads and hellos too, and a few empty pipes for bulk. Idle ones
+//! hold neither. Not here: which bytes may move (`first_flight`, `relay`). Source: splice(2), pipe(7).
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -109,8 +109,11 @@ impl Lane {
 impl Pipe {
     fn open(live: &Rc<Cell<usize>>) -> Option<Self> {
         let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).ok()?;
-        // A smaller pipe than asked for works too.
-        let _ = fcntl_setpipe_size(&write, PIPE_SIZE);
+        let size = fcntl_setpipe_size(&write, PIPE_SIZE).or_else(|_| fcntl_getpipe_size(&write)).ok()?;
+        // Beyond pipe-user-pages-soft (pipe(7)) a pipe has two pages: copying is cheaper then.
+        if size < COPY_SIZE {
+            return None;
+        }
         live.set(live.get().saturating_add(1));
         Some(Self { read, write, live: Rc::clone(live) })
     }
@@ -139,7 +142,8 @@ impl Drop for Pipe {
 }
 
 /// One read; no bytes: the sender has ended. `None`: nothing there now. What does not fill `into` has emptied the socket, and more will
-/// be a new event (epoll(7), edge-triggered): so the socket counts as empty at once, without another read to find that out.
+/// be a new event (epoll(7), edge-triggered): so the socket counts as empty at once, without another read to find that out. The one
+/// exception are TCP's urgent data, which TLS never sends: a peer that does stalls its own stream until its next segment.
 fn read<'a>(from: &TcpStream, into: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
     let mut came = None;
     let tried = from.try_io(Interest::READABLE, || {

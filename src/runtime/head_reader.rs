@@ -1,0 +1,385 @@
+//! Reads one HTTP/1 request head from a client's first bytes, in any split, and keeps what came behind it.
+//! Not here: sockets and deadlines (`head`), what the head may say (`policy::head`). The syntax of a line is httparse's; what it lets
+//! through and we do not is here. Source: RFC 9112 (message syntax), RFC 9110 section 9.3.6 (CONNECT).
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+use http::{Method, Uri};
+use httparse::{Header, Request, Status};
+
+use crate::policy::RequestHead;
+
+/// Upper bound in bytes for one head, blank line included. A CONNECT with every header that a browser adds stays below 2 KiB.
+pub const MAX_HEAD: usize = 8 * 1024;
+
+/// Upper bound for the number of header fields in one head.
+pub const MAX_FIELDS: usize = 64;
+
+/// What the parser gave for one request.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The method as sent; its case counts.
+    pub method: Method,
+    /// The request target as sent.
+    pub target: String,
+    /// The host and port of an absolute URI, which is all of it that may be written down.
+    pub absolute: Option<(String, Option<u16>)>,
+    /// How many Host fields came.
+    pub hosts: usize,
+    /// Whether a body was announced: `Content-Length` other than 0, or any `Transfer-Encoding`.
+    pub has_body: bool,
+}
+
+impl Head {
+    /// The head as the policy judges it.
+    pub fn request(&self) -> RequestHead<'_> {
+        RequestHead { method: self.method.as_str(), target: &self.target, hosts: self.hosts, has_body: self.has_body }
+    }
+
+    /// Whether the answer must have no body.
+    pub fn is_head(&self) -> bool {
+        self.method == Method::HEAD
+    }
+}
+
+/// The bytes are no head, or one beyond its bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed;
+
+/// Reads one head. Holds at most [`MAX_HEAD`] bytes and the last push.
+#[derive(Default)]
+pub struct HeadReader {
+    bytes: Vec<u8>,
+    watch: Watch,
+    /// Bytes of whole lines that were parsed: they are parsed again only once another line is whole.
+    parsed: usize,
+    /// Bytes of the head, once it is whole.
+    length: usize,
+}
+
+impl HeadReader {
+    /// Takes the client's next bytes. `None`: right so far, push more. Push nothing behind a head or an error.
+    ///
+    /// # Errors
+    /// As soon as a line shows it, or the bound is reached.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<Option<Head>, Malformed> {
+        self.bytes.extend_from_slice(bytes);
+        self.watch.see(bytes);
+        if self.watch.broken {
+            return Err(Malformed);
+        }
+        let lines = self.watch.lines;
+        if self.parsed == lines {
+            return Ok(None);
+        }
+        self.parsed = lines;
+        let head = self.parse(lines)?;
+        // A head that ends elsewhere for another reader is two requests.
+        if head.is_some() == self.watch.ended { Ok(head) } else { Err(Malformed) }
+    }
+
+    /// Whether not a byte has come.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// What came behind the head: the start of the ClientHello.
+    pub fn into_unread(self) -> Bytes {
+        let mut bytes = Bytes::from(self.bytes);
+        bytes.split_off(self.length.min(bytes.len()))
+    }
+
+    /// Parses the first `lines` bytes.
+    fn parse(&mut self, lines: usize) -> Result<Option<Head>, Malformed> {
+        let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+        let mut request = Request::new(&mut []);
+        let parsed = request.parse_with_uninit_headers(self.bytes.get(..lines).unwrap_or_default(), &mut fields);
+        match parsed.map_err(|_| Malformed)? {
+            Status::Partial => Ok(None),
+            Status::Complete(length) if length == lines => {
+                self.length = length;
+                read(&request).map(Some)
+            }
+            Status::Complete(_) => Err(Malformed),
+        }
+    }
+}
+
+fn read(request: &Request<'_, '_>) -> Result<Head, Malformed> {
+    let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version) else {
+        return Err(Malformed);
+    };
+    let uri = Uri::try_from(target).map_err(|_| Malformed)?;
+    Ok(Head {
+        method: Method::from_bytes(method.as_bytes()).map_err(|_| Malformed)?,
+        absolute: absolute(&uri),
+        target: target.to_owned(),
+        hosts: named(request.headers, "host").count(),
+        has_body: announces_body(request.headers, version)?,
+    })
+}
+
+fn named<'a>(fields: &'a [Header<'a>], name: &'static str) -> impl Iterator<Item = &'a [u8]> {
+    fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+}
+
+fn absolute(uri: &Uri) -> Option<(String, Option<u16>)> {
+    uri.scheme()?;
+    Some((uri.host()?.to_owned(), uri.port_u16()))
+}
+
+/// Whether a body is announced (RFC 9112 section 6.3).
+///
+/// # Errors
+/// In a way that two readers may take for two lengths: that is how requests are smuggled.
+fn announces_body(fields: &[Header<'_>], version: u8) -> Result<bool, Malformed> {
+    let lengths: Vec<&[u8]> = named(fields, "content-length").collect();
+    match (named(fields, "transfer-encoding").last(), lengths.as_slice()) {
+        (None, []) => Ok(false),
+        (None, [length]) if is_number(length) => Ok(*length != b"0"),
+        (None, [first, others @ ..]) if is_number(first) && others.iter().all(|other| other == first) => Ok(true),
+        (Some(coding), []) if version == 1 && ends_in_chunked(coding) => Ok(true),
+        (_, _) => Err(Malformed),
+    }
+}
+
+/// Whether the last coding is `chunked`, without which the body has no end.
+fn ends_in_chunked(coding: &[u8]) -> bool {
+    let last = coding.rsplit(|byte| *byte == b',').next().unwrap_or_default();
+    last.trim_ascii().eq_ignore_ascii_case(b"chunked")
+}
+
+fn is_number(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(u8::is_ascii_digit)
+}
+
+/// Fuzz entry: any split of any bytes gives one answer, within the bound.
+///
+/// # Panics
+/// If one of these does not hold.
+pub fn fuzz_head(data: &[u8]) {
+    let mut whole = HeadReader::default();
+    let at_once = whole.push(data);
+    let mut split = HeadReader::default();
+    let mut piecewise = Ok(None);
+    for byte in data {
+        piecewise = split.push(&[*byte]);
+        assert!(split.bytes.len() <= MAX_HEAD.saturating_add(1), "more is held than the bound");
+        if !matches!(piecewise, Ok(None)) {
+            break;
+        }
+    }
+    assert_eq!(at_once, piecewise, "the split changes the answer");
+}
+
+/// Sees the head's raw bytes pass and notes what httparse lets through: a line feed without a carriage return (RFC 9112 section 2.2 lets a
+/// recipient take it; two parsers that differ on it is how requests are smuggled), control characters, and more than [`MAX_HEAD`] bytes.
+#[derive(Default)]
+struct Watch {
+    seen: usize,
+    line: usize,
+    /// Bytes up to the end of the last whole line; 0 as long as there are but empty ones.
+    lines: usize,
+    last: u8,
+    started: bool,
+    ended: bool,
+    broken: bool,
+}
+
+impl Watch {
+    fn see(&mut self, bytes: &[u8]) {
+        let mut rest = bytes;
+        while !self.ended {
+            let text = rest.iter().take_while(|byte| is_text(**byte)).count();
+            let (line, behind) = rest.split_at_checked(text).unwrap_or_default();
+            self.text(line);
+            let Some((control, behind)) = behind.split_first() else { break };
+            self.control(*control);
+            rest = behind;
+        }
+        self.broken |= self.seen > MAX_HEAD;
+    }
+
+    /// A stretch of a line.
+    fn text(&mut self, text: &[u8]) {
+        let (Some(first), Some(last)) = (text.first(), text.last()) else { return };
+        // A head begins with a method, so TLS, SOCKS and the like show with their first byte.
+        self.broken |= self.last == b'\r' || (!self.started && !first.is_ascii_graphic());
+        self.line = self.line.saturating_add(text.len());
+        self.seen = self.seen.saturating_add(text.len());
+        self.started = true;
+        self.last = *last;
+    }
+
+    fn control(&mut self, byte: u8) {
+        match byte {
+            b'\n' => {
+                self.broken |= self.last != b'\r';
+                self.ended = self.started && self.line == 0;
+                self.line = 0;
+            }
+            b'\r' => {}
+            _ => {
+                self.broken = true;
+                self.line = self.line.saturating_add(1);
+                self.started = true;
+            }
+        }
+        self.seen = self.seen.saturating_add(1);
+        self.last = byte;
+        if byte == b'\n' && self.started {
+            self.lines = self.seen;
+        }
+    }
+}
+
+/// What may stand in a line: all but control characters; a tab is none here.
+fn is_text(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn seen(pieces: &[&[u8]]) -> (usize, bool, bool) {
+        let mut watch = Watch::default();
+        pieces.iter().for_each(|piece| watch.see(piece));
+        (watch.seen, watch.ended, watch.broken)
+    }
+
+    #[test]
+    fn what_a_head_may_be_made_of() {
+        for (head, want) in [
+            ("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", (35, true, false)),
+            ("\r\nCONNECT a:443 HTTP/1.1\r\n\r\nmore\0", (28, true, false)),
+            ("X: a\tb\u{e9}\r\n", (10, false, false)),
+            ("a\n\r\n", (4, true, true)),
+            ("a\rb\r\n\r\n", (7, true, true)),
+            ("a\u{7f}\r\n\r\n", (6, true, true)),
+            ("a\0\r\n", (4, false, true)),
+        ] {
+            assert_eq!(seen(&[head.as_bytes()]), want, "{head:?}");
+        }
+        let long = vec![b'a'; MAX_HEAD];
+        assert_eq!(seen(&[&long]), (MAX_HEAD, false, false));
+        assert_eq!(seen(&[&long, b"a"]), (MAX_HEAD + 1, false, true));
+    }
+
+    fn read(pieces: &[&[u8]]) -> Result<Option<Head>, Malformed> {
+        let mut reader = HeadReader::default();
+        pieces.iter().try_fold(None, |_, piece| reader.push(piece))
+    }
+
+    #[test]
+    fn what_shows_that_it_is_no_head() {
+        for (name, bytes) in [
+            ("tls", &b"\x16\x03\x01"[..]),
+            ("socks 5", b"\x05\x01\x00"),
+            ("not ascii", b"\xff"),
+            ("a banner", b"SSH-2.0-OpenSSH_9.2\r\n"),
+            ("http/2", b"PRI * HTTP/2.0\r\n"),
+            ("a field without a colon", b"CONNECT a:1 HTTP/1.1\r\nHost\r\n"),
+            ("a space before the colon", b"CONNECT a:1 HTTP/1.1\r\nHost : a\r\n"),
+            ("a folded field", b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n b\r\n"),
+            ("a line feed alone", b"CONNECT a:1 HTTP/1.1\n"),
+            ("a length that is no number", b"CONNECT a:1 HTTP/1.1\r\nContent-Length: +1\r\n\r\n"),
+            ("two lengths", b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"),
+            ("a length and a coding", b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
+            ("a coding without an end", b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked, gzip\r\n\r\n"),
+            ("a coding in http/1.0", b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        ] {
+            assert_eq!(read(&[bytes]), Err(Malformed), "{name}");
+            let (_, all_but_the_end) = bytes.split_last().unwrap();
+            assert_eq!(read(&[all_but_the_end]).is_err(), bytes.len() < 4 && bytes.len() > 1, "{name}: too early");
+        }
+    }
+
+    #[test]
+    fn what_is_behind_the_head_is_not_lost() {
+        let mut reader = HeadReader::default();
+        assert_eq!(
+            reader.push(b"\r\nCONNECT a.example:443 HTTP/1.0\r\nhost: b\r\nHOST: c\r\nContent-Length: 0\r"),
+            Ok(None)
+        );
+        let head = reader.push(b"\n\r\n\x16\x03\x01\0\n\r\n").unwrap().unwrap();
+        assert_eq!((head.method.as_str(), head.target.as_str()), ("CONNECT", "a.example:443"));
+        assert_eq!((head.hosts, head.has_body, &head.absolute), (2, false, &None));
+        assert_eq!(&reader.into_unread()[..], b"\x16\x03\x01\0\n\r\n");
+    }
+
+    #[test]
+    fn a_body_is_seen_however_it_is_announced() {
+        for (fields, want) in [
+            ("", false),
+            ("Content-Length: 0\r\n", false),
+            ("content-length: 1\r\n", true),
+            ("Content-Length: 0\r\nContent-Length: 0\r\n", true),
+            ("Transfer-Encoding: gzip, Chunked\r\n", true),
+        ] {
+            let head =
+                read(&[format!("POST http://a.example:80/x HTTP/1.1\r\n{fields}\r\n").as_bytes()]).unwrap().unwrap();
+            assert_eq!(head.has_body, want, "{fields:?}");
+            assert_eq!(head.absolute, Some(("a.example".to_owned(), Some(80))));
+        }
+    }
+
+    /// What hyper makes of the bytes: method, target and Host fields. `None`: a refusal, or not enough.
+    fn by_hyper(bytes: &[u8]) -> Option<(String, String, usize)> {
+        use std::convert::Infallible;
+        use std::sync::{Arc, Mutex};
+
+        let seen = Arc::new(Mutex::new(None));
+        let slot = Arc::clone(&seen);
+        let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            let hosts = request.headers().get_all("host").iter().count();
+            let read = (request.method().to_string(), request.uri().to_string(), hosts);
+            slot.lock().unwrap().get_or_insert(read);
+            std::future::ready(Ok::<_, Infallible>(http::Response::new(http_body_util::Empty::<Bytes>::new())))
+        });
+        let io = hyper_util::rt::TokioIo::new(tokio::io::join(bytes, tokio::io::sink()));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let served = hyper::server::conn::http1::Builder::new().max_headers(MAX_FIELDS).serve_connection(io, service);
+        // How it ends says nothing: the bytes end where it looks for a second request.
+        let _ = runtime.block_on(served);
+        seen.lock().unwrap().take()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_is_what_hyper_would_take(
+            line in "(CONNECT|GET|get|HEAD) (a:443|a|/|http://a:80/b|\\*|a\u{e9}|a b) HTTP/1\\.[012]",
+            fields in prop::collection::vec(
+                "(host|Host|Content-Length|Transfer-Encoding|x|x y|)(: |:| :|)(a|0|1|00|chunked|gzip, chunked|\t|\u{e9}|)(\r\n|\n|\r)",
+                0..4
+            ),
+        ) {
+            let head = format!("{line}\r\n{}\r\n", fields.concat());
+            if let Ok(Some(Head { method, target, hosts, .. })) = read(&[head.as_bytes()]) {
+                let (by_hyper, uri, same) = by_hyper(head.as_bytes()).expect("hyper takes it");
+                prop_assert_eq!((method.as_str(), hosts), (by_hyper.as_str(), same));
+                prop_assert_eq!(target.parse::<Uri>().unwrap().to_string(), uri);
+            }
+        }
+
+        #[test]
+        fn no_split_changes_the_answer(head in "(GET / HTTP/1.1|CONNECT a:1 HTTP/1.0|x)?(\r\n|\n)?([Aa:0 \t]{0,3}(\r\n|\r)){0,6}.{0,3}") {
+            fuzz_head(head.as_bytes());
+        }
+
+        #[test]
+        fn no_split_changes_what_is_seen(head in "([ab\\t\\x00\\x7f]|\\r|\\n|\\r\\n|\\r\\n\\r\\n){0,12}") {
+            let bytes = head.as_bytes();
+            let each: Vec<&[u8]> = bytes.chunks(1).collect();
+            prop_assert_eq!(seen(&[bytes]), seen(&each));
+            for at in 0..=bytes.len() {
+                let (first, second) = bytes.split_at(at);
+                prop_assert_eq!(seen(&[bytes]), seen(&[first, second]), "split at {}", at);
+            }
+        }
+    }
+}
