@@ -36,19 +36,27 @@ lint:
 	$(CARGO) deny --locked --manifest-path benches/rig/Cargo.toml check licenses bans sources
 
 # The release build beside bare relays and packaged peers: docs/performance.md and its chart. Some 25 minutes, as root, on a machine
-# that does nothing else. For less: `make bench ROUNDS=1 SUBJECTS=floor-shared64k,sallyport-async SHAPES=connect BENCH=--anyway`.
+# that does nothing else. What is not all of it (fewer than three ROUNDS, some SUBJECTS or SHAPES, `--quick`) is printed and leaves
+# page and results alone: `make bench ROUNDS=1 SUBJECTS=floor-shared64k,sallyport-async SHAPES=connect BENCH=--anyway`.
 ROUNDS ?= 3
+PARTIAL = $(strip $(SUBJECTS) $(SHAPES) $(filter 0 1 2,$(ROUNDS)) $(findstring --quick,$(BENCH)))
 AS_ROOT ?= $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-RESULTS = target/bench/results.jsonl
+RESULTS = target/bench/$(if $(PARTIAL),partial,results).jsonl
+COMPARE = $(AS_ROOT) $(TARGET)/release/rig compare --sallyport $(TARGET)/release/sallyport --rounds $(ROUNDS) \
+	$(if $(SUBJECTS),--subjects $(SUBJECTS)) $(if $(SHAPES),--shapes $(SHAPES)) $(BENCH)
+# What was typed, for the page.
+typed = $(if $(filter-out file undefined,$(origin $1)),$1=$(if $(word 2,$($1)),'$($1)',$($1)))
+TYPED = $(strip make bench $(foreach name,ROUNDS SUBJECTS SHAPES BENCH,$(call typed,$(name))))
 bench:
 	benches/setup.sh
-	$(CARGO) build --release --locked --target-dir $(TARGET)
 	$(CARGO) build --release --locked $(RIG)
-	$(CARGO) bench --locked --bench line --bench commit --bench relay
-	$(AS_ROOT) rm -f $(RESULTS)
-	$(AS_ROOT) $(TARGET)/release/rig compare --sallyport $(TARGET)/release/sallyport --out $(RESULTS) --rounds $(ROUNDS) \
-		$(if $(SUBJECTS),--subjects $(SUBJECTS)) $(if $(SHAPES),--shapes $(SHAPES)) $(BENCH) || [ $$? = 1 ]
-	$(TARGET)/release/rig report $(RESULTS) --page docs/performance.md --chart docs/performance.svg
+	$(COMPARE) --check
+	$(CARGO) build --release --locked --target-dir $(TARGET)
+	$(if $(PARTIAL),,$(CARGO) bench --locked --bench line --bench commit --bench relay)
+	$(AS_ROOT) rm -f $(RESULTS).new
+	$(COMPARE) --out $(RESULTS).new --command "$(TYPED)" || [ $$? = 4 ]
+	$(AS_ROOT) mv $(RESULTS).new $(RESULTS)
+	$(TARGET)/release/rig report $(RESULTS) $(if $(PARTIAL),,--page docs/performance.md --chart docs/performance.svg)
 
 # Counts the instructions of one request anew. The table is committed with the change that moved it.
 instructions: setup

@@ -19,8 +19,9 @@ use sallyport::runtime::journal::{Journal, Setup};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-/// The configuration's default.
-const COMMIT_INTERVAL: Duration = Duration::from_millis(2);
+/// Both durabilities, each with the configuration's default for `commit_interval`.
+const PACES: [(&str, Durability, Duration); 2] =
+    [("sync", Durability::Sync, Duration::from_millis(2)), ("async", Durability::Async, Duration::from_millis(20))];
 
 /// Requests that wait for their records at one moment.
 const AT_ONCE: usize = 64;
@@ -70,9 +71,9 @@ fn on_disk(c: &mut Criterion) {
     let mut group = c.benchmark_group("journal");
     // The log grows by some hundred megabytes a second at most: short runs leave room on the disk.
     group.sample_size(20).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
-    for (word, durability) in [("sync", Durability::Sync), ("async", Durability::Async)] {
+    for (word, durability, commit_interval) in PACES {
         let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-        let journal = journal(&folder, durability);
+        let journal = journal(&folder, Pace { durability, commit_interval });
         let entry = entry();
         for waiting in [1, AT_ONCE] {
             group.throughput(Throughput::Elements(waiting as u64));
@@ -89,12 +90,12 @@ fn on_disk(c: &mut Criterion) {
     group.finish();
 }
 
-fn journal(folder: &TempDir, durability: Durability) -> Journal {
+fn journal(folder: &TempDir, pace: Pace) -> Journal {
     let setup = Setup {
         instance: "edge-1".into(),
         directory: folder.path().join("decisions"),
         key: folder.path().join("log.key"),
-        pace: Pace { durability, commit_interval: COMMIT_INTERVAL },
+        pace,
         copy: None,
         watch: Box::new(|_| {}),
     };

@@ -18,6 +18,9 @@ need openssl openssl
 need nginx nginx-light
 need python3 python3
 need valgrind valgrind
+# For a trial of the load rig.
+need dnsmasq dnsmasq-base
+need ip iproute2
 if [ ${#packages[@]} -gt 0 ]; then
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "${packages[@]}"

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub enum Figure {
     /// CPU of the subject, µs a tunnel.
     CpuPerTunnel,
+    /// How even the worker threads of the subject were busy: their mean ÷ the busiest. Only where there are several.
+    WorkerBalance,
     /// Tunnels opened, used and closed a second.
     TunnelsPerSecond,
     /// From the first SYN to the 200, µs.
@@ -54,6 +56,7 @@ impl Figure {
     pub fn title(self) -> &'static str {
         match self {
             Self::CpuPerTunnel => "CPU µs/tunnel",
+            Self::WorkerBalance => "balance of workers",
             Self::TunnelsPerSecond => "tunnels/s",
             Self::TunnelP50 => "200 after, p50 µs",
             Self::WholeP50 => "whole, p50 µs",

@@ -48,8 +48,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Compare(args) => compare::run(&args),
-        Command::Report(args) => report::run(&args),
+        Command::Compare(args) => compare::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Report(args) => report::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Origin(args) => origin::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Floor(args) => floor::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Load(load) => load::run(&load).map(|()| ExitCode::SUCCESS),

@@ -38,6 +38,9 @@ pub struct Run {
     pub cpu: String,
     /// How many cores the machine has.
     pub cores: usize,
+    /// Cores that share one with another, as the kernel lists them: `0-1` and `2-3`. Empty: none does.
+    #[serde(default)]
+    pub siblings: Vec<String>,
     /// The kernel's release.
     pub kernel: String,
     /// The file system with the subjects' logs.
@@ -138,6 +141,17 @@ impl Results {
         let all: Vec<&Cell> = self.cells.get(&(shape, subject)).into_iter().flatten().collect();
         let quiet: Vec<&Cell> = all.iter().copied().filter(|cell| !cell.is_noisy()).collect();
         if quiet.is_empty() { all } else { quiet }
+    }
+
+    /// Units that failed in all cells that count. What failed is not in the figures: they say nothing of a subject that fails.
+    pub fn failures(&self, shape: Shape, subject: Subject) -> u64 {
+        self.cells(shape, subject).iter().flat_map(|cell| cell.sample.failures.values()).sum()
+    }
+
+    /// Whether a subject should have a result in this shape, and has none in some round.
+    pub fn has_gap(&self, shape: Shape, subject: Subject) -> bool {
+        let is_of = |failed: &Failed| failed.subject == subject && failed.shape.is_none_or(|of| of == shape);
+        self.failed.iter().any(is_of)
     }
 
     /// A figure in all cells that count, from least to most.

@@ -28,6 +28,9 @@ fn obstacle() -> Option<&'static str> {
     if !unshare.args(["-mn", "true"]).status().is_ok_and(|status| status.success()) {
         return Some("namespaces can't be made");
     }
+    if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
+        return Some("needs two cores");
+    }
     ["dnsmasq", "ip"].into_iter().find(|program| !there(program))
 }
 
@@ -127,6 +130,68 @@ fn a_signal_ends_all_that_was_started() {
     assert_all_gone(id);
 }
 
+/// A program of this name that is busy until it is dropped. It is no child of the rig's.
+struct Busy(Child);
+
+const BUSY: &str = "no-part-of-rig";
+
+impl Busy {
+    fn start(folder: &Path) -> Self {
+        let program = folder.join(BUSY);
+        std::os::unix::fs::symlink("/bin/sh", &program).unwrap();
+        Self(Command::new(program).args(["-c", "while :; do :; done"]).spawn().unwrap())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_busy_machine_is_refused_or_told() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(obstacle) = obstacle() {
+        return println!("skipped: {obstacle}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("results");
+    let busy = Busy::start(folder.path());
+    let quick = ["compare", "--quick", "--rounds=1", "--subjects=floor-shared64k", "--shapes=rr1", "--out"];
+    let words = [&quick[..], &[out.to_str().unwrap()]].concat();
+    for more in [&[][..], &["--check"]] {
+        let output = rig(&[&words[..], more].concat()).wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{more:?}: {said}");
+        let named = format!("`{BUSY}` ({})", busy.0.id());
+        assert!(said.contains(&named) && said.contains("--anyway"), "{more:?}: {said}");
+    }
+    assert!(!out.exists(), "a refusal writes results");
+    let anyway = [&words[..], &["--anyway", "--command", "make bench"]].concat();
+    let output = rig(&anyway).wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let records = records(&out);
+    assert!(records[0]["busy"].as_f64().is_some_and(|cores| cores > 0.25), "{:?}", records[0]);
+    assert_eq!(records[0]["command"], "make bench");
+    let output = rig(&[&words[..], &["--anyway", "--check"]].concat()).wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What has no result is told by a code of its own, from all that ends a run.
+#[test]
+fn gaps_have_an_exit_code_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("results");
+    let failed = r#"{"kind":"failed","subject":"envoy","shape":null,"round":1,"why":"it ended"}"#;
+    for (what, text, want) in [("a gap", failed, 4), ("nonsense", "nonsense", 1), ("nothing", "", 0)] {
+        fs::write(&file, text).unwrap();
+        let rig = Command::new(env!("CARGO_BIN_EXE_rig")).arg("report").arg(&file).output().unwrap();
+        assert_eq!(rig.status.code(), Some(want), "{what}: {}", String::from_utf8_lossy(&rig.stderr));
+    }
+}
+
 #[test]
 fn a_wrong_command_is_told_from_a_wrong_machine() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -139,6 +204,7 @@ fn a_wrong_command_is_told_from_a_wrong_machine() {
         (&["--shapes=sideways"], 2, "connect-paced"),
         (&["--subjects=floor-shared64k@2cores", "--shapes=idle"], 2, "nothing to measure"),
         (&["--sallyport=no/such/file"], 2, "`no/such/file`"),
+        (&["--check", "--subjects=floor-shared64k@2cores", "--shapes=idle"], 2, "nothing to measure"),
         (&["--cores=0", "--rig-cores=0"], 3, "two cores"),
         (&["--cores=4095"], 3, "4095"),
     ] {

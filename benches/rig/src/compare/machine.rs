@@ -20,9 +20,10 @@ pub fn describe(args: &CompareArgs, plan: &Plan, programs: &Programs, folder: &P
     let Cores { subject, rig } = args.cores();
     Run {
         time: Timestamp::now().strftime("%F %H:%M UTC").to_string(),
-        command: command(std::env::args()),
+        command: args.command.clone().unwrap_or_else(|| command(std::env::args())),
         cpu: cpu_model(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
         cores: thread::available_parallelism().map_or(1, usize::from),
+        siblings: siblings(Path::new("/sys/devices/system/cpu")),
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
         log_filesystem: filesystem(&fs::read_to_string("/proc/self/mounts").unwrap_or_default(), folder),
         versions,
@@ -47,6 +48,14 @@ fn command(words: impl Iterator<Item = String>) -> String {
 fn cpu_model(cpuinfo: &str) -> String {
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, model)| model.trim().to_owned())
+}
+
+/// The sets of cores that are threads of one core.
+fn siblings(cpus: &Path) -> Vec<String> {
+    let entries = fs::read_dir(cpus).into_iter().flatten().flatten();
+    let lists = entries.filter_map(|entry| fs::read_to_string(entry.path().join("topology/thread_siblings_list")).ok());
+    let shared = lists.map(|list| list.trim().to_owned()).filter(|list| list.contains([',', '-']));
+    shared.collect::<BTreeSet<String>>().into_iter().collect()
 }
 
 /// The kind of file system that holds `folder`, of all that are mounted: the one whose place is its longest beginning.
@@ -75,6 +84,18 @@ mod tests {
     fn the_processor_is_named_or_its_architecture() {
         assert_eq!(cpu_model("processor\t: 0\nmodel name\t: A Processor 7\nflags\t: x\n"), "A Processor 7");
         assert_eq!(cpu_model("processor\t: 0\n"), std::env::consts::ARCH);
+    }
+
+    #[test]
+    fn cores_that_share_one_are_told() {
+        let cpus = tempfile::tempdir().unwrap();
+        for (cpu, list) in [("cpu0", "0,2\n"), ("cpu1", "1\n"), ("cpu2", "0,2\n"), ("cpu3", "3\n")] {
+            let folder = cpus.path().join(cpu).join("topology");
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("thread_siblings_list"), list).unwrap();
+        }
+        assert_eq!(siblings(cpus.path()), ["0,2"]);
+        assert_eq!(siblings(&cpus.path().join("none")), [""; 0]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -54,7 +54,7 @@ pub struct CompareArgs {
     /// How: names with commas between [default: all]
     #[arg(long, value_enum, value_delimiter = ',')]
     shapes: Vec<Shape>,
-    /// How often; each round begins with another subject
+    /// How often; each round begins with another subject, and every other one goes backwards
     #[arg(long, default_value_t = 3)]
     rounds: u32,
     /// The sallyport that is measured; without it, none is
@@ -84,6 +84,12 @@ pub struct CompareArgs {
     /// A fifth of each load, one try: shows that everything works, gives no figures
     #[arg(long)]
     quick: bool,
+    /// Only see whether a comparison can begin; the sallyport need not be built yet
+    #[arg(long)]
+    check: bool,
+    /// The command that results name, instead of this one
+    #[arg(long)]
+    command: Option<String>,
     /// Measure though others use the machine; the table says so
     #[arg(long)]
     anyway: bool,
@@ -107,11 +113,11 @@ struct Results {
     failed: u32,
 }
 
-/// Compares. The exit code is 1 if a subject or cell has no result.
+/// Compares.
 ///
 /// # Errors
-/// [`Refusal`] above all.
-pub fn run(args: &CompareArgs) -> Result<ExitCode> {
+/// [`Refusal`] above all: [`Refusal::Gaps`] once all is over and a subject or cell has no result.
+pub fn run(args: &CompareArgs) -> Result<()> {
     crate::block_on(async {
         let (mut terminated, mut hung_up) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
         // What is dropped unfinished ends all that it started.
@@ -124,7 +130,7 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode> {
     })
 }
 
-async fn compare(args: &CompareArgs) -> Result<ExitCode> {
+async fn compare(args: &CompareArgs) -> Result<()> {
     check_outside(args)?;
     let path = env::var_os("PATH");
     let programs = Programs::new(args.sallyport.clone(), &args.programs, path.as_deref());
@@ -132,7 +138,11 @@ async fn compare(args: &CompareArgs) -> Result<ExitCode> {
         programs.find(name).ok_or(Refusal::Missing(name))?;
     }
     let plan = args.plan(&programs)?;
+    stage::check_free(args.dns)?;
     let busy = busy::refuse(args.anyway).await?;
+    if args.check {
+        return Ok(());
+    }
     let folder = Folder::make(&args.work, args.keep)?;
     let mut run = machine::describe(args, &plan, &programs, &folder.path);
     run.busy = busy;
@@ -146,13 +156,25 @@ async fn compare(args: &CompareArgs) -> Result<ExitCode> {
     let mut results = Results { file, failed: 0 };
     results.add(&Record::Run(run))?;
     for round in 1..=args.rounds {
-        let first = usize::try_from(round.saturating_sub(1))?.checked_rem(plan.subjects.len()).unwrap_or_default();
-        let (before, from) = plan.subjects.split_at(first);
-        for subject in from.iter().chain(before) {
-            measure(&stage, &plan, *subject, round, &mut results).await?;
+        for subject in order(&plan.subjects, round) {
+            measure(&stage, &plan, subject, round, &mut results).await?;
         }
     }
-    Ok(if results.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if results.failed == 0 { Ok(()) } else { Err(Refusal::Gaps.into()) }
+}
+
+/// Who comes when in a round, counted from 1: each begins with another subject, so that none is always first, and every other one goes
+/// backwards, so that none always follows the same.
+fn order(subjects: &[Subject], round: u32) -> Vec<Subject> {
+    let turn = usize::try_from(round.saturating_sub(1)).unwrap_or_default();
+    let first = turn.checked_rem(subjects.len()).unwrap_or_default();
+    let (before, from) = subjects.split_at(first);
+    let mut order: Vec<Subject> = from.iter().chain(before).copied().collect();
+    if !turn.is_multiple_of(2) {
+        // The first stays the first.
+        order.get_mut(1..).unwrap_or_default().reverse();
+    }
+    order
 }
 
 /// All shapes on one subject. `idle` gets a process of its own, so that memory at start is just that.
@@ -209,11 +231,13 @@ impl CompareArgs {
 
     /// What can be measured. Says what is skipped since its program is missing.
     fn plan(&self, programs: &Programs) -> Result<Plan, Refusal> {
-        if let Some(path) = self.sallyport.as_ref().filter(|path| !path.is_file()) {
+        let absent = self.sallyport.as_ref().filter(|path| !path.is_file());
+        if let Some(path) = absent.filter(|_| !self.check) {
             return Err(Refusal::NoProgram(path.clone()));
         }
         let there = |subject: &&Subject| {
-            let missing = programs::of(subject.kind).filter(|name| programs.find(name).is_none());
+            let is_to_be_built = subject.kind.is_ours() && absent.is_some();
+            let missing = programs::of(subject.kind).filter(|name| programs.find(name).is_none() && !is_to_be_built);
             if let Some(name) = missing {
                 let hint = if name == "sallyport" { "`--sallyport PATH`" } else { "benches/setup.sh" };
                 println!("skipped: {subject}: `{name}` is missing; {hint} gives it");
@@ -288,6 +312,25 @@ impl Drop for Folder {
             println!("kept: {}", self.path.display());
         } else if let Err(error) = fs::remove_dir_all(&self.path) {
             eprintln!("rig: cannot remove `{}`: {error}", self.path.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_begin_with_another_and_every_other_goes_backwards() {
+        let subjects = ["squid", "envoy", "tinyproxy"].map(|name| name.parse::<Subject>().unwrap());
+        for (round, want) in [
+            (1, "squid envoy tinyproxy"),
+            (2, "envoy squid tinyproxy"),
+            (3, "tinyproxy squid envoy"),
+            (4, "squid tinyproxy envoy"),
+        ] {
+            let names: Vec<String> = order(&subjects, round).iter().map(Subject::to_string).collect();
+            assert_eq!(names.join(" "), want, "round {round}");
         }
     }
 }

@@ -133,8 +133,7 @@ fn ours(all: &Processes, root: u32) -> Processes {
 
 /// Of `before`, the ids that still mean the same process.
 fn same(before: &Processes, now: &Processes) -> Vec<u32> {
-    let same = |(id, stat): &(&u32, &procfs::Stat)| now.get(id).is_some_and(|now| now.started == stat.started);
-    before.iter().filter(same).map(|(id, _)| *id).collect()
+    before.iter().filter(|(id, stat)| stat.is_in(now, **id)).map(|(id, _)| *id).collect()
 }
 
 #[cfg(test)]
@@ -168,7 +167,7 @@ mod tests {
 
     #[test]
     fn an_id_that_was_given_again_is_left_alone() {
-        let stat = |started| procfs::Stat { name: String::new(), parent: 1, group: 1, ticks: 0, children: 0, started };
+        let stat = |started| procfs::Stat { started, ..procfs::made_up(1) };
         let before = Processes::from([(7, stat(1)), (8, stat(2)), (9, stat(3))]);
         let now = Processes::from([(7, stat(1)), (8, stat(5))]);
         assert_eq!(same(&before, &now), [7]);

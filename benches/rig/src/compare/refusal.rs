@@ -1,5 +1,5 @@
 //! Why a comparison doesn't begin, or is broken off, and the exit code that says so.
-//! Not here: subjects and loads that fail; they are reported and the run goes on.
+//! Not here: which subjects and loads failed; they are reported and the run goes on.
 
 use std::path::PathBuf;
 
@@ -24,12 +24,14 @@ pub enum Refusal {
     NoProgram(PathBuf),
     #[error("nothing to measure: none of the subjects takes one of the shapes")]
     Nothing,
+    #[error("some cells have no result: they stand above")]
+    Gaps,
     #[error("broken off; what was measured is kept")]
     BrokenOff,
 }
 
 impl Refusal {
-    /// 2: the command is wrong. 3: something outside is. 130: broken off, as shells say it.
+    /// 2: the command is wrong. 3: something outside is. 4: there are results, and gaps in them. 130: broken off, as shells say it.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::NoProgram(_) | Self::Nothing => 2,
@@ -39,6 +41,7 @@ impl Refusal {
             | Self::Cores(_)
             | Self::InUse { .. }
             | Self::Busy { .. } => 3,
+            Self::Gaps => 4,
             Self::BrokenOff => 130,
         }
     }

@@ -73,9 +73,8 @@ impl Stage {
     /// Writes the common files into `folder`, starts dnsmasq and the origin, and waits for both.
     ///
     /// # Errors
-    /// [`Refusal::InUse`] above all.
+    /// They don't start, most likely as what they need is in use: see [`check_free`].
     pub async fn set_up(folder: &Path, dns: Ipv4Addr, tunnels: u32, cores: Cores, programs: Programs) -> Result<Self> {
-        check_free(dns)?;
         fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
         let write = |file: &str, text: String| fs::write(folder.join(file), text).context("cannot write to the folder");
         write("hosts", "127.0.0.1 localhost\n".to_owned())?;
@@ -153,7 +152,10 @@ pub fn core_count(list: &str) -> Option<usize> {
 }
 
 /// What dnsmasq must have for itself, and the ports of the subjects.
-fn check_free(dns: Ipv4Addr) -> Result<(), Refusal> {
+///
+/// # Errors
+/// [`Refusal::InUse`].
+pub fn check_free(dns: Ipv4Addr) -> Result<(), Refusal> {
     let used = |what: String| move |error: std::io::Error| Refusal::InUse { what, why: error.to_string() };
     let targets = [REAL_PORT, FAKE_PORT].map(|port| format!("{}:{port}", address_of_target(0)));
     for address in recipe::addresses().into_iter().chain(targets) {

@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{LocalSet, spawn_local};
 
+use crate::procfs::WORKER;
 use crate::{names, net};
 
 /// How bytes move.
@@ -55,9 +56,10 @@ const FORBIDDEN: &[u8] = b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nConten
 pub fn run(args: &FloorArgs) -> Result<()> {
     let count = args.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, usize::from);
     let mut threads = Vec::new();
-    for _ in 0..count {
+    for number in 0..count {
         let (listener, relay) = (net::listen(args.listen, count > 1)?, args.relay);
-        threads.push(thread::spawn(move || accept(listener, relay)));
+        let thread = thread::Builder::new().name(format!("{WORKER}{number}"));
+        threads.push(thread.spawn(move || accept(listener, relay))?);
     }
     for thread in threads {
         thread.join().map_err(|_| anyhow!("a thread has stopped; this is a fault of the rig"))??;

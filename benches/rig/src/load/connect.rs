@@ -74,9 +74,12 @@ pub async fn run(args: &ConnectArgs) -> Result<Sample> {
     }
     let took = began.elapsed().as_secs_f64();
     sleep(SETTLE).await;
-    let (cpu, tried, done) = (meter.seconds(), sum.tried(), sum.whole.count());
+    let (cpu, done) = (meter.seconds(), sum.whole.count());
     let mut sample = sample(sum.failures);
-    sample.put_per(Figure::CpuPerTunnel, cpu * 1e6, tried);
+    sample.put_per(Figure::CpuPerTunnel, cpu * 1e6, done);
+    if let Some(balance) = meter.balance() {
+        sample.put(Figure::WorkerBalance, balance);
+    }
     sample.put(Figure::TunnelsPerSecond, count(done) / took);
     sum.tunnel.put(&mut sample, Figure::TunnelP50, Figure::TunnelP99);
     sum.whole.put(&mut sample, Figure::WholeP50, Figure::WholeP99);

@@ -1,4 +1,4 @@
-//! Refused CONNECTs, a new connection each. Any status but 200 is the wanted answer.
+//! Refused CONNECTs, a new connection each. 403 is the wanted answer; any other status is a failure.
 //! Not here: which names are refused; the proxy's policy knows.
 
 use std::sync::Arc;
@@ -15,6 +15,9 @@ use crate::figure::{Figure, Sample, count};
 use crate::latency::Tally;
 use crate::net;
 use crate::procfs::Meter;
+
+/// Forbidden (RFC 9110, 15.5.4): what every subject says to a name that is not listed.
+const REFUSED: u16 = 403;
 
 #[derive(Args)]
 pub struct DenyArgs {
@@ -43,9 +46,9 @@ pub async fn run(args: &DenyArgs) -> Result<Sample> {
     }
     let took = began.elapsed().as_secs_f64();
     sleep(SETTLE).await;
-    let (cpu, tried, done) = (meter.seconds(), sum.tried(), sum.whole.count());
+    let (cpu, done) = (meter.seconds(), sum.whole.count());
     let mut sample = sample(sum.failures);
-    sample.put_per(Figure::CpuPerDenial, cpu * 1e6, tried);
+    sample.put_per(Figure::CpuPerDenial, cpu * 1e6, done);
     sample.put(Figure::DenialsPerSecond, count(done) / took);
     sum.whole.put(&mut sample, Figure::RequestP50, Figure::RequestP99);
     Ok(sample)
@@ -61,8 +64,11 @@ async fn work(shared: Arc<Shared>, next: Arc<AtomicUsize>, end: Instant) -> Tall
             net::ask(shared.proxy, shared.sources.next(), target).await
         };
         match timeout(UNIT_DEADLINE, ask).await {
-            Ok(Ok(reply)) if reply.status == 200 => tally.failures.add("tunnel-was-opened"),
-            Ok(Ok(_)) => tally.whole.record(from.elapsed()),
+            Ok(Ok(reply)) => match reply.status {
+                REFUSED => tally.whole.record(from.elapsed()),
+                200 => tally.failures.add("tunnel-was-opened"),
+                status => tally.failures.add(&format!("refused-with-status-{status}")),
+            },
             Ok(Err(error)) => tally.failures.add(&error.to_string()),
             Err(_) => tally.failures.add("timeout"),
         }

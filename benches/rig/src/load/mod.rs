@@ -120,3 +120,58 @@ pub fn run(load: &Load) -> Result<()> {
 fn sample(failures: Failures) -> Sample {
     Sample { failures: failures.0, ..Sample::default() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::figure::Figure;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(subcommand)]
+        load: Load,
+    }
+
+    /// A proxy that answers every CONNECT with this status, until the test ends.
+    fn answering(status: u16) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            for mut client in listener.incoming().flatten() {
+                let _ = client.read(&mut [0; 1024]);
+                let _ = write!(client, "HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n");
+            }
+        });
+        address
+    }
+
+    /// Only what was wanted is a unit. What failed is told, and makes nobody cheap.
+    #[test]
+    fn another_answer_than_the_wanted_one_is_a_failure_and_no_unit() {
+        for (load, status, figure, want) in [
+            ("deny", 403, Figure::CpuPerDenial, None),
+            ("deny", 503, Figure::CpuPerDenial, Some("refused-with-status-503")),
+            ("deny", 200, Figure::CpuPerDenial, Some("tunnel-was-opened")),
+            ("connect", 503, Figure::CpuPerTunnel, Some("connect-status-503")),
+        ] {
+            let (proxy, pid) = (format!("--proxy={}", answering(status)), format!("--pid={}", std::process::id()));
+            let words =
+                ["load", load, &proxy, &pid, "--target=t0.customer.test:8444", "--seconds=0.05", "--concurrency=1"];
+            let sample = match Cli::parse_from(words).load {
+                Load::Deny(args) => crate::block_on(deny::run(&args)),
+                Load::Connect(args) => crate::block_on(connect::run(&args)),
+                Load::Requests(_) | Load::Bulk(_) | Load::Idle(_) => unreachable!(),
+            };
+            let sample = sample.unwrap();
+            let failures: Vec<&str> = sample.failures.keys().map(String::as_str).collect();
+            assert_eq!(failures, want.into_iter().collect::<Vec<_>>(), "{load} {status}");
+            assert_eq!(sample.get(figure).is_some(), want.is_none(), "{load} {status}: {sample:?}");
+        }
+    }
+}

@@ -56,8 +56,7 @@ fn row(results: &Results, shape: Shape, subject: Subject) -> Vec<String> {
 
 /// How many cells count; whether all are noisy; how many units failed.
 fn cells(results: &Results, shape: Shape, subject: Subject) -> String {
-    let cells = results.cells(shape, subject);
-    let failures: u64 = cells.iter().flat_map(|cell| cell.sample.failures.values()).sum();
+    let (cells, failures) = (results.cells(shape, subject), results.failures(shape, subject));
     let noisy = if cells.first().is_some_and(|cell| cell.is_noisy()) { "*" } else { "" };
     let failed = if failures == 0 { String::new() } else { format!(", {failures} failures") };
     format!("{}{noisy}{failed}", cells.len())
