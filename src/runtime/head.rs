@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::policy::{Denial, Reason};
 use crate::runtime::head_reader::{Head, HeadReader, Malformed};
-use crate::runtime::tunnel::Lane;
+use crate::runtime::lane::Lane;
 
 /// Bytes taken from the socket in one call while a head is read: a head and the first flight behind it.
 const READ_SIZE: usize = 4 * 1024;

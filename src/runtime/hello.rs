@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::policy::{Denial, Reason, Routed};
-use crate::runtime::tunnel::Lane;
+use crate::runtime::lane::Lane;
 use crate::tls::{ClientHello, HelloError, HelloReader, Progress};
 
 /// A whole ClientHello and every byte that came with it.

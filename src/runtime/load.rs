@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::config::{self, Config};
 use crate::policy::{Policy, PolicyFile, Setting};
 use crate::runtime::gate::MAX_REFUSALS;
+use crate::runtime::lane::MAX_PIPES;
 use crate::runtime::sys;
-use crate::runtime::tunnel::MAX_PIPES;
 use crate::yaml::{Fault, Faults, Place, decode};
 
 /// Upper bound in bytes of one file: a policy of a million names is about 60 MiB.

@@ -17,6 +17,7 @@ pub mod head;
 pub mod head_reader;
 pub mod hello;
 pub mod journal;
+pub mod lane;
 pub mod listeners;
 pub mod load;
 pub mod metrics;

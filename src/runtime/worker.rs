@@ -14,9 +14,10 @@ use crate::policy::{Admitted, Denial, Ending, Reason};
 use crate::runtime::clock;
 use crate::runtime::dns::{Names, ResolverError};
 use crate::runtime::gate::Connection;
+use crate::runtime::lane::Lane;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::shared::Shared;
-use crate::runtime::tunnel::{Deadlines, Lane, OpenTunnel, OpenTunnels, Place};
+use crate::runtime::tunnel::{Deadlines, OpenTunnel, OpenTunnels, Place};
 
 /// How long the sessions of a stopping worker may take to write their last records and alerts.
 const LAST_WORDS: Duration = Duration::from_secs(5);

@@ -4,7 +4,7 @@
 use tokio::time::{Instant, timeout_at};
 
 use crate::policy::{Denial, Ending, InTunnel, Reason};
-use crate::runtime::tunnel::lane::Lane;
+use crate::runtime::lane::Lane;
 use crate::runtime::tunnel::open::OpenTunnel;
 use crate::runtime::tunnel::relay::write_all;
 use crate::runtime::tunnel::{Link, Opening};

@@ -4,7 +4,6 @@
 //! [`forward`] is the only way for a client's byte to leave, and it takes a [`Permit`], which only the decision log makes.
 
 mod first_flight;
-mod lane;
 mod open;
 mod relay;
 
@@ -13,8 +12,8 @@ use tokio::net::TcpStream;
 use crate::decision_log::Permit;
 use crate::policy::Ending;
 use crate::runtime::hello::Heard;
+use crate::runtime::lane::Lane;
 
-pub use lane::{Lane, MAX_PIPES};
 pub use open::{Deadlines, Meters, OpenTunnel, OpenTunnels, Place, SWEEP};
 
 /// The two ends of a tunnel.

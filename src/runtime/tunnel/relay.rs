@@ -11,8 +11,8 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use crate::policy::Ending;
+use crate::runtime::lane::{COPY_SIZE, Lane, Pipe, Step};
 use crate::runtime::tunnel::Link;
-use crate::runtime::tunnel::lane::{COPY_SIZE, Lane, Pipe, Step};
 use crate::runtime::tunnel::open::OpenTunnel;
 
 /// Full reads in a row after which a direction counts as bulk: 256 KiB.

@@ -16,7 +16,8 @@ use tokio::time::timeout;
 use self::plans::{Later, Plan, Progress, plan, receive, send};
 use super::*;
 use crate::policy::{Answer, OwnAddresses, Policy, PolicyFile, Setting, Standing};
-use crate::runtime::tunnel::{MAX_PIPES, Meters};
+use crate::runtime::lane::MAX_PIPES;
+use crate::runtime::tunnel::Meters;
 use crate::tls::{ClientHello, ProtocolVersion, ServerName};
 use crate::yaml::Faults;
 

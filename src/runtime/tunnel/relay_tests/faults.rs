@@ -12,7 +12,7 @@ use tokio::task::{JoinHandle, spawn_local, yield_now};
 use super::super::{Ending, relay};
 use super::plans::{MAX_CHUNK, pattern};
 use super::{Ends, PATIENCE, assert_back, block_on, in_use, leave, tunnel};
-use crate::runtime::tunnel::lane::{Lane, Pipe};
+use crate::runtime::lane::{Lane, Pipe};
 use crate::runtime::tunnel::{Deadlines, OpenTunnels, Place};
 
 /// No sweep of these tests ends a tunnel.
