@@ -129,7 +129,7 @@ fn curl_shows_its_user_why_it_is_refused() {
                     "{problem}"
                 );
                 assert!(problem["detail"].as_str().unwrap().contains("https"), "{problem}");
-                assert!(!seen.out.contains("4111"), "{seen:?}");
+                assert!(!seen.out.contains("41111111"), "{seen:?}");
             }
         }
         assert!(proxy.records().iter().all(|record| record["outcome"] != "allow"));

@@ -103,7 +103,12 @@ fn every_bad_head_is_refused_with_its_reason_and_one_record() {
         let record = proxy.decision_of(socket.local_addr().unwrap());
         assert_eq!(record["reason"], given, "{name}");
         assert_eq!(record["id"], problem["decision_id"], "{name}");
-        assert!(!record.to_string().contains("4111"), "{name}: {record}");
+        let mut written = record.clone();
+        // These are hexadecimal, and may hold any digits.
+        for ours in ["id", "policy"] {
+            written.as_object_mut().unwrap().remove(ours);
+        }
+        assert!(!written.to_string().contains("4111"), "{name}: {record}");
     }
     let seqs: Vec<u64> = proxy.records().iter().map(|record| record["seq"].as_u64().unwrap()).collect();
     assert_eq!(seqs, (0..seqs.len() as u64).collect::<Vec<_>>(), "numbers without gaps");
