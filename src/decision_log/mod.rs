@@ -10,6 +10,7 @@ mod permit;
 mod queue;
 mod record;
 mod scan;
+mod tree;
 mod unwritten;
 
 pub use detail::{Detail, Value};
@@ -21,6 +22,7 @@ pub use queue::{Durability, MAX_QUEUED, MAX_QUEUED_BYTES, Pace, Push, Queue, Ref
 pub use record::{Kind, Mark, Record};
 pub(crate) use scan::is_record;
 pub use scan::{Damage, Last, Scan, scan};
+pub use tree::{Hash, HashError, TILE_WIDTH, Tile, TileId, TilePathError, Tree};
 pub use unwritten::Unwritten;
 
 #[cfg(test)]
