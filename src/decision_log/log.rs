@@ -6,6 +6,7 @@ use std::{fmt, io};
 
 use super::entry::Entry;
 use super::permit::Permit;
+use super::tree::Hash;
 
 /// Where the log's bytes go: one segment after the other, each append behind the last.
 /// Two implementations: the disk (`runtime::journal`) and one for tests that fails on purpose.
@@ -51,6 +52,7 @@ pub struct Log {
     end: End,
     ill: bool,
     segment_limit: u64,
+    segment_ends: bool,
     batch: Vec<u8>,
 }
 
@@ -105,7 +107,7 @@ pub struct CommitError {
 impl Log {
     /// Goes on at `end`. A segment of more than `segment_limit` bytes is followed by a new one.
     pub fn resume(end: End, segment_limit: u64) -> Self {
-        Self { end, ill: false, segment_limit, batch: Vec::new() }
+        Self { end, ill: false, segment_limit, segment_ends: false, batch: Vec::new() }
     }
 
     /// The end of what is durable.
@@ -121,6 +123,17 @@ impl Log {
     /// The lines of the last batch that was committed.
     pub fn committed(&self) -> &[u8] {
         &self.batch
+    }
+
+    /// The hashes of those lines as leaves of the tree, in order: of the bytes that were handed to the store, not of what it would give
+    /// back.
+    pub fn leaves(&self) -> impl Iterator<Item = Hash> {
+        self.batch.split_inclusive(|byte| *byte == b'\n').map(|line| Hash::leaf(line.strip_suffix(b"\n").unwrap_or(line)))
+    }
+
+    /// The next batch begins a new segment, if the newest has any record.
+    pub fn end_segment(&mut self) {
+        self.segment_ends = true;
     }
 
     /// Makes a batch durable: numbers its records in order, appends them at once and syncs.
@@ -158,10 +171,11 @@ impl Log {
         if self.ill {
             return Err(at(Step::Ill)(io::Error::other("it failed before")));
         }
-        if self.end.length > self.segment_limit {
+        if self.end.length > self.segment_limit || (self.segment_ends && self.end.length > 0) {
             store.roll(self.end.next).map_err(at(Step::Roll))?;
             self.end.length = 0;
         }
+        self.segment_ends = false;
         let mut next = self.end.next;
         self.batch.clear();
         for entry in batch {

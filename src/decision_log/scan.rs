@@ -50,24 +50,21 @@ pub enum Damage {
         /// From the line on.
         bytes: u64,
     },
-    /// It holds no record, and those before it do not end where it would begin.
-    #[error(
-        "has no records, and those before it end at {before} instead of {first}; remove it if it does not belong there, \
-         or else bring back the segments before it"
-    )]
+    /// What is before it does not end where it begins.
+    #[error("begins with record {first}, but what is before it, or is signed, ends at {before}; bring back what is missing")]
     Gap {
-        /// The number that its first record would get.
+        /// The number of its first record, by its name.
         first: u64,
-        /// The number of the next record by the segment before; 0: there is none.
+        /// The number that the next record would have; 0: there is none before.
         before: u64,
     },
 }
 
-/// Reads the segment whose first record is number `first`.
+/// Reads the segment whose first record is number `first`. `each` gets the whole records in order, without their newlines.
 ///
 /// # Errors
 /// See [`Damage`].
-pub fn scan(segment: &mut dyn BufRead, first: u64) -> Result<Scan, Damage> {
+pub fn scan(segment: &mut dyn BufRead, first: u64, each: &mut dyn FnMut(&[u8])) -> Result<Scan, Damage> {
     let mut end = End { next: first, length: 0 };
     let (mut line, mut last_line) = (Vec::new(), Vec::new());
     loop {
@@ -84,6 +81,7 @@ pub fn scan(segment: &mut dyn BufRead, first: u64) -> Result<Scan, Damage> {
             }
             return Ok(Scan { end, torn, torn_lines, last: Last::of(&last_line) });
         }
+        each(line.strip_suffix(b"\n").unwrap_or(&line));
         end = End { next: end.next.saturating_add(1), length: end.length.saturating_add(read) };
         std::mem::swap(&mut line, &mut last_line);
     }
@@ -164,7 +162,7 @@ mod tests {
     #[test]
     fn finds_the_end_by_table() {
         let whole = lines(5, 3);
-        assert_eq!(scan(&mut io::empty(), 5).unwrap(), nothing(End { next: 5, length: 0 }));
+        assert_eq!(scan(&mut io::empty(), 5, &mut |_| ()).unwrap(), nothing(End { next: 5, length: 0 }));
         for (name, tail, torn_lines) in [
             ("nothing", Vec::new(), 0),
             ("half a line", br#"{"v":1,"seq":8,"ti"#.to_vec(), 0),
@@ -179,7 +177,7 @@ mod tests {
             ("not UTF-8", b"{\"v\":1,\"seq\":8,\"a\":\"\xff\"}\n".to_vec(), 0),
             ("too long", vec![b'x'; MAX_LINE + 9], 0),
         ] {
-            let scan = scan(&mut [&whole[..], &tail].concat().as_slice(), 5).unwrap();
+            let scan = scan(&mut [&whole[..], &tail].concat().as_slice(), 5, &mut |_| ()).unwrap();
             let end = End { next: 8, length: length(&whole) };
             let last = Some(Last { time: None, is_stop: false });
             assert_eq!(scan, Scan { end, torn: length(&tail), torn_lines, last }, "{name}");
@@ -197,14 +195,14 @@ mod tests {
             ("not a record of ours", r#""a":1}"#.to_owned(), None),
         ] {
             let bytes = [&lines(0, 4)[..], br#"{"v":1,"seq":4,"#, rest.as_bytes(), b"\n{\"v\":1,"].concat();
-            assert_eq!(scan(&mut bytes.as_slice(), 0).unwrap().last, want, "{name}");
+            assert_eq!(scan(&mut bytes.as_slice(), 0, &mut |_| ()).unwrap().last, want, "{name}");
         }
     }
 
     #[test]
     fn more_than_a_commit_behind_a_bad_line_is_damage() {
         let bytes = [&lines(0, 2)[..], b"bad\n", &lines(2, 40_000)].concat();
-        let error = scan(&mut bytes.as_slice(), 0).unwrap_err();
+        let error = scan(&mut bytes.as_slice(), 0, &mut |_| ()).unwrap_err();
         assert!(matches!(error, Damage::NotARecord { line: 3, seq: 2, bytes } if bytes > 1 << 20), "{error}");
     }
 
@@ -213,7 +211,10 @@ mod tests {
         fn a_cut_anywhere_leaves_the_whole_records(count in 0_u64..20, cut in 0_usize..2000) {
             let bytes = lines(3, count);
             let kept = &bytes[..cut.min(bytes.len())];
-            let scan = scan(&mut &kept[..], 3).unwrap();
+            let mut seen = Vec::new();
+            let scan = scan(&mut &kept[..], 3, &mut |line| seen.extend_from_slice(&[line, b"\n"].concat())).unwrap();
+            prop_assert_eq!(&seen, &kept[..seen.len()]);
+            prop_assert_eq!(length(&seen), scan.end.length);
             let whole = kept.iter().filter(|byte| **byte == b'\n').count();
             prop_assert_eq!(scan.end.next, 3 + u64::try_from(whole).unwrap());
             prop_assert_eq!(scan.end.length + scan.torn, length(kept));

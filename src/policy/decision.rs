@@ -152,7 +152,7 @@ impl InTunnel {
 
 impl Ending {
     /// The ending words of their own.
-    const WORDS: &[Self] = &[
+    pub const WORDS: &[Self] = &[
         Self::ClientClosed,
         Self::ServerClosed,
         Self::Reset,

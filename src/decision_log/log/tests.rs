@@ -99,7 +99,7 @@ impl Rig {
         // A crash now: what is found on opening begins with all that was acknowledged.
         for lucky in [0, 1, 100, 10_000] {
             let (first, bytes) = self.store.crashed(lucky);
-            let found = scan(&mut bytes.as_slice(), first).unwrap();
+            let found = scan(&mut bytes.as_slice(), first, &mut |_| ()).unwrap();
             assert!(found.end.next >= self.log.end().next, "{name}: an acknowledged record is lost");
             assert_eq!(found.end.length + found.torn, u64::try_from(bytes.len()).unwrap(), "{name}");
         }
@@ -166,6 +166,26 @@ fn an_ill_log_leaves_the_store_alone() {
     assert_eq!(permits.iter().map(|permit| permit.id().as_u128()).collect::<Vec<_>>(), [3]);
     assert_eq!(log.end().next, 1);
     assert_eq!(log.committed(), store.durable().as_bytes());
+}
+
+#[test]
+fn a_segment_ends_when_told_to_but_not_an_empty_one() {
+    let mut store = FaultyStore::failing(usize::MAX, 0, Fault::Nothing);
+    let mut log = Log::resume(End::default(), 1 << 20);
+    let mut one = |log: &mut Log, id| {
+        let before = log.end();
+        log.commit(vec![entry(Kind::Close, None, id)], &mut store).unwrap();
+        log.end().length > before.length
+    };
+    log.end_segment();
+    assert!(one(&mut log, 1), "the first segment is empty");
+    assert!(one(&mut log, 2));
+    log.end_segment();
+    assert!(!one(&mut log, 3), "a new segment");
+    assert!(one(&mut log, 4), "one alone");
+    let leaves: Vec<Hash> = log.leaves().collect();
+    assert_eq!(leaves, [Hash::leaf(log.committed().strip_suffix(b"\n").unwrap())]);
+    store.check("rolled");
 }
 
 #[test]

@@ -3,9 +3,11 @@
 //! Source: RFC 6962 section 2.1; C2SP tlog-tiles.
 
 mod hash;
+mod proof;
 mod tile;
 
 pub use hash::{Hash, HashError};
+pub use proof::{inclusion, root_of};
 pub use tile::{TILE_WIDTH, Tile, TileId, TilePathError};
 
 /// A tree that grows by a leaf at a time. Holds the hashes of its partial tiles alone: at most 64 KiB, whatever its size.

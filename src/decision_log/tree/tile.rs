@@ -43,6 +43,13 @@ impl TileId {
         (level < LEVELS).then_some(Self { level, index, width })
     }
 
+    /// The tile with this number in a tree of `size` leaves: full, or as much as there is of it. `None`: there is nothing of it.
+    pub fn in_tree(level: u8, index: u64, size: u64) -> Option<Self> {
+        let hashes = 256_u64.checked_pow(u32::from(level)).map_or(0, |span| size / span);
+        let behind = hashes.checked_sub(index.checked_mul(256)?)?;
+        Self::new(level, index, usize::try_from(behind.min(256)).ok()?)
+    }
+
     /// Its level: 0 has the leaves' hashes.
     pub fn level(self) -> u8 {
         self.level
@@ -160,6 +167,26 @@ mod tests {
             "tile/0/x018/x446/x744/x073/x709/x551/616",
         ] {
             assert_eq!(bad.parse::<TileId>(), Err(TilePathError), "`{bad}`");
+        }
+    }
+
+    #[test]
+    fn the_tile_of_a_tree_by_table() {
+        for (level, index, size, want) in [
+            (0, 0, 0, None),
+            (0, 0, 1, Some(1)),
+            (0, 0, 256, Some(256)),
+            (0, 1, 256, None),
+            (0, 273, 70_000, Some(112)),
+            (1, 0, 70_000, Some(256)),
+            (1, 1, 70_000, Some(17)),
+            (2, 0, 70_000, Some(1)),
+            (3, 0, 70_000, None),
+            (0, u64::MAX, u64::MAX, None),
+            (7, 0, u64::MAX, Some(255)),
+        ] {
+            let id = TileId::in_tree(level, index, size);
+            assert_eq!(id.map(TileId::width), want, "{level} {index} {size}");
         }
     }
 
