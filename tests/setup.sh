@@ -18,6 +18,8 @@ need openssl openssl
 need nginx nginx-light
 need python3 python3
 need valgrind valgrind
+# A spreadsheet without its window.
+need ssconvert gnumeric
 # For a trial of the load rig.
 need dnsmasq dnsmasq-base
 need ip iproute2
@@ -27,13 +29,14 @@ if [ ${#packages[@]} -gt 0 ]; then
 fi
 
 venv=target/venv
-if ! "$venv/bin/python" -c 'import requests' 2>/dev/null; then
+if ! "$venv/bin/python" -c 'import jsonschema, ocsf_json_schema, requests' 2>/dev/null; then
     python3 -m venv "$venv" || {
         as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update
         as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y python3-venv
         python3 -m venv "$venv"
     }
-    "$venv/bin/pip" --quiet --disable-pip-version-check install 'requests==2.32.*'
+    "$venv/bin/pip" --quiet --disable-pip-version-check install \
+        'requests==2.32.*' 'jsonschema==4.26.*' 'ocsf-json-schema==1.2.*'
 fi
 
 cargo deny --version >/dev/null 2>&1 || cargo install --locked --quiet cargo-deny@0.20.2

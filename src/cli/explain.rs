@@ -240,7 +240,7 @@ impl Explained {
 fn own_addresses(config: &Config) -> std::io::Result<OwnAddresses> {
     let pools = Pools::new(config.pools.iter().map(|(name, pool)| (name.as_str(), pool.bind.as_slice())));
     let listeners = config.listeners.iter().map(|listener| listener.address);
-    let sockets = listeners.chain([config.admin]).chain(config.probes);
+    let sockets = listeners.chain([config.admin.address]).chain(config.probes);
     Ok(OwnAddresses::new(sys::interface_addresses()?.into_iter().chain(pools.addresses()), sockets))
 }
 

@@ -1,10 +1,13 @@
 //! Commands: arguments as typed → arguments as used → one file a command.
 //! Not here: what the commands do beyond printing. Exit codes: 0 yes, 1 no, 2 wrong usage or configuration, 3 something outside failed.
 
+mod audit;
 mod check;
 mod demo;
 mod explain;
+mod keys;
 mod output;
+mod progress;
 mod run;
 mod version;
 
@@ -57,6 +60,12 @@ enum Command {
     Check,
     /// Say what would be decided for one request, step by step, and why
     Explain(Box<explain::ExplainArgs>),
+    /// Verify a decision log and work with it, from its files alone
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    /// Make keys and tokens
+    #[command(subcommand)]
+    Keys(keys::Keys),
     /// Print the version
     Version,
     /// Commands of the contract that this version does not have yet.
@@ -66,7 +75,7 @@ enum Command {
 
 /// Commands that are named for users already and not built yet.
 const NOT_YET: &[&str] =
-    &["policy", "audit", "redact", "egress-addresses", "reach", "firewall", "doctor", "keys", "completions", "man"];
+    &["policy", "redact", "egress-addresses", "reach", "firewall", "doctor", "completions", "man"];
 
 /// Why a command ended without a yes.
 #[derive(Debug)]
@@ -144,6 +153,8 @@ fn command(cli: Cli) -> Result<(), Failure> {
         Command::Demo(args) => demo::demo(&args),
         Command::Check => check::check(&config, output),
         Command::Explain(args) => explain::explain(&config, &args, output),
+        Command::Audit(command) => audit::audit(&config, &command, output),
+        Command::Keys(command) => keys::keys(&config, &command, output),
         Command::Version => version::version(output),
         Command::Other(words) => Err(unknown(words.first().map_or("", String::as_str))),
     }

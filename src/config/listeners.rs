@@ -1,15 +1,12 @@
-//! Where this proxy listens: for clients, for the operator and for probes. No two may take each other's connections.
-//! Not here: binding (`runtime::listeners`).
-//! Source: the contract: `listeners`, `admin`, `probes`.
+//! Where this proxy listens: for clients and for probes. No two may take each other's connections.
+//! Not here: the admin port (`admin`), binding (`runtime::listeners`).
+//! Source: the contract: `listeners`, `probes`.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::{Listener, label};
 use crate::address::canonical;
 use crate::yaml::{Faults, Field, not_available, shown};
-
-/// The admin port's default: on loopback, so that nobody else reaches it.
-const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
 
 /// Addresses taken so far, with the lines where they were.
 #[derive(Debug, Default)]
@@ -63,14 +60,6 @@ pub fn listeners(field: Field<'_>, bound: &mut Bound, faults: &mut Faults) -> Ve
     listeners
 }
 
-/// The admin port. What it serves in this version needs no token, so any address will do.
-pub fn admin(field: Option<Field<'_>>, bound: &mut Bound, faults: &mut Faults) -> SocketAddr {
-    let Some(mut map) = field.and_then(|field| field.map("`admin`", faults)) else { return ADMIN };
-    let address = map.take("address").and_then(|field| socket_address(field, bound, faults));
-    map.finish(&["tls", "tokens"], faults);
-    address.unwrap_or(ADMIN)
-}
-
 /// The port for probes and metrics.
 pub fn probes(field: Field<'_>, bound: &mut Bound, faults: &mut Faults) -> Option<SocketAddr> {
     let mut map = field.map("`probes`", faults)?;
@@ -79,7 +68,8 @@ pub fn probes(field: Field<'_>, bound: &mut Bound, faults: &mut Faults) -> Optio
     address
 }
 
-fn socket_address(field: Field<'_>, bound: &mut Bound, faults: &mut Faults) -> Option<SocketAddr> {
+/// An address to listen on, which nobody else has taken.
+pub fn socket_address(field: Field<'_>, bound: &mut Bound, faults: &mut Faults) -> Option<SocketAddr> {
     let text = field.text(faults)?;
     if text.starts_with("unix:") {
         field.fault(not_available(text), faults);

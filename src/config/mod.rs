@@ -3,12 +3,14 @@
 //! Source: the contract's page on `sallyport.yaml`. Keys of a later version are refused, never ignored.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+mod admin;
 mod dns;
 mod expand;
 mod limits;
 mod listeners;
 mod log;
 mod pools;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -20,6 +22,9 @@ use ipnet::IpNet;
 use crate::name::Fqdn;
 use crate::redact::FieldName;
 use crate::yaml::{self, Faults, Field, Located, MapReader, Place, shown};
+
+pub use admin::{Admin, AdminTls};
+pub use tokens::{Role, Token, TokenNameError, Tokens, tokens};
 
 /// How this proxy runs, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +50,7 @@ pub struct Config {
     /// Names of fields that redaction treats like card numbers.
     pub private_fields: Vec<FieldName>,
     /// The admin port.
-    pub admin: SocketAddr,
+    pub admin: Admin,
     /// The port for probes and metrics alone, if any.
     pub probes: Option<SocketAddr>,
 }
@@ -172,7 +177,7 @@ pub fn load(
     let limits = limits::limits(map.take("limits"), map.place(), faults);
     let decision_log = log::decision_log(map.take("decision_log"), state.unwrap_or(STATE), faults);
     let private_fields = private_fields(map.take("redaction"), faults);
-    let admin = listeners::admin(map.take("admin"), &mut bound, faults);
+    let admin = admin::admin(map.take("admin"), &mut bound, faults);
     let probes = map.take("probes").and_then(|field| listeners::probes(field, &mut bound, faults));
     map.finish(&[], faults);
     Some(Config {

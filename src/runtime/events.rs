@@ -34,7 +34,7 @@ pub fn journal_setup(config: &Config, metrics: &Arc<Metrics>) -> Setup {
             commit_interval: log.commit_interval,
         },
         copy: log.stdout.then(|| Box::new(std::io::stdout()) as Box<dyn std::io::Write + Send>),
-        watch: Box::new(move |event| watched(&metrics, event)),
+        watch: Arc::new(move |event| watched(&metrics, event)),
     }
 }
 
@@ -53,6 +53,15 @@ fn watched(metrics: &Metrics, event: Event<'_>) {
         }
         Event::Recovered(after) => {
             tracing::warn!(seconds = after.as_secs_f64(), "the decision log can be written again");
+        }
+        Event::Signed(_) => metrics.log.signed.set(clock::now().as_second() as f64),
+        Event::Unsigned(error) => {
+            metrics.log.failures.inc();
+            tracing::error!(error, "the decision log's tree cannot be written; requests are refused soon if that goes on");
+        }
+        Event::NotSealed(error) => {
+            metrics.log.failures.inc();
+            tracing::error!(error, "a segment of the decision log cannot be sealed; it stays as it is and is tried again");
         }
         Event::Lost(lost) => metrics.log.count_lost(lost),
         Event::NotCopied(lines) => tracing::warn!(lines, "stdout is too slow: records were not copied to it"),
@@ -94,7 +103,11 @@ fn opened(opening: &Opening) -> Detail {
         detail = detail.with("clean", last.is_stop);
     }
     detail
+        .with("signed_size", opening.signed.size)
+        .with("signed_root", Arc::<str>::from(opening.signed.root.to_string()))
+        .with("tiles_rebuilt", opening.rebuilt)
         .with("key_made", opening.key_made)
+        .with("key_changed", opening.key_changed)
         .with("log_made", opening.log_made)
         .with("vkey", Arc::<str>::from(opening.vkey.as_str()))
 }
@@ -161,7 +174,8 @@ fn count_sources(shared: &Shared, policy: &Policy) {
     shared.gate().serve(policy.sources().iter().map(|source| &source.name));
 }
 
-fn note(shared: &Shared, kind: Kind, detail: Detail) {
+/// Leaves a record about the proxy itself.
+pub fn note(shared: &Shared, kind: Kind, detail: Detail) {
     let mut record = Record::new(kind, clock::now(), clock::new_id(), Arc::clone(shared.instance()));
     record.environment = shared.environment().cloned();
     record.policy = Some(Arc::clone(shared.policy().hash()));
@@ -172,23 +186,26 @@ fn note(shared: &Shared, kind: Kind, detail: Detail) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision_log::{End, Last};
+    use crate::decision_log::{Checkpoint, End, Hash, Last};
 
     #[test]
     fn the_start_says_what_was_found() {
         let clean = |is_stop| Some(Last { time: None, is_stop });
         let rows: [(&str, u64, Option<Last>, &str); 4] = [
-            ("nothing before", 0, None, r#""torn_bytes":0,"key_made":false"#),
-            ("a stop", 0, clean(true), r#""torn_bytes":0,"clean":true,"key_made":false"#),
-            ("no stop", 0, clean(false), r#""torn_bytes":0,"clean":false,"key_made":false"#),
+            ("nothing before", 0, None, r#""torn_bytes":0,"signed_size":7"#),
+            ("a stop", 0, clean(true), r#""torn_bytes":0,"clean":true,"signed_size":7"#),
+            ("no stop", 0, clean(false), r#""torn_bytes":0,"clean":false,"signed_size":7"#),
             ("torn", 9, clean(false), r#""torn_bytes":9,"torn_seq":7,"torn_lines":2,"clean":false"#),
         ];
         for (name, torn, last, want) in rows {
             let scan = Scan { end: End { next: 7, length: 1 }, torn, torn_lines: 2, last };
-            let opening = Opening { scan, key_made: false, log_made: true, vkey: "a+1+x".to_owned() };
+            let signed = Checkpoint { origin: "a".to_owned(), size: 7, root: Hash::EMPTY };
+            let (rebuilt, key_made, key_changed, log_made) = (true, false, false, true);
+            let opening = Opening { scan, signed, rebuilt, key_made, key_changed, log_made, vkey: "a+1+x".to_owned() };
             let text = serde_json::to_string(&opened(&opening)).unwrap();
             assert!(text.contains(want), "{name}: {text}");
-            assert!(text.ends_with(r#""key_made":false,"log_made":true,"vkey":"a+1+x"}"#), "{name}: {text}");
+            let always = r#""tiles_rebuilt":true,"key_made":false,"key_changed":false,"log_made":true,"vkey":"a+1+x"}"#;
+            assert!(text.ends_with(always), "{name}: {text}");
         }
     }
 }

@@ -40,10 +40,10 @@ pub struct Sockets {
     pub listeners: Vec<(Arc<str>, SocketAddr)>,
     /// For each worker its own socket of each listener. Where there is but one for all, the first worker has it and hands over.
     pub ears: Vec<Vec<Ear>>,
-    /// The admin port's socket and that of the probes, with the addresses that they have.
-    pub admin: Vec<(TcpListener, SocketAddr)>,
-    /// The admin port's address.
-    pub admin_address: SocketAddr,
+    /// The admin port's socket and the address that it has.
+    pub admin: (TcpListener, SocketAddr),
+    /// That of the probes, if they have one of their own.
+    pub probes: Option<(TcpListener, SocketAddr)>,
 }
 
 /// An address cannot be listened on.
@@ -71,18 +71,21 @@ impl Sockets {
                 own.push(Ear { name: Arc::clone(&listener.name), socket });
             }
         }
-        let mut admin = bind_at(config.admin, 1)?;
-        let admin_address = admin.first().map_or(config.admin, |(_, address)| *address);
-        if let Some(probes) = config.probes {
-            admin.extend(bind_at(probes, 1)?);
-        }
-        Ok(Self { listeners, ears, admin, admin_address })
+        let admin = bind_one(config.admin.address)?;
+        let probes = config.probes.map(bind_one).transpose()?;
+        Ok(Self { listeners, ears, admin, probes })
     }
 
     /// Every address that is listened on.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.listeners.iter().map(|(_, address)| *address).chain(self.admin.iter().map(|(_, address)| *address))
+        let others = std::iter::once(&self.admin).chain(&self.probes).map(|(_, address)| *address);
+        self.listeners.iter().map(|(_, address)| *address).chain(others)
     }
+}
+
+fn bind_one(address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
+    let none = || BindError { address, error: io::ErrorKind::AddrNotAvailable.into() };
+    bind_at(address, 1)?.pop().ok_or_else(none)
 }
 
 fn bind_at(address: SocketAddr, count: usize) -> Result<Vec<(TcpListener, SocketAddr)>, BindError> {

@@ -3,10 +3,12 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::{self, Config};
 use crate::policy::{Policy, PolicyFile, Setting};
+use crate::runtime::admin::{Access, AccessSource};
 use crate::runtime::gate::MAX_REFUSALS;
 use crate::runtime::lane::MAX_PIPES;
 use crate::runtime::sys;
@@ -38,6 +40,10 @@ pub struct Loaded {
     pub policy: Policy,
     /// Where the policy was read from, for a reload.
     pub source: PolicySource,
+    /// Who may use the admin port.
+    pub access: Access,
+    /// Where that was read from, for a reload.
+    pub access_source: AccessSource,
     /// How many connections there may be: as configured, or what the descriptor limit holds.
     pub connections: usize,
 }
@@ -63,25 +69,39 @@ pub enum LoadError {
 
 /// Files read so far, and all that is wrong with them.
 #[derive(Default)]
-struct Reading {
+pub(super) struct Reading {
     /// Names of files by their index in places.
     files: Vec<String>,
-    faults: Faults,
+    pub(super) faults: Faults,
     /// How many of the faults are files that cannot be read.
     unreadable: usize,
-    /// Where the policy is named: the place of faults of files and folders as a whole.
-    named: Option<Place>,
+    /// Where what is being read is named: the place of faults of files and folders as a whole.
+    pub(super) named: Option<Place>,
 }
 
 impl Reading {
+    /// Begun behind a file that was read before and names the others.
+    pub(super) fn behind(file: String) -> Self {
+        Self { files: vec![file], ..Self::default() }
+    }
+
     /// The text of a file and its index; what is no UTF-8 is a fault.
     fn read(&mut self, path: &Path) -> Option<(u32, String)> {
+        let (bytes, _) = self.bytes(path)?;
+        Some(self.text(path, bytes))
+    }
+
+    /// What a file holds, as a text with an index; what is no UTF-8 is a fault.
+    pub(super) fn text(&mut self, path: &Path, bytes: Vec<u8>) -> (u32, String) {
+        let index = u32::try_from(self.files.len()).unwrap_or(u32::MAX);
+        self.files.push(path.display().to_string());
+        (index, decode(bytes, index, &mut self.faults))
+    }
+
+    /// What a file holds, and its mode.
+    pub(super) fn bytes(&mut self, path: &Path) -> Option<(Vec<u8>, u32)> {
         match bytes(path) {
-            Ok(bytes) => {
-                let index = u32::try_from(self.files.len()).unwrap_or(u32::MAX);
-                self.files.push(path.display().to_string());
-                Some((index, decode(bytes, index, &mut self.faults)))
-            }
+            Ok(found) => Some(found),
             Err(error) => {
                 self.failed(path, &error);
                 None
@@ -89,19 +109,37 @@ impl Reading {
         }
     }
 
+    /// The configuration, its paths made relative to its file. Valid only if there are no faults then.
+    fn config(&mut self, path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Option<Config> {
+        let (index, text) = self.read(path)?;
+        let mut config = config::load(&text, index, environment, &sys::host_name(), &mut self.faults)?;
+        anchor(&mut config, path.parent().unwrap_or(Path::new("")));
+        Some(config)
+    }
+
     fn failed(&mut self, path: &Path, error: &io::Error) {
         self.unreadable = self.unreadable.saturating_add(1);
         self.wrong(path, &format!("{error}; check the path and its permissions"));
     }
 
-    fn wrong(&mut self, path: &Path, message: &str) {
+    pub(super) fn wrong(&mut self, path: &Path, message: &str) {
         self.faults.push(Fault { place: self.named, message: format!("{}: {message}", path.display()) });
     }
 
-    fn end(self) -> LoadError {
+    pub(super) fn end(self) -> LoadError {
         let lines = self.faults.iter().map(|fault| fault.line(&self.files)).collect();
         if self.unreadable == self.faults.len() { LoadError::Unreadable(lines) } else { LoadError::Faults(lines) }
     }
+}
+
+/// Loads the configuration alone, for what needs no policy and none of the files that it names.
+///
+/// # Errors
+/// As [`load`].
+pub fn settings(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Config, LoadError> {
+    let mut reading = Reading::default();
+    let config = reading.config(path, environment);
+    config.filter(|_| reading.faults.is_empty()).ok_or_else(|| reading.end())
 }
 
 /// Loads configuration and policy. `environment` is asked for `${NAME}`.
@@ -110,13 +148,10 @@ impl Reading {
 /// All faults of all files, with those that cannot be read.
 pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, LoadError> {
     let mut reading = Reading::default();
-    let Some((index, text)) = reading.read(path) else { return Err(reading.end()) };
-    let Some(mut config) = config::load(&text, index, environment, &sys::host_name(), &mut reading.faults) else {
-        return Err(reading.end());
-    };
+    let Some(config) = reading.config(path, environment) else { return Err(reading.end()) };
     let connections = connections(&config, &mut reading.faults);
-    let base = path.parent().unwrap_or(Path::new(""));
-    anchor(&mut config, base);
+    let access_source = AccessSource::new(path, &config.admin);
+    let access = access_source.read(&mut reading);
     reading.named = Some(config.policy.place);
     let source = PolicySource {
         path: PathBuf::from(&config.policy.value),
@@ -124,7 +159,7 @@ pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result
         pools: config.pools.keys().cloned().collect(),
     };
     match (source.read(&mut reading), reading.faults.is_empty()) {
-        (Some(policy), true) => Ok(Loaded { config, policy, source, connections }),
+        (Some(policy), true) => Ok(Loaded { config, policy, source, access, access_source, connections }),
         _ => Err(reading.end()),
     }
 }
@@ -218,8 +253,10 @@ fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>, reading: &mut 
 
 /// Makes the configuration's paths relative to its file.
 fn anchor(config: &mut Config, base: &Path) {
-    let log = &mut config.decision_log;
-    for path in [&mut config.policy.value, &mut log.directory, &mut log.key] {
+    let (log, admin) = (&mut config.decision_log, &mut config.admin);
+    let tls = admin.tls.iter_mut().flat_map(|tls| [&mut tls.certificate.value, &mut tls.key.value]);
+    let of_admin = tls.chain(admin.tokens.iter_mut().map(|tokens| &mut tokens.value));
+    for path in [&mut config.policy.value, &mut log.directory, &mut log.key].into_iter().chain(of_admin) {
         *path = base.join(&*path).display().to_string();
     }
 }
@@ -242,8 +279,8 @@ fn connections(config: &Config, faults: &mut Faults) -> usize {
     usize::try_from(limits.connections.value.min(most)).unwrap_or(usize::MAX)
 }
 
-/// What a regular file holds; anything else could keep the reader waiting.
-fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+/// What a regular file holds, and its mode; anything else could keep the reader waiting.
+fn bytes(path: &Path) -> io::Result<(Vec<u8>, u32)> {
     let meta = fs::metadata(path)?;
     if !meta.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
@@ -251,5 +288,5 @@ fn bytes(path: &Path) -> io::Result<Vec<u8>> {
     if meta.len() > MAX_FILE {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {MAX_FILE} bytes")));
     }
-    fs::read(path)
+    Ok((fs::read(path)?, meta.mode()))
 }

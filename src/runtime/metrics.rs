@@ -1,6 +1,7 @@
 //! Every metric: name, help, labels. Labels come from the configuration or from closed lists, never from peers.
 //! Not here: when something is counted. Source: Prometheus naming practice; the text format 0.0.4.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use prometheus::core::Collector;
@@ -76,6 +77,8 @@ pub struct LogMetrics {
     pub commit: Histogram,
     /// `sallyport_decision_log_failures_total`
     pub failures: IntCounter,
+    /// `sallyport_decision_log_checkpoint_timestamp_seconds`
+    pub signed: Gauge,
     /// `sallyport_decision_log_lost_total{what}`
     pub lost: IntCounterVec,
 }
@@ -167,6 +170,19 @@ impl Metrics {
         }
     }
 
+    /// `sallyport_decisions_total` by outcome.
+    pub fn decided(&self) -> BTreeMap<String, u64> {
+        let mut sums = BTreeMap::new();
+        for family in self.decisions.collect() {
+            for counted in family.get_metric() {
+                let outcome = counted.get_label().iter().find(|label| label.name() == "outcome");
+                let sum: &mut u64 = sums.entry(outcome.map_or("", |label| label.value()).to_owned()).or_default();
+                *sum = sum.saturating_add(counted.get_counter().get_value() as u64);
+            }
+        }
+        sums
+    }
+
     /// `sallyport_decisions_total` of these labels.
     pub fn decisions(&self, listener: &str, customer: &str, reason: Reason) -> IntCounter {
         self.decisions.with_label_values(&[listener, customer, reason.outcome().as_str(), reason.as_str()])
@@ -233,6 +249,11 @@ impl LogMetrics {
         }
     }
 
+    /// The number of records in the log.
+    pub fn size(&self) -> u64 {
+        u64::try_from(self.size.get()).unwrap_or_default()
+    }
+
     /// Sets the number of records in the log.
     pub fn set_size(&self, records: u64) {
         self.size.set(i64::try_from(records).unwrap_or(i64::MAX));
@@ -243,7 +264,8 @@ impl LogMetrics {
             records: counters(r, "decision_log_records_total", "Records made durable.", &["kind"])?,
             size: int_gauge(r, "decision_log_size", "Records in the decision log.")?,
             commit: histogram(r, "decision_log_commit_duration_seconds", "Duration of one commit.", &COMMIT_BUCKETS)?,
-            failures: counter(r, "decision_log_failures_total", "Commits that failed, and tries to recover.")?,
+            failures: counter(r, "decision_log_failures_total", "Commits, tries to recover, checkpoints and seals that failed.")?,
+            signed: gauge(r, "decision_log_checkpoint_timestamp_seconds", "When the newest checkpoint was written.")?,
             lost: known(
                 counters(r, "decision_log_lost_total", "Records that could not be written and are gone.", &["what"])?,
                 LogMetrics::LOST,

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod answer;
+pub mod archive;
 pub mod balance;
 pub mod clock;
 pub mod dial;
@@ -15,6 +16,7 @@ pub mod facts;
 pub mod gate;
 pub mod head;
 pub mod head_reader;
+pub mod heartbeat;
 pub mod hello;
 pub mod journal;
 pub mod lane;

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, interval, timeout_at};
 
 use crate::policy::{OwnAddresses, Policy};
+use crate::runtime::admin::{self, Access, AccessSource, Admin, Door};
 use crate::runtime::egress::Pools;
 use crate::runtime::journal::{Journal, JournalError};
 use crate::runtime::listeners::{BindError, Ear, Sockets};
@@ -19,7 +21,7 @@ use crate::runtime::load::{LoadError, Loaded, PolicySource};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::shared::{Phase, Shared, Stage};
 use crate::runtime::thread::{self, News, Post, WorkerError};
-use crate::runtime::{admin, balance, events, sys};
+use crate::runtime::{balance, events, heartbeat, sys};
 
 /// How often a drain looks whether all connections have gone.
 const DRAIN_TICK: Duration = Duration::from_millis(20);
@@ -27,14 +29,19 @@ const DRAIN_TICK: Duration = Duration::from_millis(20);
 /// How often the host's addresses are read again: a virtual address that moves here is the proxy's own within this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// What a reload reads again, each good or bad by itself.
+type Reread = (Result<Policy, LoadError>, Result<Access, LoadError>);
+
 /// A running proxy.
 pub struct Server {
     shared: Arc<Shared>,
     source: PolicySource,
+    access_source: AccessSource,
     phase: watch::Sender<Phase>,
     workers: Vec<JoinHandle<Result<(), WorkerError>>>,
     listeners: Vec<(Arc<str>, SocketAddr)>,
-    admin: Vec<std::net::TcpListener>,
+    admin: Arc<Admin>,
+    doors: Vec<(std::net::TcpListener, Door)>,
     admin_address: SocketAddr,
     sockets: Vec<SocketAddr>,
     drain_timeout: Duration,
@@ -67,7 +74,7 @@ impl Server {
     /// # Errors
     /// See [`StartError`]. Nothing runs then.
     pub fn start(loaded: Loaded) -> Result<Self, StartError> {
-        let Loaded { config, policy, source, connections } = loaded;
+        let Loaded { config, policy, source, access, access_source, connections } = loaded;
         sys::forbid_core_dumps()?;
         sys::tell_panics_by_place();
         sys::raise_descriptor_limit();
@@ -81,14 +88,18 @@ impl Server {
         let (starter, news) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::new(&config, policy, (journal, metrics), (pools, own), connections));
         events::started(&shared, &opening);
-        let Sockets { listeners, ears, admin, admin_address } = sockets;
+        let admin = Arc::new(Admin::new(Arc::clone(&shared), access, PathBuf::from(&config.decision_log.directory)));
+        let Sockets { listeners, ears, admin: (all, admin_address), probes } = sockets;
+        let probes = probes.map(|(socket, _)| (socket, Door::Probes));
         let mut server = Self {
             shared,
             source,
+            access_source,
             phase,
             workers: Vec::new(),
             listeners,
-            admin: admin.into_iter().map(|(socket, _)| socket).collect(),
+            admin,
+            doors: std::iter::once((all, Door::All)).chain(probes).collect(),
             admin_address,
             sockets: sockets_heard,
             drain_timeout: config.limits.drain_timeout,
@@ -134,9 +145,10 @@ impl Server {
     /// The sockets do not fit this runtime.
     pub async fn control<F: Future<Output = ()>>(&mut self, stop: F, mut reload: impl AsyncFnMut()) -> io::Result<()> {
         let mut serving = JoinSet::new();
-        for socket in self.admin.drain(..) {
-            serving.spawn(admin::serve(tokio::net::TcpListener::from_std(socket)?, Arc::clone(&self.shared)));
+        for (socket, door) in self.doors.drain(..) {
+            serving.spawn(admin::serve(tokio::net::TcpListener::from_std(socket)?, Arc::clone(&self.admin), door));
         }
+        serving.spawn(heartbeat::beat(Arc::clone(&self.shared)));
         let mut stop = std::pin::pin!(stop);
         let mut reading = None;
         let mut looks = interval(LOOK_AGAIN);
@@ -145,13 +157,14 @@ impl Server {
                 _ = looks.tick() => {
                     self.look_at_addresses();
                     self.shared.free_replaced();
+                    self.admin.tell_refused(false);
                 }
                 () = &mut stop => break,
                 // Until the phase is `Stopping` no worker ends unless something is broken: then none may go on, and `finish` says so.
                 _ = self.news.recv() => return Ok(()),
                 () = reload(), if reading.is_none() => {
-                    let source = self.source.clone();
-                    reading = Some(tokio::task::spawn_blocking(move || source.reload()));
+                    let (policy, access) = (self.source.clone(), self.access_source.clone());
+                    reading = Some(tokio::task::spawn_blocking(move || (policy.reload(), access.reload())));
                 }
                 // A large policy takes seconds to read: probes and signals are served meanwhile.
                 Some(read) = async { Some(reading.as_mut()?.await) } => {
@@ -172,17 +185,21 @@ impl Server {
     }
 
     /// Takes a policy that was read again. A fault keeps the last good one; open tunnels are judged by the new one.
-    fn put_in_force(&self, read: Result<Result<Policy, LoadError>, JoinError>) {
+    fn put_in_force(&self, read: Result<Reread, JoinError>) {
         self.look_at_addresses();
-        match read {
-            Ok(Ok(policy)) => {
+        let Ok((policy, access)) = read else {
+            let message = "reading the policy ended by a fault of the program; the last good one stays in force";
+            return tracing::error!("{message}");
+        };
+        match policy {
+            Ok(policy) => {
                 events::reloaded(&self.shared, policy);
                 self.phase.send_modify(|phase| phase.generation = phase.generation.wrapping_add(1));
             }
-            Ok(Err(error)) => events::not_reloaded(&self.shared, &error),
-            Err(_) => {
-                tracing::error!("reading the policy ended by a fault of the program; the last good one stays in force")
-            }
+            Err(error) => events::not_reloaded(&self.shared, &error),
+        }
+        if !self.access_source.is_empty() {
+            self.admin.reloaded(access);
         }
     }
 
@@ -207,6 +224,7 @@ impl Server {
     /// A worker had failed, or records could not be written.
     pub fn finish(mut self) -> Result<(), StartError> {
         let result = self.end_workers();
+        self.admin.tell_refused(true);
         events::stopped(&self.shared);
         let lost = self.shared.journal().shutdown();
         events::closed(lost);

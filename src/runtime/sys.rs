@@ -29,6 +29,15 @@ pub fn bind_address_no_port(socket: BorrowedFd<'_>) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Lets the calling thread run only when threads that serve tunnels leave time for it (sched(7): a nice value is a thread's own).
+pub fn give_way() {
+    // Without it the thread merely competes.
+    let _ = rustix::process::nice(NICE);
+}
+
+/// The lowest priority.
+const NICE: i32 = 19;
+
 /// Gives memory back that is free: reading a policy of a million names takes several times what the policy keeps, and glibc holds on to it.
 pub fn give_back_memory() {
     #[cfg(target_env = "gnu")]
@@ -37,6 +46,40 @@ pub fn give_back_memory() {
     unsafe {
         libc::malloc_trim(0);
     }
+}
+
+/// How the kernel's clock is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockDiscipline {
+    /// Whether a time service keeps it.
+    pub synchronized: bool,
+    /// What the service still has to correct, in microseconds.
+    pub offset_us: i64,
+    /// The most by which it may be wrong, in microseconds, as the service tells the kernel.
+    pub max_error_us: i64,
+}
+
+/// Asks the kernel how its clock is kept (adjtimex(2) with nothing to change).
+///
+/// # Errors
+/// What adjtimex(2) gives; some sandboxes forbid it.
+pub fn clock_discipline() -> io::Result<ClockDiscipline> {
+    #[expect(unsafe_code, reason = "no kept crate wraps adjtimex")]
+    // SAFETY: a timex of zeros is one that changes nothing; the kernel fills it in, and it outlives the call.
+    let (state, timex) = unsafe {
+        let mut timex: libc::timex = std::mem::zeroed();
+        (libc::adjtimex(&raw mut timex), timex)
+    };
+    if state < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let nanoseconds = timex.status & libc::STA_NANO != 0;
+    let offset = i64::from(timex.offset);
+    Ok(ClockDiscipline {
+        synchronized: timex.status & libc::STA_UNSYNC == 0,
+        offset_us: if nanoseconds { offset / 1000 } else { offset },
+        max_error_us: i64::from(timex.maxerror),
+    })
 }
 
 /// Raises the soft descriptor limit to the hard one and gives the limit in force.

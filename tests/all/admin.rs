@@ -1,11 +1,19 @@
-//! The admin port: liveness, readiness, metrics, and nothing else; closed to whoever comes through the proxy.
+//! The admin port: liveness, readiness, metrics, and what tokens open; closed to whoever comes through the proxy.
 //! Not here: what single metrics count. Source: the Prometheus text format 0.0.4; RFC 9110 (methods).
+
+mod access;
+mod files;
+mod keys;
+mod log;
+mod queries;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use super::harness::{PATIENCE, Proxy, SOURCE, Setup, eventually, read_answer, status_of};
 use super::origins::{self, Answer, Origin};
@@ -43,10 +51,12 @@ fn paths_and_methods() {
         ("GET /", 404, "text/plain; charset=utf-8", ""),
         ("GET /healthz", 404, "text/plain; charset=utf-8", ""),
         ("GET /livez/", 404, "text/plain; charset=utf-8", ""),
-        ("GET /v1/status", 404, "text/plain; charset=utf-8", ""),
-        ("GET /log/checkpoint", 404, "text/plain; charset=utf-8", ""),
+        ("GET /v1", 403, "text/plain; charset=utf-8", "closed: /v1 and /log need `admin.tokens`"),
+        ("GET /v1/status", 403, "text/plain; charset=utf-8", "closed: "),
+        ("GET /log/checkpoint", 403, "text/plain; charset=utf-8", "closed: "),
+        ("POST /v1/policy/reload", 403, "text/plain; charset=utf-8", "closed: "),
+        ("GET /v10", 404, "text/plain; charset=utf-8", ""),
         ("POST /livez", 405, "text/plain; charset=utf-8", ""),
-        ("POST /v1/policy/reload", 405, "text/plain; charset=utf-8", ""),
         ("PUT /metrics", 405, "text/plain; charset=utf-8", ""),
         ("DELETE /readyz", 405, "text/plain; charset=utf-8", ""),
         ("OPTIONS /metrics", 405, "text/plain; charset=utf-8", ""),
@@ -61,7 +71,11 @@ fn paths_and_methods() {
         assert!(!request.starts_with("HEAD") || given.is_empty(), "{request}: {given}");
         assert!(status != 405 || head.contains("\r\nallow: get, head"), "{request} (RFC 9110 section 15.5.6): {head}");
     }
-    assert!(proxy.records().iter().all(|record| record["kind"] == "start"), "probes and scrapes leave no records");
+    proxy.record("the last refused call", |record| record["detail"]["call"] == "change");
+    let calls = proxy.records().into_iter().filter(|record| record["kind"] != "start" && record["kind"] != "heartbeat");
+    let refused = |record: &Value| record["kind"] == "admin" && record["detail"]["result"] == "no_tokens_configured";
+    assert!(calls.clone().all(|record| refused(&record)), "probes and scrapes leave no records");
+    assert_eq!(calls.count(), 4, "refused calls leave one each");
 }
 
 #[test]
@@ -188,7 +202,7 @@ fn metrics_have_the_names_that_are_promised_and_no_label_from_a_peer() {
             "{name}"
         );
     }
-    for peer in ["peer-made", "PEERMADE", "4111", "127.0.0.1"] {
+    for peer in ["peer-made", "PEERMADE", "4111111111111111", "127.0.0.1"] {
         assert!(!page.contains(peer), "`{peer}` in\n{page}");
     }
     for line in [

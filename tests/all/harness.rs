@@ -31,6 +31,8 @@ pub struct Setup<'a> {
     pub policy: &'a str,
     /// More lines of the configuration, at the top level.
     pub more: &'a str,
+    /// What `admin` says beside its address.
+    pub admin: &'a str,
     /// The client's side: the address to listen on.
     pub listen: &'a str,
     /// Where the log goes; by default below the test's folder.
@@ -39,7 +41,7 @@ pub struct Setup<'a> {
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        Self { policy: "", more: "", listen: "127.0.0.1:0", log_directory: None }
+        Self { policy: "", more: "", admin: "", listen: "127.0.0.1:0", log_directory: None }
     }
 }
 
@@ -180,10 +182,11 @@ pub fn write_setup(dir: &Path, setup: &Setup) {
 listeners: [{{name: edge, address: \"{}\", mode: connect}}]
 policy: policy.yaml
 decision_log: {{directory: {}, key: log.key}}
-admin: {{address: \"127.0.0.1:0\"}}
+admin: {{address: \"127.0.0.1:0\", {}}}
 {}",
         setup.listen,
         log.display(),
+        setup.admin,
         setup.more
     );
     fs::write(dir.join("sallyport.yaml"), config).unwrap();

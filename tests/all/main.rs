@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod admin;
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod commands;
@@ -17,6 +19,8 @@ mod dns_server;
 mod docs;
 #[cfg(test)]
 mod ends;
+#[cfg(test)]
+mod export;
 #[cfg(test)]
 mod full_disk;
 #[cfg(test)]

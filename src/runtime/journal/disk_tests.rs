@@ -2,16 +2,45 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
 
 use tempfile::TempDir;
 
 use super::*;
 use crate::decision_log::{Kind, Log, Record};
+use crate::runtime::journal::key_file::HeldKey;
+use crate::runtime::journal::place::make;
+use crate::runtime::journal::{JournalError, Opening, opening};
 
 const LIMIT: u64 = 1 << 20;
 
-fn open(folder: &TempDir) -> Result<(Disk, Opening), JournalError> {
-    Disk::open(&folder.path().join("log"), &folder.path().join("log.key"), "edge-1")
+/// A log that is open, with its lock and its key.
+struct Held {
+    disk: Disk,
+    _key: HeldKey,
+}
+
+impl std::ops::Deref for Held {
+    type Target = Disk;
+    fn deref(&self) -> &Disk {
+        &self.disk
+    }
+}
+
+impl std::ops::DerefMut for Held {
+    fn deref_mut(&mut self) -> &mut Disk {
+        &mut self.disk
+    }
+}
+
+fn open_as(folder: &TempDir, log: &str, key: &str, instance: &str) -> Result<(Held, Opening), JournalError> {
+    let kept = Arc::new(Kept::new());
+    let opened = opening::open(&folder.path().join(log), &folder.path().join(key), instance, &kept)?;
+    Ok((Held { disk: opened.disk, _key: opened.key }, opened.opening))
+}
+
+fn open(folder: &TempDir) -> Result<(Held, Opening), JournalError> {
+    open_as(folder, "log", "log.key", "edge-1")
 }
 
 fn segment(folder: &TempDir, first: u64) -> PathBuf {
@@ -38,7 +67,7 @@ fn makes_what_is_missing_and_finds_it_again() {
     let vkey = fs::read_to_string(folder.path().join("log/log.vkey")).unwrap();
     assert_eq!(vkey.trim_end(), opening.vkey);
     let mut log = Log::resume(opening.scan.end, LIMIT);
-    write(&mut log, &mut disk, 3).unwrap();
+    write(&mut log, &mut disk.disk, 3).unwrap();
     for (name, mode) in [
         ("log", 0o750),
         ("log/segments", 0o750),
@@ -57,7 +86,7 @@ fn makes_what_is_missing_and_finds_it_again() {
     let (_disk, again) = open(&folder).unwrap();
     assert!(again.scan.last.is_some_and(|last| !last.is_stop), "a heartbeat");
     let scan = Scan { end: log.end(), torn: 0, torn_lines: 0, last: again.scan.last };
-    assert_eq!(again, Opening { scan, key_made: false, log_made: false, vkey: opening.vkey });
+    assert_eq!(again, Opening { scan, key_made: false, log_made: false, ..opening });
     assert_eq!(lines(&segment(&folder, 0)), 3);
 }
 
@@ -73,7 +102,7 @@ fn cuts_a_torn_tail_and_says_how_much() {
     let folder = tempfile::tempdir().unwrap();
     let (mut disk, opening) = open(&folder).unwrap();
     let mut log = Log::resume(opening.scan.end, LIMIT);
-    write(&mut log, &mut disk, 2).unwrap();
+    write(&mut log, &mut disk.disk, 2).unwrap();
     disk.append(br#"{"v":1,"seq":2,"time":"19"#).unwrap();
     drop(disk);
     let (_disk, opening) = open(&folder).unwrap();
@@ -105,11 +134,11 @@ fn refuses_what_is_not_of_a_log() {
     assert!(matches!(open(&folder), Err(JournalError::System { .. })), "a linked directory");
     let folder = tempfile::tempdir().unwrap();
     drop(open(&folder).unwrap());
-    let other = Disk::open(&folder.path().join("log"), &folder.path().join("log.key"), "edge-2");
+    let other = open_as(&folder, "log", "log.key", "edge-2");
     assert!(matches!(other, Err(JournalError::OtherKey { .. })), "another instance");
-    let other = Disk::open(&folder.path().join("log"), &folder.path().join("other.key"), "edge-1");
+    let other = open_as(&folder, "log", "other.key", "edge-1");
     assert!(matches!(other, Err(JournalError::OtherKey { .. })), "another key");
-    let named = Disk::open(&folder.path().join("log"), &folder.path().join("log.key"), "edge 1");
+    let named = open_as(&folder, "log", "log.key", "edge 1");
     assert!(matches!(named, Err(JournalError::Name(_))), "a name with a space");
 }
 
@@ -117,7 +146,7 @@ fn refuses_what_is_not_of_a_log() {
 fn damage_in_the_middle_is_not_cut_off() {
     let folder = tempfile::tempdir().unwrap();
     let (mut disk, opening) = open(&folder).unwrap();
-    write(&mut Log::resume(opening.scan.end, u64::MAX), &mut disk, 20_000).unwrap();
+    write(&mut Log::resume(opening.scan.end, u64::MAX), &mut disk.disk, 20_000).unwrap();
     drop(disk);
     let path = segment(&folder, 0);
     let mut bytes = fs::read(&path).unwrap();
@@ -134,18 +163,18 @@ fn begins_a_new_segment_named_by_its_first_record() {
     let (mut disk, opening) = open(&folder).unwrap();
     let mut log = Log::resume(opening.scan.end, 500);
     for _ in 0..4 {
-        write(&mut log, &mut disk, 3).unwrap();
+        write(&mut log, &mut disk.disk, 3).unwrap();
     }
     drop(disk);
     assert_eq!([0, 6].map(|first| lines(&segment(&folder, first))), [6, 6]);
     let (disk, opening) = open(&folder).unwrap();
-    assert_eq!((opening.scan.end, disk.segment.name.as_str()), (log.end(), "000000000006.jsonl"));
+    assert_eq!((opening.scan.end, disk.segment.first), (log.end(), 6));
     drop(disk);
     // A crash between making a segment and its first record.
     fs::write(segment(&folder, 12), "").unwrap();
     let (mut disk, opening) = open(&folder).unwrap();
     assert_eq!(opening.scan.end, End { next: 12, length: 0 });
-    write(&mut Log::resume(opening.scan.end, 500), &mut disk, 1).unwrap();
+    write(&mut Log::resume(opening.scan.end, 500), &mut disk.disk, 1).unwrap();
     assert!(fs::read_to_string(segment(&folder, 12)).unwrap().starts_with(r#"{"v":1,"seq":12,"#));
 }
 
@@ -172,7 +201,7 @@ fn an_empty_segment_is_gone_on_with_only_behind_a_whole_one() {
     for (row, setting, want) in rows {
         let folder = tempfile::tempdir().unwrap();
         let (mut disk, opening) = open(&folder).unwrap();
-        write(&mut Log::resume(opening.scan.end, LIMIT), &mut disk, 3).unwrap();
+        write(&mut Log::resume(opening.scan.end, LIMIT), &mut disk.disk, 3).unwrap();
         drop(disk);
         setting(&folder.path().join("log/segments"));
         match (open(&folder).map(|(_, opening)| opening.scan), want) {
@@ -221,7 +250,7 @@ fn a_log_whose_segments_are_gone_is_not_begun_again() {
 fn one_key_writes_one_log_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let (disk, _) = open(&folder).unwrap();
-    let second = || Disk::open(&folder.path().join("second"), &folder.path().join("log.key"), "edge-1");
+    let second = || open_as(&folder, "second", "log.key", "edge-1");
     assert!(matches!(second(), Err(JournalError::KeyInUse(_))));
     drop(disk);
     assert!(second().is_ok());
@@ -241,13 +270,13 @@ fn a_new_segment_that_is_not_empty_is_not_written_over() {
     let folder = tempfile::tempdir().unwrap();
     let (mut disk, opening) = open(&folder).unwrap();
     let mut log = Log::resume(opening.scan.end, 10);
-    write(&mut log, &mut disk, 1).unwrap();
+    write(&mut log, &mut disk.disk, 1).unwrap();
     fs::write(segment(&folder, 1), "x").unwrap();
-    let error = write(&mut log, &mut disk, 1).unwrap_err();
+    let error = write(&mut log, &mut disk.disk, 1).unwrap_err();
     assert!(error.contains("start a segment"), "{error}");
     fs::remove_file(segment(&folder, 1)).unwrap();
-    log.recover(&mut disk).unwrap();
-    write(&mut log, &mut disk, 1).unwrap();
+    log.recover(&mut disk.disk).unwrap();
+    write(&mut log, &mut disk.disk, 1).unwrap();
     assert_eq!(lines(&segment(&folder, 1)), 1);
 }
 
@@ -283,7 +312,7 @@ fn notices_that_its_files_are_gone_and_goes_on_when_they_are_back() {
             "the directory is replaced by a copy",
             |log, away| {
                 fs::create_dir_all(away.join("segments")).unwrap();
-                for file in ["log.vkey", "segments/000000000000.jsonl"] {
+                for file in ["checkpoint", "log.vkey", "segments/000000000000.jsonl"] {
                     fs::copy(log.join(file), away.join(file)).unwrap();
                 }
                 fs::remove_dir_all(log).unwrap();
@@ -302,15 +331,15 @@ fn notices_that_its_files_are_gone_and_goes_on_when_they_are_back() {
     for (name, harm, repair) in cases {
         let (mut disk, opening) = open(&folder).unwrap();
         let mut log = Log::resume(opening.scan.end, LIMIT);
-        write(&mut log, &mut disk, 2).unwrap();
+        write(&mut log, &mut disk.disk, 2).unwrap();
         let end = log.end();
         harm(&log_path, &away);
-        assert!(write(&mut log, &mut disk, 1).is_err(), "{name}");
-        assert!(log.recover(&mut disk).is_err() && log.is_ill(), "{name}");
+        assert!(write(&mut log, &mut disk.disk, 1).is_err(), "{name}");
+        assert!(log.recover(&mut disk.disk).is_err() && log.is_ill(), "{name}");
         repair(&log_path, &away);
-        log.recover(&mut disk).unwrap();
+        log.recover(&mut disk.disk).unwrap();
         assert_eq!(log.end(), end, "{name}");
-        write(&mut log, &mut disk, 1).unwrap();
+        write(&mut log, &mut disk.disk, 1).unwrap();
         assert!(matches!(open(&folder), Err(JournalError::Locked(_))), "{name}: the lock goes with the directory");
         drop(disk);
         assert_eq!(open(&folder).unwrap().1.scan.end, log.end(), "{name}");
@@ -322,10 +351,10 @@ fn what_a_failed_commit_left_is_cut_off() {
     let folder = tempfile::tempdir().unwrap();
     let (mut disk, opening) = open(&folder).unwrap();
     let mut log = Log::resume(opening.scan.end, LIMIT);
-    write(&mut log, &mut disk, 2).unwrap();
+    write(&mut log, &mut disk.disk, 2).unwrap();
     disk.append(b"{\"v\":1,\"seq\":2,\"half a li").unwrap();
-    log.recover(&mut disk).unwrap();
-    write(&mut log, &mut disk, 1).unwrap();
+    log.recover(&mut disk.disk).unwrap();
+    write(&mut log, &mut disk.disk, 1).unwrap();
     drop(disk);
     let scan = open(&folder).unwrap().1.scan;
     assert_eq!((scan.end, scan.torn), (log.end(), 0));
@@ -338,8 +367,8 @@ fn a_full_disk_makes_it_ill() {
     let (mut disk, opening) = open(&folder).unwrap();
     disk.segment.file = fs::OpenOptions::new().append(true).open("/dev/full").unwrap();
     let mut log = Log::resume(opening.scan.end, LIMIT);
-    let error = write(&mut log, &mut disk, 1).unwrap_err();
+    let error = write(&mut log, &mut disk.disk, 1).unwrap_err();
     assert!(error.contains("append: No space left on device"), "{error}");
-    log.recover(&mut disk).unwrap();
-    write(&mut log, &mut disk, 1).unwrap();
+    log.recover(&mut disk.disk).unwrap();
+    write(&mut log, &mut disk.disk, 1).unwrap();
 }

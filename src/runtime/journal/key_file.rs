@@ -30,21 +30,38 @@ pub(super) struct HeldKey {
 /// Reads the key, or makes one.
 pub(super) fn read_or_make(path: &Path) -> Result<HeldKey, JournalError> {
     let bad = |why| JournalError::Key { path: path.to_owned(), why };
-    let (file, made) = match open(path, OFlags::empty()) {
-        Ok(file) => (file, false),
+    match open(path, OFlags::empty()) {
+        Ok(file) => hold(file, path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let key = SigningKey::from_seed(&seed().map_err(system("make", path))?).map_err(bad)?;
             create(path, key.to_pem().map_err(bad)?.as_bytes(), 0o600).map_err(system("make", path))?;
-            (open(path, OFlags::empty()).map_err(system("read", path))?, true)
+            Ok(HeldKey { made: true, ..read(path)? })
         }
-        Err(error) => return Err(system("read", path)(error)),
-    };
+        Err(error) => Err(system("read", path)(error)),
+    }
+}
+
+/// Reads a key that is there.
+pub(super) fn read(path: &Path) -> Result<HeldKey, JournalError> {
+    hold(open(path, OFlags::empty()).map_err(system("read", path))?, path)
+}
+
+fn hold(file: File, path: &Path) -> Result<HeldKey, JournalError> {
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => return Err(JournalError::KeyInUse(path.to_owned())),
         Err(errno) => return Err(system("lock", path)(errno.into())),
     }
-    Ok(HeldKey { signs: key_in(&file, path)?, made, _file: file })
+    Ok(HeldKey { signs: key_in(&file, path)?, made: false, _file: file })
+}
+
+/// Makes a key for the log called `name`, in a file that is not there yet, and gives its verifier key.
+pub(super) fn make(path: &Path, name: &str) -> Result<String, JournalError> {
+    let bad = |why| JournalError::Key { path: path.to_owned(), why };
+    let key = SigningKey::from_seed(&seed().map_err(system("make", path))?).map_err(bad)?;
+    let vkey = key.verifier(name).map_err(JournalError::Name)?;
+    create(path, key.to_pem().map_err(bad)?.as_bytes(), 0o600).map_err(system("make", path))?;
+    Ok(vkey.to_string())
 }
 
 /// Whether [`read_or_make`] and [`is_published`] would go well, for a log in `directory` whose verifier key stands in

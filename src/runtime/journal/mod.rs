@@ -4,12 +4,18 @@
 
 mod copy;
 mod disk;
+mod keeper;
+mod key_change;
 mod key_file;
+mod opening;
+mod place;
+mod sealer;
+mod tree_files;
 mod writer;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -17,10 +23,14 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::decision_log::{
-    Damage, Entry, KeyError, Kind, Log, Pace, Permit, Push, Refusal, Scan, Store, Unwritten, origin,
+    Checkpoint, Damage, Entry, KeyError, Kind, Log, NoteError, Pace, Permit, Push, Refusal, Scan, Store, Unwritten, origin,
 };
+use crate::runtime::clock;
+pub use key_change::next_path as next_key_path;
 use copy::Copier;
-use disk::Disk;
+use keeper::{Keeper, Kept};
+use key_change::NextKey;
+use opening::Opened;
 use writer::{Shared, Writer};
 
 /// How long anybody waits for a commit. A disk that takes longer is as good as gone, and the client waits too.
@@ -44,9 +54,12 @@ pub struct Setup {
     pub pace: Pace,
     /// Gets a copy of every durable line, as well as it can: what it is too slow for is dropped and counted.
     pub copy: Option<Box<dyn io::Write + Send>>,
-    /// Is told what happens, on the writer's thread; for metrics and messages. Must not block.
-    pub watch: Box<dyn FnMut(Event<'_>) + Send>,
+    /// Is told what happens, on the log's threads; for metrics and messages. Must not block.
+    pub watch: Watch,
 }
+
+/// An observer of the log.
+pub type Watch = Arc<dyn Fn(Event<'_>) + Send + Sync>;
 
 /// What happened to the log.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +79,12 @@ pub enum Event<'a> {
     Recovered(Duration),
     /// So many records could not be written and are gone, since it was last told.
     Lost(Unwritten),
+    /// A checkpoint over so many records is written.
+    Signed(u64),
+    /// Tiles or checkpoint can't be written, and why. It is tried again, and told once.
+    Unsigned(&'a str),
+    /// A segment can't be sealed: which, and why. It is tried again.
+    NotSealed(&'a str),
     /// So many lines were not copied, since the copy's reader is too slow or gone.
     NotCopied(u64),
 }
@@ -75,8 +94,14 @@ pub enum Event<'a> {
 pub struct Opening {
     /// The end of the log, what the run before left there, and what of that was cut off.
     pub scan: Scan,
+    /// What the run before signed last.
+    pub signed: Checkpoint,
+    /// Whether tiles were gone or wrong, and had to be made anew from the records.
+    pub rebuilt: bool,
     /// Whether the key was made just now.
     pub key_made: bool,
+    /// Whether the log was changed over to another key just now.
+    pub key_changed: bool,
     /// Whether the log was begun just now: its directory had no `log.vkey`.
     pub log_made: bool,
     /// The verifier key, as in `log.vkey`.
@@ -98,6 +123,44 @@ pub enum JournalError {
          back `segments`, or begin a new log in another directory under another `instance` or with another key"
     )]
     Lost(PathBuf),
+    /// It has records and no checkpoint.
+    #[error(
+        "the log has records but no `{0}`, so nothing says which they were; bring it back, or begin a new log in another directory \
+         under another `instance` or with another key"
+    )]
+    NoCheckpoint(PathBuf),
+    /// The checkpoint is none of this log.
+    #[error("`{path}` is not this log's checkpoint: {why}; bring back the newest one")]
+    Checkpoint {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: NoteError,
+    },
+    /// Records are gone.
+    #[error(
+        "the log in `{path}` has {has} records, and {signed} were signed: the end is cut off; bring back what is missing in `segments` \
+         (`sallyport audit verify {path}` says where), or begin a new log in another directory under another `instance` or with another key"
+    )]
+    Short {
+        /// The log's directory.
+        path: PathBuf,
+        /// Records that it has.
+        has: u64,
+        /// Records that were signed.
+        signed: u64,
+    },
+    /// Records are others.
+    #[error(
+        "the first {size} records of the log in `{path}` are not those that were signed; `sallyport audit verify {path}` names the first \
+         that was changed: bring it back, or begin a new log in another directory under another `instance` or with another key"
+    )]
+    OtherRoot {
+        /// The log's directory.
+        path: PathBuf,
+        /// Records that were signed.
+        size: u64,
+    },
     /// A segment can't be continued.
     #[error("`{path}` {why}")]
     Damaged {
@@ -171,36 +234,59 @@ pub enum Unavailable {
 /// The door to the log, for all workers.
 pub struct Journal {
     shared: Arc<Shared>,
-    writer: Mutex<Option<(JoinHandle<()>, mpsc::Receiver<()>)>>,
+    kept: Arc<Kept>,
+    /// The writer first: the keeper signs what it has written.
+    threads: Mutex<Vec<Running>>,
 }
 
+/// A thread, and what is closed when it ends.
+type Running = (JoinHandle<()>, mpsc::Receiver<()>);
+
 impl Journal {
-    /// Takes the lock, finds the log's end, cuts off what a crash has torn, and starts the writer. The lock is held
-    /// until the process ends. Blocks; for the start of the process.
+    /// Takes the lock, finds the log's end, cuts off what a crash has torn, checks what there is against what was signed, and starts
+    /// writer, keeper and sealer. The lock is held until the process ends. Blocks; for the start of the process.
     ///
     /// # Errors
     /// See [`JournalError`].
     pub fn open(setup: Setup) -> Result<(Self, Opening), JournalError> {
-        let (disk, opening) = Disk::open(&setup.directory, &setup.key, &setup.instance)?;
-        let log = Log::resume(opening.scan.end, SEGMENT_LIMIT);
-        let directory = setup.directory.clone();
+        let kept = Arc::new(Kept::new());
+        let opened = opening::open(&setup.directory, &setup.key, &setup.instance, &kept)?;
+        let Opened { place, mut disk, files, key, verifier, tree, mut opening } = opened;
+        let mut log = Log::resume(opening.scan.end, SEGMENT_LIMIT);
         let latest = opening.scan.last.and_then(|last| last.time);
-        let journal = Self::start(setup, (log, latest), disk).map_err(system("start the writer of", &directory))?;
+        let cannot = system("start the threads of", place.path());
+        let shared = Arc::new(Shared::new(setup.pace));
+        let (noted, instance) = (Arc::clone(&shared), Arc::clone(&setup.instance));
+        let note = Box::new(move |detail| noted.note(writer::failure(clock::now(), Arc::clone(&instance), detail)));
+        let watch = Arc::clone(&setup.watch);
+        let sealer = sealer::start(Arc::clone(&place), Arc::clone(&kept), Arc::clone(&watch)).map_err(&cannot)?;
+        let left = keeper::Left::default();
+        let mut keeper = Keeper { kept: Arc::clone(&kept), files, tree, key, verifier, sealer, watch, note, left };
+        if let Some(next) = NextKey::find(&setup.key)? {
+            let changed = next.change_over(&setup.key, (&mut log, &mut disk), &mut keeper, &setup.instance)?;
+            opening.vkey = changed.to_string();
+            opening.key_changed = true;
+        }
+        let journal = Self::start(setup, (log, latest), disk, (shared, kept)).map_err(&cannot)?;
+        journal.add("decision-tree", move || keeper.run()).map_err(cannot)?;
         Ok((journal, opening))
     }
 
     /// Whether records can be written, as far as is known. Asked before an allowed destination is looked up.
     pub fn healthy(&self) -> bool {
-        self.shared.is_healthy(Instant::now())
+        let now = Instant::now();
+        self.shared.is_healthy(now) && !self.kept.is_late(now)
+    }
+
+    /// The newest signed tree head, as in `checkpoint`.
+    pub fn checkpoint(&self) -> Option<Arc<str>> {
+        self.kept.checkpoint()
     }
 
     /// Hands over a record that nobody waits for: a refusal, an end. Never waits; what can't be kept is counted, and
     /// the count is written when the log can be.
     pub fn note(&self, entry: Entry) {
-        let mut state = self.shared.lock();
-        let news = state.queue.note(entry, Instant::now()) && state.queue.changed_due();
-        drop(state);
-        self.shared.tell_writer(news);
+        self.shared.note(entry);
     }
 
     /// Waits until the record of a decision is durable, or with `async` until it may be taken as such, at most five
@@ -220,18 +306,19 @@ impl Journal {
         self.wait_for(entry).await.map(drop)
     }
 
-    /// Writes what waits, takes nothing more, and ends the writer and the copy. Returns what was not written, as far as
-    /// is known: of a commit that hangs, all of it. Blocks for at most ten seconds; for the end of the process.
+    /// Writes what waits, takes nothing more, signs it, and ends the log's threads. Returns what was not written, as far as is known:
+    /// of a commit that hangs, all of it. Blocks for at most twice ten seconds; for the end of the process.
     pub fn shutdown(&self) -> Unwritten {
         self.shared.close();
-        let writer = self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        if let Some((thread, ended)) = writer {
-            match ended.recv_timeout(SHUTDOWN_DEADLINE) {
-                // A panic there was reported there.
-                Err(mpsc::RecvTimeoutError::Disconnected) => drop(thread.join()),
-                // It hangs: nobody will be there any more to see what comes of it.
-                Ok(()) | Err(mpsc::RecvTimeoutError::Timeout) => self.shared.lock().queue.close(),
-            }
+        let mut threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner)).into_iter();
+        if !threads.next().is_none_or(ends) {
+            // It hangs: nobody will be there any more to see what comes of it.
+            self.shared.lock().queue.close();
+        }
+        self.kept.close();
+        // What is not signed now is signed by the next run.
+        for thread in threads {
+            let _ = ends(thread);
         }
         self.shared.lock().queue.unwritten()
     }
@@ -271,23 +358,43 @@ impl Journal {
         setup: Setup,
         (log, latest): (Log, Option<Timestamp>),
         store: impl Store + Send + 'static,
+        (shared, kept): (Arc<Shared>, Arc<Kept>),
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared::new(setup.pace));
         let copier = setup.copy.map(Copier::start).transpose()?;
-        let writer = Writer::new(Arc::clone(&shared), log, store, (setup.instance, copier, setup.watch));
+        let writer = Writer::new((Arc::clone(&shared), Arc::clone(&kept)), log, store, (setup.instance, copier, setup.watch));
         let writer = writer.after(latest);
+        let journal = Self { shared, kept, threads: Mutex::default() };
+        journal.add("decision-log", move || writer.run())?;
+        Ok(journal)
+    }
+
+    fn add(&self, name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let (ends, ended) = mpsc::channel();
-        let thread = std::thread::Builder::new().name("decision-log".to_owned()).spawn(move || {
-            writer.run();
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            run();
             drop::<mpsc::Sender<()>>(ends);
         })?;
-        Ok(Self { shared, writer: Mutex::new(Some((thread, ended))) })
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push((thread, ended));
+        Ok(())
+    }
+}
+
+/// Waits for the end of a thread, but not for long. Whether it came.
+fn ends((thread, ended): Running) -> bool {
+    match ended.recv_timeout(SHUTDOWN_DEADLINE) {
+        Err(mpsc::RecvTimeoutError::Disconnected) => {
+            // A panic there was reported there.
+            let _ = thread.join();
+            true
+        }
+        Ok(()) | Err(mpsc::RecvTimeoutError::Timeout) => false,
     }
 }
 
 impl Drop for Journal {
     fn drop(&mut self) {
         self.shared.close();
+        self.kept.close();
     }
 }
 
@@ -296,7 +403,15 @@ impl Drop for Journal {
 /// # Errors
 /// What `open` would say of key and instance.
 pub fn check(directory: &Path, key: &Path, instance: &str) -> Result<(), JournalError> {
-    key_file::check((directory, &directory.join(disk::VKEY)), key, &origin(instance))
+    key_file::check((directory, &directory.join(place::VKEY)), key, &origin(instance))
+}
+
+/// Makes a key for the instance's log, never over another file, and gives its verifier key.
+///
+/// # Errors
+/// [`JournalError::Name`], or what the system says.
+pub fn make_key(path: &Path, instance: &str) -> Result<String, JournalError> {
+    key_file::make(path, &origin(instance))
 }
 
 fn system(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> JournalError {

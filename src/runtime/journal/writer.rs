@@ -10,9 +10,10 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::oneshot;
 
 use super::copy::Copier;
-use super::{COMMIT_DEADLINE, Event};
+use super::keeper::Kept;
+use super::{COMMIT_DEADLINE, Event, Watch};
 use crate::decision_log::{
-    CommitError, Detail, Entry, Kind, Log, Pace, Permit, Queue, Record, Settled, Store, Ticket, Unwritten,
+    CommitError, Detail, Entry, Hash, Kind, Log, Pace, Permit, Queue, Record, Settled, Store, Ticket, Unwritten,
 };
 use crate::redact::clean;
 use crate::runtime::clock;
@@ -95,6 +96,14 @@ impl Shared {
         }
     }
 
+    /// Queues a record that nobody waits for.
+    pub(super) fn note(&self, entry: Entry) {
+        let mut state = self.lock();
+        let news = state.queue.note(entry, Instant::now()) && state.queue.changed_due();
+        drop(state);
+        self.tell_writer(news);
+    }
+
     pub(super) fn close(&self) {
         self.lock().closing = true;
         self.news.notify_one();
@@ -104,11 +113,14 @@ impl Shared {
 /// The writer's side.
 pub(super) struct Writer<S> {
     shared: Arc<Shared>,
+    kept: Arc<Kept>,
+    /// The leaves of the last batch.
+    leaves: Vec<Hash>,
     log: Log,
     store: S,
     instance: Arc<str>,
     copier: Option<Copier>,
-    watch: Box<dyn FnMut(Event<'_>) + Send>,
+    watch: Watch,
     illness: Option<Illness>,
     reported: Option<Instant>,
     /// What [`Event::Lost`] has told.
@@ -127,12 +139,17 @@ struct Illness {
 }
 
 /// Name, copy and observer of a log.
-pub(super) type Company = (Arc<str>, Option<Copier>, Box<dyn FnMut(Event<'_>) + Send>);
+pub(super) type Company = (Arc<str>, Option<Copier>, Watch);
 
 impl<S: Store> Writer<S> {
-    pub(super) fn new(shared: Arc<Shared>, log: Log, store: S, (instance, copier, watch): Company) -> Self {
-        let (illness, reported, told, latest) = (None, None, Unwritten::default(), None);
-        Self { shared, log, store, instance, copier, watch, illness, reported, told, latest }
+    pub(super) fn new(
+        (shared, kept): (Arc<Shared>, Arc<Kept>),
+        log: Log,
+        store: S,
+        (instance, copier, watch): Company,
+    ) -> Self {
+        let (leaves, illness, reported, told, latest) = (Vec::new(), None, None, Unwritten::default(), None);
+        Self { shared, kept, leaves, log, store, instance, copier, watch, illness, reported, told, latest }
     }
 
     /// The log's last record has this time.
@@ -218,7 +235,10 @@ impl<S: Store> Writer<S> {
     /// stepped back. So a `stop` is the last record of its run.
     fn commit(&mut self, taken: Vec<Entry>, report: Option<Unwritten>) -> bool {
         let (start, time) = (Instant::now(), clock::now());
-        let mut batch: Vec<Entry> = report.map(|counts| self.failure(time, counts)).into_iter().collect();
+        if self.latest.is_some_and(|Latest(_, latest)| hour(latest) != hour(time)) {
+            self.log.end_segment();
+        }
+        let mut batch: Vec<Entry> = report.map(|counts| self.unwritten(time, counts)).into_iter().collect();
         batch.extend(self.clock_step(start, time));
         let own = batch.len();
         batch.extend(taken);
@@ -231,6 +251,7 @@ impl<S: Store> Writer<S> {
                 self.latest = Some(Latest(start, time));
                 self.reported = report.map(|_| start).or(self.reported);
                 self.settle(permits, report.unwrap_or_default(), start.elapsed());
+                self.hash();
                 self.copy();
                 true
             }
@@ -276,6 +297,13 @@ impl<S: Store> Writer<S> {
         }
     }
 
+    /// Behind the permits: nobody waits for it.
+    fn hash(&mut self) {
+        self.leaves.clear();
+        self.leaves.extend(self.log.leaves());
+        self.kept.grow(&self.leaves);
+    }
+
     fn copy(&mut self) {
         let dropped = self.copier.as_ref().map_or(0, |copier| copier.copy(self.log.committed()));
         self.tell_not_copied(dropped);
@@ -287,7 +315,7 @@ impl<S: Store> Writer<S> {
         }
     }
 
-    fn failure(&self, time: Timestamp, counts: Unwritten) -> Entry {
+    fn unwritten(&self, time: Timestamp, counts: Unwritten) -> Entry {
         let mut detail = Detail::new().with("what", "decision_log");
         if let Some(illness) = &self.illness {
             let lasted = u64::try_from(illness.since.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -298,7 +326,7 @@ impl<S: Store> Writer<S> {
             .with("refusals", counts.refusals)
             .with("closes", counts.closes)
             .with("others", counts.others);
-        self.report(time, detail)
+        failure(time, Arc::clone(&self.instance), detail)
     }
 
     fn clock_step(&self, now: Instant, time: Timestamp) -> Option<Entry> {
@@ -307,14 +335,20 @@ impl<S: Store> Writer<S> {
         let back = latest.duration_since(time).saturating_add(passed);
         let offset = i64::try_from(back.as_millis()).unwrap_or(i64::MAX);
         let detail = || Detail::new().with("what", "clock").with("offset_ms", offset.saturating_neg());
-        (back > CLOCK_TOLERANCE).then(|| self.report(time, detail()))
+        (back > CLOCK_TOLERANCE).then(|| failure(time, Arc::clone(&self.instance), detail()))
     }
+}
 
-    fn report(&self, time: Timestamp, detail: Detail) -> Entry {
-        let mut record = Record::new(Kind::ControlFailure, time, clock::new_id(), Arc::clone(&self.instance));
-        record.detail = detail;
-        record.line()
-    }
+/// The record of a control that did not work.
+pub(super) fn failure(time: Timestamp, instance: Arc<str>, detail: Detail) -> Entry {
+    let mut record = Record::new(Kind::ControlFailure, time, clock::new_id(), instance);
+    record.detail = detail;
+    record.line()
+}
+
+/// The hour of a time, UTC: records of two hours share no segment.
+fn hour(time: Timestamp) -> i64 {
+    time.as_second().div_euclid(3600)
 }
 
 /// Nobody waits for a writer that has ended.

@@ -1,0 +1,228 @@
+//! Who may use the admin port: its certificate, and the tokens that open `/v1` and `/log`; read at the start and with each reload.
+//! Not here: what the files may say (`config`), which call needs which role (`route`).
+//! Source: RFC 6750 (bearer tokens); RFC 8446, RFC 7468 (PEM).
+
+use std::path::Path;
+use std::sync::Arc;
+
+use http::{HeaderMap, header};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::{self, Admin, AdminTls, Role, Token, Tokens};
+use crate::runtime::load::{LoadError, Reading};
+
+/// Mode bits with which everybody may write a file.
+const EVERYBODY_WRITES: u32 = 0o002;
+
+/// Mode bits for everybody; the group may be let in (keys from a volume of an orchestrator come so).
+const EVERYBODY: u32 = 0o007;
+
+/// Who may use the admin port.
+#[derive(Clone, Default)]
+pub struct Access {
+    tls: Option<TlsAcceptor>,
+    tokens: Option<Tokens>,
+}
+
+/// Why a call is refused before it is looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// No tokens are configured.
+    Closed,
+    /// It has no token, or several.
+    NoToken,
+    /// Nobody's token.
+    WrongToken,
+    /// The token's role, whose name this is, is not enough.
+    RoleTooSmall(Arc<str>),
+}
+
+impl Refused {
+    /// Its word in records.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Closed => "no_tokens_configured",
+            Self::NoToken => "no_token",
+            Self::WrongToken => "wrong_token",
+            Self::RoleTooSmall(_) => "role_too_small",
+        }
+    }
+}
+
+impl Access {
+    /// The TLS of new connections, if there is any.
+    pub fn tls(&self) -> Option<&TlsAcceptor> {
+        self.tls.as_ref()
+    }
+
+    /// The tokens, if there are any.
+    pub fn tokens(&self) -> Option<&Tokens> {
+        self.tokens.as_ref()
+    }
+
+    /// Whose call it is, if its token has at least `role`.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub fn caller(&self, headers: &HeaderMap, role: Role) -> Result<&Token, Refused> {
+        let tokens = self.tokens.as_ref().ok_or(Refused::Closed)?;
+        let token = tokens.find(bearer(headers).ok_or(Refused::NoToken)?).ok_or(Refused::WrongToken)?;
+        if token.role < role { Err(Refused::RoleTooSmall(Arc::clone(&token.name))) } else { Ok(token) }
+    }
+}
+
+/// The token of a request: of its one `Authorization` field, behind the scheme in any case (RFC 9110 section 11.1).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut fields = headers.get_all(header::AUTHORIZATION).iter();
+    let (field, None) = (fields.next()?, fields.next()) else { return None };
+    let (scheme, token) = field.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' ')).filter(|token| !token.is_empty())
+}
+
+/// Where [`Access`] is read from.
+#[derive(Debug, Clone)]
+pub struct AccessSource {
+    /// The configuration's file, which names the others.
+    config: String,
+    admin: Admin,
+}
+
+impl AccessSource {
+    /// The files that the configuration in `config` names, relative to the working folder.
+    pub fn new(config: &Path, admin: &Admin) -> Self {
+        Self { config: config.display().to_string(), admin: admin.clone() }
+    }
+
+    /// Whether there is anything to read.
+    pub fn is_empty(&self) -> bool {
+        self.admin.tls.is_none() && self.admin.tokens.is_none()
+    }
+
+    /// Reads the files again.
+    ///
+    /// # Errors
+    /// All that is wrong with them.
+    pub fn reload(&self) -> Result<Access, LoadError> {
+        let mut reading = Reading::behind(self.config.clone());
+        let access = self.read(&mut reading);
+        if reading.faults.is_empty() { Ok(access) } else { Err(reading.end()) }
+    }
+
+    /// Valid only if `reading` has no faults then.
+    pub(in crate::runtime) fn read(&self, reading: &mut Reading) -> Access {
+        let tls = self.admin.tls.as_ref().and_then(|files| tls(files, reading));
+        let tokens = self.admin.tokens.as_ref().and_then(|file| {
+            reading.named = Some(file.place);
+            tokens(Path::new(&file.value), reading)
+        });
+        Access { tls, tokens }
+    }
+}
+
+fn tokens(path: &Path, reading: &mut Reading) -> Option<Tokens> {
+    let (bytes, mode) = reading.bytes(path)?;
+    if mode & EVERYBODY_WRITES != 0 {
+        reading.wrong(path, "everybody may write it, and so make tokens; take that away with `chmod o-w`");
+    }
+    let (index, text) = reading.text(path, bytes);
+    config::tokens(&text, index, &mut reading.faults)
+}
+
+/// Messages are our own: those of the libraries may repeat what a key's file holds.
+fn tls(files: &AdminTls, reading: &mut Reading) -> Option<TlsAcceptor> {
+    reading.named = Some(files.key.place);
+    let key_path = Path::new(&files.key.value);
+    let key = reading.bytes(key_path).and_then(|(bytes, mode)| {
+        if mode & EVERYBODY != 0 {
+            reading.wrong(key_path, "everybody may read or write the key; take that away with `chmod o=`");
+        }
+        let key = PrivateKeyDer::from_pem_slice(&bytes).ok();
+        if key.is_none() {
+            reading.wrong(key_path, "not a private key in PEM; write one that begins `-----BEGIN PRIVATE KEY-----`");
+        }
+        key
+    });
+    reading.named = Some(files.certificate.place);
+    let path = Path::new(&files.certificate.value);
+    let (bytes, _) = reading.bytes(path)?;
+    let chain: Result<Vec<CertificateDer<'static>>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    let Some(chain) = chain.ok().filter(|chain| !chain.is_empty()) else {
+        reading.wrong(path, "not a certificate in PEM; write one that begins `-----BEGIN CERTIFICATE-----`");
+        return None;
+    };
+    match server(chain, key?) {
+        Ok(acceptor) => Some(acceptor),
+        Err(error) => {
+            let key = &files.key.value;
+            let message = format!("it cannot be used with the key `{key}`: {error}; write two that belong together");
+            reading.wrong(path, &message);
+            None
+        }
+    }
+}
+
+/// TLS 1.2 and 1.3 with the library's own choice of suites, all of them ECDHE and AEAD.
+fn server(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<TlsAcceptor, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::yaml::Faults;
+
+    fn access(tokens: &[&Token]) -> Access {
+        let lines: String = tokens.iter().map(|token| format!("- {token}\n")).collect();
+        let tokens = config::tokens(&format!("tokens:\n{lines}"), 0, &mut Faults::new());
+        Access { tls: None, tokens }
+    }
+
+    #[test]
+    fn a_token_opens_what_its_role_may_do() {
+        let (auditor, reads) = Token::new("qsa", Role::Auditor, &[1; 32]).unwrap();
+        let (operator, changes) = Token::new("ops", Role::Operator, &[2; 32]).unwrap();
+        let access = access(&[&auditor, &operator]);
+        let ask = |field: Option<&str>, role| {
+            let mut headers = HeaderMap::new();
+            if let Some(field) = field {
+                headers.insert(header::AUTHORIZATION, HeaderValue::from_str(field).unwrap());
+            }
+            access.caller(&headers, role).map(|token| token.name.to_string())
+        };
+        let (reads, changes) = (reads.as_str(), changes.as_str());
+        for (field, role, want) in [
+            (None, Role::Auditor, Err(Refused::NoToken)),
+            (Some(String::new()), Role::Auditor, Err(Refused::NoToken)),
+            (Some(reads.to_owned()), Role::Auditor, Err(Refused::NoToken)),
+            (Some("Bearer ".to_owned()), Role::Auditor, Err(Refused::NoToken)),
+            (Some(format!("Basic {reads}")), Role::Auditor, Err(Refused::NoToken)),
+            (Some("Bearer x".to_owned()), Role::Auditor, Err(Refused::WrongToken)),
+            (Some(format!("Bearer {reads}x")), Role::Auditor, Err(Refused::WrongToken)),
+            (Some(format!("Bearer {reads} {changes}")), Role::Auditor, Err(Refused::WrongToken)),
+            (Some(format!("Bearer {reads}")), Role::Auditor, Ok("qsa".to_owned())),
+            (Some(format!("bEARER  {reads}")), Role::Auditor, Ok("qsa".to_owned())),
+            (Some(format!("Bearer {reads}")), Role::Operator, Err(Refused::RoleTooSmall("qsa".into()))),
+            (Some(format!("Bearer {changes}")), Role::Auditor, Ok("ops".to_owned())),
+            (Some(format!("Bearer {changes}")), Role::Operator, Ok("ops".to_owned())),
+        ] {
+            assert_eq!(ask(field.as_deref(), role), want, "{field:?} for {role:?}");
+        }
+        let mut twice = HeaderMap::new();
+        for token in [reads, changes] {
+            twice.append(header::AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap());
+        }
+        assert_eq!(access.caller(&twice, Role::Auditor), Err(Refused::NoToken), "two tokens");
+        assert_eq!(Access::default().caller(&twice, Role::Auditor), Err(Refused::Closed));
+    }
+}

@@ -1,0 +1,241 @@
+//! What tokens open: the log as files, records by a query, and the record of an export.
+//! Not here: which call a request is (`route`), whose it is (`access`), reading (`log`, `decisions`).
+//! Source: the contract: "Admin port"; RFC 6750 section 3 (401 and 403); RFC 9111 (caches).
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::access::Refused;
+use super::body::{Body, Chunks};
+use super::decisions::{Form, Wanted};
+use super::log::{Bundle, LogError};
+use super::route::Guarded;
+use super::{Admin, Connection, PLAIN_TEXT, export, other_method, records, text, typed};
+use crate::decision_log::{Detail, TileId};
+use crate::runtime::archive::Archive;
+use crate::runtime::clock;
+use crate::runtime::sys;
+
+/// Queries that run at a time; more are refused. Each has a thread, which reads as fast as the disk gives.
+const MAX_QUERIES: usize = 2;
+
+/// Bundles of lines that are read at a time; more wait.
+const MAX_BUNDLES: usize = 8;
+
+const BYTES: &str = "application/octet-stream";
+
+const NO_TILE: &str = "the signed log has no such tile (yet)\n";
+
+/// Where the log is, and how many read it.
+pub struct Reading {
+    directory: PathBuf,
+    bundles: Arc<Semaphore>,
+    queries: Arc<Semaphore>,
+}
+
+impl Reading {
+    /// Nobody yet.
+    pub fn new(directory: PathBuf) -> Self {
+        let places = |count| Arc::new(Semaphore::new(count));
+        Self { directory, bundles: places(MAX_BUNDLES), queries: places(MAX_QUERIES) }
+    }
+}
+
+/// The answer to a call that needs a token.
+pub async fn guarded(request: Request<Incoming>, call: Guarded, connection: Connection) -> Response<Body> {
+    let access = connection.admin.access.load_full();
+    let token = match access.caller(request.headers(), call.role()) {
+        Ok(token) => token,
+        Err(why) => {
+            let Admin { shared, refusals, .. } = &*connection.admin;
+            records::refused(shared, refusals, (call, &why), connection.client);
+            return refusal(&why);
+        }
+    };
+    match call {
+        Guarded::Later(_) => text(StatusCode::NOT_IMPLEMENTED, "not available in this version\n"),
+        Guarded::Unknown => text(StatusCode::NOT_FOUND, "there is no such call\n"),
+        Guarded::Method(methods) => other_method(methods),
+        Guarded::Checkpoint => checkpoint(&connection).await,
+        Guarded::Tile(id) => tile(&connection, id).await,
+        Guarded::Entries(id) => {
+            let Admin { shared, readers, .. } = &*connection.admin;
+            records::reads(shared, readers, call, (&token.name, connection.client));
+            entries(&connection, id).await
+        }
+        Guarded::Decisions => query(&connection, &request, &token.name).await.unwrap_or_else(|refused| refused),
+        Guarded::Export => match export::described(request.into_body(), connection.admin.shared.redactor()).await {
+            Ok(detail) => recorded(&connection, call, (&token.name, detail)).await.unwrap_or_else(|refused| refused),
+            Err(error) => typed(StatusCode::BAD_REQUEST, PLAIN_TEXT, format!("{error}\n")),
+        },
+    }
+}
+
+async fn checkpoint(connection: &Connection) -> Response<Body> {
+    match connection.of_log(|archive| Ok(archive.checkpoint()?)).await {
+        Ok(Some(note)) => cached("no-cache", typed(StatusCode::OK, PLAIN_TEXT, note)),
+        Ok(None) => text(StatusCode::NOT_FOUND, "the log has no checkpoint yet\n"),
+        Err(refused) => refused,
+    }
+}
+
+async fn tile(connection: &Connection, id: TileId) -> Response<Body> {
+    match connection.of_log(move |archive| Ok(archive.tile(id)?)).await {
+        Ok(Some(tile)) => cached(FOR_EVER, typed(StatusCode::OK, BYTES, tile.bytes())),
+        Ok(None) => text(StatusCode::NOT_FOUND, NO_TILE),
+        Err(refused) => refused,
+    }
+}
+
+async fn entries(connection: &Connection, id: TileId) -> Response<Body> {
+    // Closed never; the wait is the connection's.
+    let Ok(place) = Arc::clone(&connection.admin.log.bundles).acquire_owned().await else { return busy() };
+    match connection.of_log(move |archive| Bundle::find(archive, id)).await {
+        Ok(Some(bundle)) => cached(FOR_EVER, connection.stream(place, BYTES, |out| bundle.write(out))),
+        Ok(None) => text(StatusCode::NOT_FOUND, NO_TILE),
+        Err(refused) => refused,
+    }
+}
+
+async fn query(
+    connection: &Connection,
+    request: &Request<Incoming>,
+    token: &str,
+) -> Result<Response<Body>, Response<Body>> {
+    let asked = request.uri().query().unwrap_or("");
+    let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("");
+    let wanted = Wanted::read(asked, accept, clock::now())
+        .map_err(|error| typed(StatusCode::BAD_REQUEST, PLAIN_TEXT, format!("{error}\n")))?;
+    let place = Arc::clone(&connection.admin.log.queries).try_acquire_owned().map_err(|_| busy())?;
+    let archive = connection.of_log(Ok).await?;
+    let (word, kind) = match wanted.form {
+        Form::Lines => ("jsonl", "application/x-ndjson"),
+        Form::Table => ("csv", "text/csv; charset=utf-8; header=present"),
+    };
+    let asked = connection.admin.shared.redactor().clean(wanted.asked.as_bytes(), export::MAX_QUERY).text;
+    let detail = Detail::new().with("format", word).with("query", asked);
+    recorded(connection, Guarded::Decisions, (token, detail)).await?;
+    Ok(cached("no-store", connection.stream(place, kind, move |out| wanted.write(&archive, out))))
+}
+
+/// Puts on record who has taken what, and answers with the record's id once that is durable.
+async fn recorded(
+    connection: &Connection,
+    call: Guarded,
+    (token, detail): (&str, Detail),
+) -> Result<Response<Body>, Response<Body>> {
+    let shared = &connection.admin.shared;
+    let record = records::export(shared, call, (token, connection.client), detail);
+    match shared.journal().record(record.line()).await {
+        Ok(()) => Ok(typed(StatusCode::OK, "application/json", format!("{{\"id\":\"{}\"}}\n", record.id))),
+        Err(_) => Err(text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the decision log can't record this call now, so it is refused\n",
+        )),
+    }
+}
+
+impl Connection {
+    /// What `read` finds in the log, on a thread that may wait for the disk.
+    async fn of_log<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(Archive) -> Result<T, LogError> + Send + 'static,
+    ) -> Result<T, Response<Body>> {
+        let directory = self.admin.log.directory.clone();
+        let reading = tokio::task::spawn_blocking(move || read(Archive::open(&directory)?));
+        match reading.await {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(error)) => {
+                tell(&error);
+                Err(unreadable())
+            }
+            Err(_) => Err(unreadable()),
+        }
+    }
+
+    /// An answer that `write` makes on a thread of its own, which has `place` for as long. The process's end does not wait for it.
+    fn stream(
+        &self,
+        place: OwnedSemaphorePermit,
+        kind: &'static str,
+        write: impl FnOnce(&mut Chunks) -> Result<(), LogError> + Send + 'static,
+    ) -> Response<Body> {
+        let (mut chunks, body) = Body::stream(self.deadline.clone());
+        let thread = std::thread::Builder::new().name("admin-log".to_owned()).spawn(move || {
+            // Whoever is to be let through goes first.
+            sys::give_way();
+            match write(&mut chunks).and_then(|()| Ok(chunks.flush()?)) {
+                Ok(()) => {}
+                // The client has gone.
+                Err(LogError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                Err(error) => {
+                    tell(&error);
+                    chunks.fail();
+                }
+            }
+            drop(place);
+        });
+        if thread.is_err() {
+            return busy();
+        }
+        let mut response = Response::new(body);
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        response
+    }
+}
+
+fn tell(error: &LogError) {
+    let error = error.to_string();
+    tracing::error!(error, "the log cannot be read for a call to the admin port");
+}
+
+fn unreadable() -> Response<Body> {
+    text(StatusCode::INTERNAL_SERVER_ERROR, "the log cannot be read; the messages of the process say why\n")
+}
+
+fn busy() -> Response<Body> {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "as many queries as may run at a time are running\n");
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// Only for the caller's own cache: others need a token of their own.
+const FOR_EVER: &str = "private, max-age=31536000, immutable";
+
+fn cached(how: &'static str, mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(how));
+    response
+}
+
+fn refusal(why: &Refused) -> Response<Body> {
+    let (status, challenge, body) = match why {
+        Refused::Closed => (
+            StatusCode::FORBIDDEN,
+            None,
+            "closed: /v1 and /log need `admin.tokens` in the configuration, and off loopback `admin.tls`\n",
+        ),
+        Refused::NoToken => {
+            (StatusCode::UNAUTHORIZED, Some("Bearer realm=\"sallyport\""), "send `Authorization: Bearer TOKEN`\n")
+        }
+        Refused::WrongToken => (
+            StatusCode::UNAUTHORIZED,
+            Some("Bearer realm=\"sallyport\", error=\"invalid_token\""),
+            "this token is not known here\n",
+        ),
+        Refused::RoleTooSmall(_) => (
+            StatusCode::FORBIDDEN,
+            Some("Bearer realm=\"sallyport\", error=\"insufficient_scope\""),
+            "this call needs a token of the role operator\n",
+        ),
+    };
+    let mut response = text(status, body);
+    if let Some(challenge) = challenge {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    }
+    response
+}

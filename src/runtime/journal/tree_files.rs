@@ -1,0 +1,90 @@
+//! The tree on disk: tiles at their paths, and the checkpoint.
+//! Not here: what a tree is (`decision_log::Tree`), when it is written (`keeper`). Source: C2SP tlog-tiles, tlog-checkpoint.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustix::fs::AtFlags;
+
+use super::place::{self, CHECKPOINT, Place, VKEY};
+use crate::decision_log::{Hash, TILE_WIDTH, Tile, TileId, Tree};
+
+/// Bytes of the largest checkpoint that is read; ours have about 200.
+const MAX_CHECKPOINT: u64 = 64 * 1024;
+
+/// Reads and writes them.
+#[derive(Clone)]
+pub(super) struct TreeFiles(Arc<Place>);
+
+impl TreeFiles {
+    pub(super) fn at(place: Arc<Place>) -> Self {
+        Self(place)
+    }
+
+    /// The newest checkpoint. `None`: there is none.
+    pub(super) fn checkpoint(&self) -> io::Result<Option<String>> {
+        let bytes = place::read(self.0.directory(), CHECKPOINT, MAX_CHECKPOINT)?;
+        bytes.map(|bytes| String::from_utf8(bytes).map_err(io::Error::other)).transpose()
+    }
+
+    /// Puts a checkpoint in place of the one before, durably. What it signs is to be there before.
+    pub(super) fn set_checkpoint(&self, note: &str) -> io::Result<()> {
+        let directory = self.0.directory();
+        place::write(&directory, CHECKPOINT, note.as_bytes())?;
+        Ok(rustix::fs::fsync(&directory)?)
+    }
+
+    /// Puts another verifier key in place of the log's, durably.
+    pub(super) fn set_vkey(&self, vkey: &str) -> io::Result<()> {
+        let directory = self.0.directory();
+        place::write(&directory, VKEY, format!("{vkey}\n").as_bytes())?;
+        Ok(rustix::fs::fsync(&directory)?)
+    }
+
+    /// Writes a tile. What of it was there before as partial tiles is not needed any more once it is full.
+    pub(super) fn write(&self, tile: &Tile) -> io::Result<()> {
+        let (folder, name) = self.folder(tile.id, true)?;
+        place::write(folder, &name, &tile.bytes())
+    }
+
+    /// Removes the partial tiles of a full one. One that stays does no harm.
+    pub(super) fn remove_partial(&self, full: TileId) {
+        let Ok((folder, name)) = self.folder(full, false) else { return };
+        let partial = format!("{name}.p");
+        let Ok(widths) = place::folder(&folder, &partial, false) else { return };
+        for width in place::names(&widths).unwrap_or_default() {
+            let _ = place::remove(&widths, &width);
+        }
+        let _ = rustix::fs::unlinkat(&folder, &partial, AtFlags::REMOVEDIR);
+    }
+
+    /// Reads a tile; `None`: it is not there, or no tile.
+    pub(super) fn read(&self, id: TileId) -> io::Result<Option<Tile>> {
+        let (folder, name) = match self.folder(id, false) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            found => found?,
+        };
+        let most = u64::try_from((TILE_WIDTH + 1) * Hash::BYTES).unwrap_or(u64::MAX);
+        Ok(place::read(folder, &name, most)?.and_then(|bytes| Tile::read(id, &bytes)))
+    }
+
+    /// The tree as it was at `size`, from the tiles of a tree of `signed` leaves. `None`: a tile is missing.
+    pub(super) fn tree_of(&self, size: u64, signed: u64) -> io::Result<Option<Tree>> {
+        let mut tiles = Vec::new();
+        for id in Tree::edge_of(size) {
+            let there = TileId::in_tree(id.level(), id.index(), signed);
+            let Some(mut tile) = there.map(|there| self.read(there)).transpose()?.flatten() else { return Ok(None) };
+            tile.hashes.truncate(id.width());
+            tiles.push(Tile { id, ..tile });
+        }
+        Ok(Tree::resume(size, tiles))
+    }
+
+    /// The folder in which the tile's file stands, and the file's name there.
+    fn folder(&self, id: TileId, create: bool) -> io::Result<(OwnedFd, String)> {
+        let path = id.to_string();
+        let (folder, name) = path.rsplit_once('/').unwrap_or((place::TILES, &path));
+        Ok((place::folder(self.0.directory(), folder, create)?, name.to_owned()))
+    }
+}
