@@ -97,7 +97,7 @@ fn journal(folder: &TempDir, pace: Pace) -> Journal {
         key: folder.path().join("log.key"),
         pace,
         copy: None,
-        watch: Box::new(|_| {}),
+        watch: std::sync::Arc::new(|_| {}),
     };
     Journal::open(setup).expect("a log").0
 }

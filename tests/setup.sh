@@ -29,7 +29,7 @@ if [ ${#packages[@]} -gt 0 ]; then
 fi
 
 venv=target/venv
-if ! "$venv/bin/python" -c 'import jsonschema, ocsf_json_schema, requests' 2>/dev/null; then
+if ! "$venv/bin/python" -c 'import aics_tlog, jsonschema, ocsf_json_schema, requests' 2>/dev/null; then
     python3 -m venv "$venv" || {
         as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update
         as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y python3-venv
@@ -37,6 +37,8 @@ if ! "$venv/bin/python" -c 'import jsonschema, ocsf_json_schema, requests' 2>/de
     }
     "$venv/bin/pip" --quiet --disable-pip-version-check install \
         'requests==2.32.*' 'jsonschema==4.26.*' 'ocsf-json-schema==1.2.*'
+    # It asks for Python 3.12 and runs on 3.11, which distributions have.
+    "$venv/bin/pip" --quiet --disable-pip-version-check install --ignore-requires-python 'aics-tlog==0.2.*'
 fi
 
 cargo deny --version >/dev/null 2>&1 || cargo install --locked --quiet cargo-deny@0.20.2

@@ -92,7 +92,7 @@ fn log(config: &Path, args: &LogArgs, output: Output) -> Result<(), Failure> {
     let config = load::settings(config, &environment)?;
     let (instance, settings) = (&config.instance, &config.decision_log);
     let (directory, key) = (Path::new(&settings.directory), Path::new(&settings.key));
-    let follower = PathBuf::from(format!("{}.next", key.display()));
+    let follower = journal::next_key_path(key);
     let (path, next) = match &args.out {
         Some(out) => {
             let next = format!(

@@ -61,7 +61,7 @@ mod tests {
             ("another origin", format!("sallyport/b\n{WHAT}\n{new}\n")),
             ("the key of another log", format!("sallyport/a\n{WHAT}\n{other}\n")),
             ("another log", format!("sallyport/b\n{WHAT}\n{other}\n")),
-            ("no key", format!("sallyport/a\n{WHAT}\n{}\n", &new.to_string()[1..])),
+            ("no key", format!("sallyport/a\n{WHAT}\n{}\n", new.to_string().replace('+', "-"))),
             ("a line more", format!("sallyport/a\n{WHAT}\n{new}\nmore\n")),
             ("a line less", format!("sallyport/a\n{WHAT}\n")),
             ("other words", format!("sallyport/a\nsallyport log keys\n{new}\n")),

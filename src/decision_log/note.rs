@@ -287,7 +287,7 @@ mod tests {
         }
         // The same secret under two names: each name is another key.
         let (_, other) = key(1, "b");
-        assert_eq!(Note::parse(&both).unwrap().signer(&[other.clone()]), unsigned(&label(&other)));
+        assert_eq!(Note::parse(&both).unwrap().signer(std::slice::from_ref(&other)), unsigned(&label(&other)));
     }
 
     #[test]

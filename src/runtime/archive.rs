@@ -3,13 +3,18 @@
 //! Every name below the directory is opened relative to it, a folder at a time, and no symbolic link is followed.
 
 pub mod verify;
+mod walk;
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+pub use walk::SegmentError;
 
 use crate::decision_log::{Hash, MAX_NOTE, TILE_WIDTH, Tile, TileId};
 
@@ -119,13 +124,13 @@ impl Archive {
         let mut contents = Contents::default();
         let mut folders = Vec::new();
         for (name, kind) in self.names(".")? {
-            contents.add(name, kind).map(|folder| folders.push(folder));
+            folders.extend(contents.add(name, kind));
         }
         // Taken from the end: `tile` comes behind `segments`, and what lies below it before either.
         folders.sort_unstable();
         while let Some(folder) = folders.pop() {
             for (name, kind) in self.names(&folder)? {
-                contents.add(format!("{folder}/{name}"), kind).map(|folder| folders.push(folder));
+                folders.extend(contents.add(format!("{folder}/{name}"), kind));
             }
         }
         contents.order();
@@ -283,17 +288,23 @@ impl Contents {
         let finished = name.strip_suffix(UNFINISHED).unwrap_or(&name);
         let (tile, segment) = (finished.parse::<TileId>().ok(), Segment::named(finished));
         let is_file = tile.is_some() || segment.is_some() || finished == CHECKPOINT || finished == VKEY;
-        match kind {
-            FileType::Symlink => self.foreign.push((name, Foreign::Link)),
-            FileType::Directory if name == LOST_AND_FOUND => {}
-            FileType::Directory if is_folder => return Some(name),
-            FileType::RegularFile if is_file && finished.len() < name.len() => {}
-            FileType::RegularFile if is_file => {
+        if kind == FileType::Directory && is_folder {
+            return Some(name);
+        }
+        if kind == FileType::RegularFile && is_file {
+            if finished.len() == name.len() {
                 self.tiles.extend(tile);
                 self.segments.extend(segment);
             }
-            _ if is_file || is_folder => self.foreign.push((name, Foreign::Kind)),
-            _ => self.foreign.push((name, Foreign::Name)),
+            return None;
+        }
+        let foreign = match (kind == FileType::Symlink, is_file || is_folder) {
+            (true, _) => Foreign::Link,
+            (false, true) => Foreign::Kind,
+            (false, false) => Foreign::Name,
+        };
+        if kind != FileType::Directory || name != LOST_AND_FOUND {
+            self.foreign.push((name, foreign));
         }
         None
     }
@@ -327,19 +338,22 @@ fn list(folder: OwnedFd) -> io::Result<Vec<(String, FileType)>> {
         if name == c"." || name == c".." {
             continue;
         }
-        let kind = match entry.file_type() {
-            // Some file systems don't say.
-            FileType::Unknown => kind_of(&folder, name)?,
-            kind => kind,
+        let kind = match entry.file_type() == FileType::Unknown {
+            // Some file systems don't say. What has gone meanwhile is not there.
+            true => kind_of(&folder, name)?,
+            false => Some(entry.file_type()),
         };
-        names.push((name.to_string_lossy().into_owned(), kind));
+        names.extend(kind.map(|kind| (name.to_string_lossy().into_owned(), kind)));
     }
     Ok(names)
 }
 
-fn kind_of(folder: impl AsFd, name: &std::ffi::CStr) -> io::Result<FileType> {
-    let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    Ok(FileType::from_raw_mode(stat.st_mode))
+fn kind_of(folder: impl AsFd, name: &CStr) -> io::Result<Option<FileType>> {
+    match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 #[cfg(test)]

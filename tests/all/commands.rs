@@ -222,7 +222,6 @@ fn what_is_not_built_yet_is_said() {
         "policy replay new --since 30d",
         "policy suggest",
         "policy import squid squid.conf",
-        "audit query --since 1d",
         "audit export --format csv",
         "audit prove id",
         "audit check-proof f --key k",

@@ -46,6 +46,8 @@ mod pipes;
 #[cfg(test)]
 mod programs;
 #[cfg(test)]
+mod query;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod repository;

@@ -4,7 +4,7 @@
 //! Everything in the time that is asked for is read, whatever else is asked for, so that the manifest can say what is missing; and
 //! beyond it, until each tunnel of the export has its close.
 
-use std::io::{BufReader, Write};
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -18,11 +18,11 @@ use super::filters::{FilterArgs, used};
 use super::{Failure, Output, directory, environment, text_of};
 use crate::cli::output::complain;
 use crate::cli::progress::Progress;
-use crate::decision_log::{Criteria, Found, Query, Sealed, VerifierKey};
+use crate::decision_log::{Criteria, Found, Query, VerifierKey};
 use crate::evidence::{
     About, ExportRecord, Fileprint, Head, Joiner, Line, Manifest, Queried, Row, Survey, Table, TreeHead, ocsf,
 };
-use crate::runtime::archive::{Archive, Opened, Segment};
+use crate::runtime::archive::{Archive, Segment};
 use crate::runtime::clock;
 
 #[derive(Args)]
@@ -172,37 +172,19 @@ impl Log {
         query: &Query,
         each: &mut dyn FnMut(Found<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let mut failed = None;
-        let mut each = |found: Found<'_>| match each(found) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        };
-        let walked = match self.archive.read(segment)? {
-            Opened::Plain(file) => {
-                query.walk_plain(&mut BufReader::with_capacity(READ_AHEAD, file), segment.first, &mut each)
-            }
-            Opened::Sealed(file) => {
-                Sealed::open(file).map_err(Into::into).and_then(|mut sealed| query.walk_sealed(&mut sealed, &mut each))
-            }
-        };
-        match failed {
-            Some(error) => Err(error),
-            None => walked.map(drop).with_context(|| format!("`{}`", segment.name())),
+        let mut each = |found: Found<'_>| each(found).map_or_else(ControlFlow::Break, ControlFlow::Continue);
+        match self.archive.walk(segment, query, &mut each)? {
+            ControlFlow::Break(error) => Err(error),
+            ControlFlow::Continue(()) => Ok(()),
         }
     }
 
-    /// Whether a segment may have what `query` asks for. One that is not sealed may.
+    /// Whether a segment may have what `query` asks for. One that is not sealed has no summary and is looked through.
     fn may_have(&self, segment: Segment, query: &Query) -> anyhow::Result<bool> {
-        match self.archive.read(segment)? {
-            Opened::Plain(_) => Ok(true),
-            Opened::Sealed(file) => {
-                let sealed = Sealed::open(file).with_context(|| format!("`{}`", segment.name()))?;
-                Ok(query.may_match(sealed.summary()))
-            }
+        if segment.is_sealed {
+            return Ok(self.archive.may_match(segment, query)?);
         }
+        Ok(self.archive.walk(segment, query, &mut |_| ControlFlow::Break(()))?.is_break())
     }
 
     /// The newest tree head in these segments' records.
@@ -222,9 +204,6 @@ impl Log {
         Ok(None)
     }
 }
-
-/// Bytes that are read at once of a segment that is not sealed.
-const READ_AHEAD: usize = 256 * 1024;
 
 /// An export on its way.
 struct Taking {

@@ -2,7 +2,14 @@
 //! Not here: what a log holds and proves (`decision_log`), how its files are read (`runtime::archive`).
 
 mod check_proof;
+mod connections;
+mod export;
+mod export_file;
+mod export_record;
+mod filters;
 mod prove;
+mod query;
+mod table;
 mod verify;
 
 use std::fs::File;
@@ -23,19 +30,25 @@ pub(super) enum Audit {
     Prove(prove::ProveArgs),
     /// Say whether a proof and the log's verifier key are enough to believe a record; needs no log
     CheckProof(check_proof::CheckProofArgs),
+    /// Write records into a new folder, in a form that others read, with a manifest of what is whole
+    Export(Box<export::ExportArgs>),
+    /// Print records that fit: connections as a table, the log's lines with `-o json`, or counts. Exit 1: none does
+    Query(Box<query::QueryArgs>),
     /// Commands of the contract that this version does not have yet.
     #[command(external_subcommand)]
     Other(Vec<String>),
 }
 
 /// Commands that are named for users already and not built yet.
-const NOT_YET: &[&str] = &["query", "export", "report", "scan"];
+const NOT_YET: &[&str] = &["report", "scan"];
 
 pub(super) fn audit(config: &Path, command: &Audit, output: Output) -> Result<(), Failure> {
     match command {
         Audit::Verify(args) => verify::verify(config, args, output),
         Audit::Prove(args) => prove::prove(config, args),
         Audit::CheckProof(args) => check_proof::check_proof(args, output),
+        Audit::Export(args) => export::export(config, args, output),
+        Audit::Query(args) => query::query(config, args, output),
         Audit::Other(words) => Err(unknown(words.first().map_or("", String::as_str))),
     }
 }

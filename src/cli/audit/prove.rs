@@ -131,6 +131,9 @@ mod tests {
     const SEALED: u64 = 300;
     const SIGNED: u64 = 515;
 
+    /// What is done to the log.
+    type Damage = Box<dyn Fn(&TempDir)>;
+
     fn key() -> (SigningKey, VerifierKey) {
         let key = SigningKey::from_seed(&[1; 32]).unwrap();
         let verifier = key.verifier(&origin("edge-1")).unwrap();
@@ -210,7 +213,7 @@ mod tests {
         let remove = |name: &'static str| move |folder: &TempDir| fs::remove_file(folder.path().join(name)).unwrap();
         let put = |name: &'static str, bytes: Vec<u8>| move |folder: &TempDir| write(folder, name, &bytes);
         let other_records: String = (SEALED..ALL).map(|seq| line(seq).replace("10:00", "10:01") + "\n").collect();
-        let rows: Vec<(&str, Box<dyn Fn(&TempDir)>, u64, u8, &str)> = vec![
+        let rows: Vec<(&str, Damage, u64, u8, &str)> = vec![
             (
                 "no such id",
                 Box::new(|_| ()),

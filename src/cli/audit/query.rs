@@ -166,7 +166,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    fn open(directory: &Path) -> anyhow::Result<Self> {
+    pub(super) fn open(directory: &Path) -> anyhow::Result<Self> {
         let archive = Archive::open(directory)?;
         let segments = archive.segments()?;
         if segments.is_empty() {

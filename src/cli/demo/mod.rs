@@ -47,6 +47,10 @@ pub(super) fn demo(args: &DemoArgs) -> Result<(), Failure> {
     let cases = requests::cases(origin.port);
     let seen = requests::send_all(proxy, &origin, &cases).map_err(outside)?;
     let good = show(&setting, &cases, &seen)?;
+    let log = &setting.log;
+    let signed = records::verified(log, PATIENCE).map_err(outside)?;
+    let (size, root) = (signed.size, signed.root);
+    say(&format!("log       ok {size} {root}: {size} records as they were signed, in {}\n", log.display()))?;
     if !args.once {
         say(&curl_lines(proxy, &origin, &setting))?;
         say("serving; Ctrl-C ends it")?;
@@ -61,7 +65,7 @@ pub(super) fn demo(args: &DemoArgs) -> Result<(), Failure> {
 fn show(setting: &Setting, cases: &[Case], seen: &[Seen]) -> Result<bool, Failure> {
     let mut good = true;
     for (case, seen) in cases.iter().zip(seen) {
-        let record = records::find(&setting.segments, seen.client_port, PATIENCE).map_err(Failure::Outside)?;
+        let record = records::find(&setting.log, seen.client_port, PATIENCE).map_err(Failure::Outside)?;
         let as_expected = record.reason == case.reason && seen.fits(case);
         let id_fits = seen.decision_id.as_ref().is_none_or(|id| *id == record.id);
         good &= as_expected && id_fits;
@@ -72,7 +76,7 @@ fn show(setting: &Setting, cases: &[Case], seen: &[Seen]) -> Result<bool, Failur
         ))?;
     }
     let count = seen.len();
-    say(&format!("\n{count} requests, {count} records found by client and id in {}\n", setting.segments.display()))?;
+    say(&format!("\n{count} requests, {count} records found by client and id in {}", setting.log.display()))?;
     Ok(good)
 }
 
@@ -81,7 +85,9 @@ fn curl_lines(proxy: std::net::SocketAddr, origin: &Origin, setting: &Setting) -
     let port = origin.port;
     format!(
         "try:\n  curl -x http://{proxy} --cacert {} https://api.acme.test:{port}/\n  curl -x http://{proxy} http://api.acme.test/\n  \
-         curl -v -x http://{proxy} https://unlisted.example/\n",
-        ca.display()
+         curl -v -x http://{proxy} https://unlisted.example/\n  {sallyport} audit query {log}\n  {sallyport} audit verify {log}\n",
+        ca.display(),
+        sallyport = std::env::current_exe().map_or("sallyport".to_owned(), |path| path.display().to_string()),
+        log = setting.log.display(),
     )
 }

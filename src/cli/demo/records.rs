@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use serde::Deserialize;
 
+use crate::decision_log::Checkpoint;
+use crate::runtime::archive::Archive;
+use crate::runtime::archive::verify::{Trust, verify};
+
 /// The fields of a decision that the demo looks at.
 #[derive(Deserialize)]
 pub(super) struct Decision {
@@ -28,14 +32,30 @@ struct Line {
 const AGAIN: Duration = Duration::from_millis(20);
 
 /// The decision on the connection that came from `client_port`.
-pub(super) fn find(segments: &Path, client_port: u16, patience: Duration) -> anyhow::Result<Decision> {
-    let end = Instant::now() + patience;
+pub(super) fn find(log: &Path, client_port: u16, patience: Duration) -> anyhow::Result<Decision> {
+    let (end, segments) = (Instant::now() + patience, log.join("segments"));
     loop {
-        if let Some(decision) = look(segments, client_port)? {
+        if let Some(decision) = look(&segments, client_port)? {
             return Ok(decision);
         }
         if Instant::now() >= end {
             bail!("no record for the client at port {client_port} in {}", segments.display());
+        }
+        std::thread::sleep(AGAIN);
+    }
+}
+
+/// Waits until the records are signed, and verifies the log as `audit verify` does.
+pub(super) fn verified(log: &Path, patience: Duration) -> anyhow::Result<Checkpoint> {
+    let end = Instant::now() + patience;
+    loop {
+        let report = verify(&Archive::open(log)?, Trust::default(), &mut |_, _| ())?;
+        let unsigned = report.verified.records.saturating_sub(report.verified.checkpoint.size);
+        if unsigned == 0 {
+            return Ok(report.verified.checkpoint);
+        }
+        if Instant::now() >= end {
+            bail!("{unsigned} records in {} are not signed", log.display());
         }
         std::thread::sleep(AGAIN);
     }

@@ -16,8 +16,8 @@ pub(super) struct Setting {
     pub(super) folder: PathBuf,
     /// The configuration.
     pub(super) config: PathBuf,
-    /// Where records are.
-    pub(super) segments: PathBuf,
+    /// The decision log's directory.
+    pub(super) log: PathBuf,
 }
 
 impl Setting {
@@ -30,7 +30,7 @@ impl Setting {
         fs::write(&config, configuration(proxy, admin))?;
         fs::write(folder.join("policy.yaml"), POLICY.replace("{port}", &origin.port.to_string()))?;
         fs::write(folder.join("origin-ca.pem"), &origin.authority_pem)?;
-        Ok(Self { segments: folder.join("decisions/segments"), config, folder })
+        Ok(Self { log: folder.join("decisions"), config, folder })
     }
 }
 

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use super::Query;
 use crate::decision_log::entry::MAX_LINE;
-use crate::decision_log::sealed::{Facets, LineError, Sealed, SealedError, lines, next_lines, record};
+use crate::decision_log::sealed::{Facets, LineError, LineFault, Sealed, SealedError, lines, next_lines, record};
 
 /// A record that was looked for.
 #[derive(Debug, Clone, Copy)]
@@ -34,8 +34,8 @@ pub enum WalkError {
 }
 
 impl Query {
-    /// Gives the records of a plain segment that are looked for, in order. Its first has number `first`. An unfinished line at the end is left out: it is
-    /// being written. Ends early when `each` says so.
+    /// Gives the records of a plain segment that are looked for, in order; its first has number `first`. An unfinished
+    /// line at the end is left out: it is being written. Ends early when `each` says so.
     ///
     /// # Errors
     /// It can't be read, or a line is not the record that belongs there.
@@ -118,7 +118,7 @@ impl Walk<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn error(&self, fault: crate::decision_log::sealed::LineFault) -> LineError {
+    fn error(&self, fault: LineFault) -> LineError {
         LineError { line: self.next.saturating_sub(self.first).saturating_add(1), seq: self.next, fault }
     }
 }

@@ -206,7 +206,7 @@ mod tests {
             let value = match facet {
                 Facet::Kind => "stop",
                 Facet::Outcome => "deny",
-                _ => r"x\u0041",
+                Facet::Reason | Facet::Customer | Facet::Source | Facet::Rule | Facet::Host | Facet::Id => r"x\u0041",
             };
             let kind = if facet == Facet::Kind { "" } else { r#","kind":"stop""# };
             let line = format!(

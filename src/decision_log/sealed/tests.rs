@@ -61,7 +61,7 @@ proptest! {
         let frames: Vec<Vec<u8>> = (0..summary.frames.len()).map(|frame| reader.frame(frame).unwrap()).collect();
         prop_assert_eq!(&frames.concat(), &plain);
         for (number, frame) in frames.iter().enumerate() {
-            let last_line = frame.split_inclusive(|byte| *byte == b'\n').last().unwrap();
+            let last_line = frame.split_inclusive(|byte| *byte == b'\n').next_back().unwrap();
             let is_last = number + 1 == frames.len();
             prop_assert!(is_last || frame.len() >= FRAME, "a frame is filled");
             prop_assert!(frame.len() - last_line.len() < FRAME, "and ended at the first line end");

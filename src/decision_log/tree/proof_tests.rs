@@ -2,6 +2,7 @@
 //! Not here: what others make of them (`decision_log::interop_tests`).
 
 use std::convert::Infallible;
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -15,6 +16,8 @@ const LARGEST: u64 = 66_000;
 fn leaf(number: u64) -> Hash {
     Hash::leaf(&number.to_be_bytes())
 }
+
+static STORE: LazyLock<Store> = LazyLock::new(Store::new);
 
 /// The tiles of a tree of [`LARGEST`] leaves, from which those of every smaller one can be cut.
 struct Store(BTreeMap<(u8, u64), Tile>);
@@ -50,7 +53,7 @@ fn is_proof(index: u64, size: u64, leaf: Hash, proof: &[Hash], root: Hash) -> bo
 
 #[test]
 fn every_leaf_of_every_small_tree_is_proved() {
-    let store = Store::new();
+    let store = &*STORE;
     for size in 1..=68 {
         let root = store.root(size);
         for index in 0..size {
@@ -61,7 +64,7 @@ fn every_leaf_of_every_small_tree_is_proved() {
 
 #[test]
 fn every_edge_of_larger_trees_is_proved() {
-    let store = Store::new();
+    let store = &*STORE;
     for size in [255, 256, 257, 511, 512, 513, 1023, 1500, 65_535, 65_536, 65_537, 65_792, 65_793, LARGEST] {
         let root = store.root(size);
         for index in [0, 1, 254, 255, 256, 257, 511, 512, 65_279, 65_280, 65_535, 65_536, size - 2, size - 1] {
@@ -73,7 +76,7 @@ fn every_edge_of_larger_trees_is_proved() {
 
 #[test]
 fn no_tile_is_read_twice_or_in_vain() {
-    let store = Store::new();
+    let store = &*STORE;
     for (index, size, want) in [
         (0, 1, vec![]),
         (0, 256, vec!["tile/0/000"]),
@@ -96,7 +99,7 @@ fn no_tile_is_read_twice_or_in_vain() {
 
 #[test]
 fn what_there_is_no_proof_for() {
-    let store = Store::new();
+    let store = &*STORE;
     let tile = &mut |id| Ok::<_, Infallible>(store.cut(id));
     for (index, size) in [(0, 0), (1, 1), (300, 300), (u64::MAX, u64::MAX)] {
         assert_eq!(inclusion(index, size, tile), Ok(None), "{index} of {size}");
@@ -123,34 +126,33 @@ fn sizes() -> impl Strategy<Value = u64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
-    fn a_proof_proves_one_leaf_in_one_place_of_one_tree(rows in prop::collection::vec((sizes(), any::<[Index; 3]>(), 0_u8..=255), 60)) {
-        let store = Store::new();
-        for (size, [at, other, which], bit) in rows {
-            let index = at.index(usize::try_from(size).unwrap()) as u64;
-            let (root, own) = (store.root(size), leaf(index));
-            let proof = store.prove(index, size);
-            prop_assert!(is_proof(index, size, own, &proof, root), "{} of {}", index, size);
-            let grown = inclusion(index, size, &mut |id| Ok::<_, Infallible>(store.grown(id)));
-            prop_assert_eq!(grown.unwrap().unwrap(), proof.clone(), "tiles that have grown give the same");
+    fn a_proof_proves_one_leaf_in_one_place_of_one_tree(size in sizes(), places: [Index; 3], bit: u8) {
+        let [index, elsewhere] = [(places[0], size), (places[1], LARGEST.min(2 * size))]
+            .map(|(place, below)| place.index(usize::try_from(below).unwrap()) as u64);
+        let (root, own, proof) = (STORE.root(size), leaf(index), STORE.prove(index, size));
+        prop_assert!(is_proof(index, size, own, &proof, root), "{} of {}", index, size);
+        let grown = inclusion(index, size, &mut |id| Ok::<_, Infallible>(STORE.grown(id)));
+        prop_assert_eq!(grown.unwrap().unwrap(), proof.clone(), "tiles that have grown give the same");
 
-            let elsewhere = other.index(usize::try_from(LARGEST).unwrap()) as u64;
-            prop_assert!(elsewhere == index || !is_proof(elsewhere, size, own, &proof, root), "another place");
-            prop_assert!(elsewhere == index || !is_proof(index, size, leaf(elsewhere), &proof, root), "another leaf");
-            prop_assert!(elsewhere + 1 == size || !is_proof(index, elsewhere + 1, own, &proof, store.root(elsewhere + 1)), "another size");
-            prop_assert_eq!(root_of(index, size, own, &[&proof[..], &[own]].concat()), None, "one more");
-            if !proof.is_empty() {
-                let place = which.index(proof.len());
-                let mut fewer = proof.clone();
-                fewer.remove(place);
-                prop_assert_eq!(root_of(index, size, own, &fewer), None, "one less");
-                let mut bytes = *proof[place].as_bytes();
-                bytes[usize::from(bit / 8)] ^= 1 << (bit % 8);
-                let mut changed = proof.clone();
-                changed[place] = Hash::from_bytes(bytes);
-                prop_assert!(!is_proof(index, size, own, &changed, root), "another hash");
-            }
+        if elsewhere != index {
+            prop_assert!(!is_proof(elsewhere, size, own, &proof, root), "another place");
+            prop_assert!(!is_proof(index, size, leaf(elsewhere), &proof, root), "another leaf");
+        }
+        let other = elsewhere + 1;
+        prop_assert!(other == size || !is_proof(index, other, own, &proof, STORE.root(other)), "another size");
+        prop_assert_eq!(root_of(index, size, own, &[&proof[..], &[own]].concat()), None, "one more");
+        if !proof.is_empty() {
+            let place = places[2].index(proof.len());
+            let mut fewer = proof.clone();
+            fewer.remove(place);
+            prop_assert_eq!(root_of(index, size, own, &fewer), None, "one less");
+            let mut bytes = *proof[place].as_bytes();
+            bytes[usize::from(bit / 8)] ^= 1 << (bit % 8);
+            let mut changed = proof.clone();
+            changed[place] = Hash::from_bytes(bytes);
+            prop_assert!(!is_proof(index, size, own, &changed, root), "another hash");
         }
     }
 }

@@ -153,3 +153,25 @@ impl Keys {
         known
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision_log::verify::sample::key;
+
+    #[test]
+    fn no_log_has_had_more_keys_than_that() {
+        let mut keys = Keys::new(key(0).1);
+        let place = |wrong: Wrong| Bad::new("segment", Some(1), &wrong);
+        let ((secret, from), (_, to)) = (key(0), key(1));
+        let statement = key_change::make(&secret, &from, &to);
+        let change = Said::KeyChange { from: from.to_string(), to: to.to_string(), statement };
+        for seq in 0..MAX_KEYS {
+            keys.change(seq as u64, &change, place).unwrap();
+        }
+        let bad = keys.change(1000, &change, place).unwrap_err().to_string();
+        assert_eq!(bad, "segment:1: the log has had more keys than any has");
+        (0..=u8::MAX).for_each(|number| keys.notice(key(number).1));
+        assert_eq!(keys.known.len(), MAX_KEYS);
+    }
+}

@@ -172,3 +172,75 @@ fn said(line: &str) -> Option<Said> {
     let (from, to, statement) = (detail.from?, detail.to?, detail.statement?);
     is_change.then_some(Said::KeyChange { from, to, statement })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::decision_log::is_record;
+
+    #[test]
+    fn a_number_by_table() {
+        for (line, want) in [
+            (r#"{"v":1,"seq":0,"#, Some(0)),
+            (r#"{"v":1,"seq":18446744073709551615,"#, Some(u64::MAX)),
+            (r#"{"v":1,"seq":18446744073709551616,"#, None),
+            (r#"{"v":1,"seq":07,"#, None),
+            (r#"{"v":1,"seq":,"#, None),
+            (r#"{"v":1,"seq":7"#, None),
+            (r#"{"v":1,"seq":7}"#, None),
+            (r#"{"v":1,"seq":-7,"#, None),
+            (r#"{"v":2,"seq":7,"#, None),
+            ("", None),
+        ] {
+            assert_eq!(number(line.as_bytes()), want, "`{line}`");
+        }
+    }
+
+    #[test]
+    fn what_records_say_by_table() {
+        let line = |rest: &str| format!(r#"{{"v":1,"seq":0,"time":"x",{rest}}}"#);
+        let change = |what: &str| {
+            format!(r#""kind":"admin","detail":{{"what":"{what}","from":"a","to":"b","statement":"c\nd"}}"#)
+        };
+        let changed = || Said::KeyChange { from: "a".to_owned(), to: "b".to_owned(), statement: "c\nd".to_owned() };
+        for (rest, want) in [
+            (
+                r#""kind":"start","id":"x","detail":{"version":"1","vkey":"k"}"#.to_owned(),
+                Some(Said::Key("k".to_owned())),
+            ),
+            (
+                r#""kind":"heartbeat","detail":{"checkpoint":"n\nm"}"#.to_owned(),
+                Some(Said::Checkpoint("n\nm".to_owned())),
+            ),
+            (change("log_key_rotated"), Some(changed())),
+            (change("reload"), None),
+            (r#""kind":"admin","detail":{"what":"log_key_rotated","from":"a"}"#.to_owned(), None),
+            (r#""kind":"close","detail":{"vkey":"k","checkpoint":"n"}"#.to_owned(), None),
+            (r#""kind":"start","detail":{"checkpoint":"n"}"#.to_owned(), None),
+            (r#""kind":"start","detail":[1]"#.to_owned(), None),
+            (r#""kind":"start""#.to_owned(), None),
+            (r#""kind":7"#.to_owned(), None),
+            (r#""a":{"kind":"start"}"#.to_owned(), None),
+        ] {
+            assert_eq!(said(&line(&rest)), want, "{rest}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_is_what_the_log_goes_on_behind(
+            seq in 0_u64..3, claimed in 0_u64..3,
+            text in prop::collection::vec(prop_oneof![20 => b' '..=b'~', 1 => Just(0x7f), 1 => any::<u8>()], 0..60),
+            end in "(\\}|\\})|.?",
+        ) {
+            let line = [format!("{{\"v\":1,\"seq\":{claimed},").as_bytes(), &text, end.as_bytes(), b"\n"].concat();
+            let mut lines = Lines::new(seq);
+            let (piece, stray) = lines.block(&line);
+            let is_one = line.iter().filter(|byte| **byte == b'\n').count() == 1;
+            prop_assert_eq!(stray.is_none(), is_one && is_record(&line, seq), "{:?}", stray);
+            prop_assert_eq!(piece.leaves.len() as u64, lines.next() - seq);
+        }
+    }
+}

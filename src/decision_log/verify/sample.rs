@@ -133,10 +133,20 @@ pub(crate) fn text(lines: &[String]) -> String {
 
 /// Verifies files as `audit verify` does. What is wrong comes as its line.
 pub(crate) fn verify(files: &Files, trusted: Option<u8>, kept: &[(&str, String)]) -> Result<Verified, String> {
-    let word = |error: VerifyError| error.to_string();
-    let text = |name: &str| files.get(name).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     let mut tiles: Vec<TileId> = files.keys().filter_map(|name| name.parse().ok()).collect();
     tiles.sort();
+    verify_listed(files, tiles, trusted, kept)
+}
+
+/// The same, where other tiles are listed than there are when they are read.
+pub(crate) fn verify_listed(
+    files: &Files,
+    tiles: Vec<TileId>,
+    trusted: Option<u8>,
+    kept: &[(&str, String)],
+) -> Result<Verified, String> {
+    let word = |error: VerifyError| error.to_string();
+    let text = |name: &str| files.get(name).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     let trusted = trusted.map(|number| key(number).1);
     let heads = Heads { trusted, vkey: text("log.vkey"), checkpoint: text("checkpoint"), tiles };
     let mut read = |id: TileId| Ok(files.get(&id.to_string()).cloned());

@@ -181,3 +181,67 @@ fn read_some(source: &mut dyn Read, into: &mut [u8]) -> io::Result<usize> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Gives what it has in pieces of these lengths, over and over.
+    struct InPieces<'a> {
+        rest: &'a [u8],
+        lengths: Vec<usize>,
+    }
+
+    impl Read for InPieces<'_> {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            self.lengths.rotate_left(1);
+            if self.lengths[0] == 0 && !self.rest.is_empty() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let count = self.lengths[0].min(into.len()).min(self.rest.len());
+            into[..count].copy_from_slice(&self.rest[..count]);
+            self.rest = &self.rest[count..];
+            Ok(count)
+        }
+    }
+
+    fn read(segment: &mut dyn Read) -> (Vec<Hash>, Option<Stray>) {
+        let mut leaves = Vec::new();
+        let end = read_plain(segment, 5, &mut |piece| {
+            leaves.extend(piece.leaves);
+            true
+        });
+        (leaves, end.unwrap().stray)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+        #[test]
+        fn any_split_reads_the_same(
+            count in 0_u64..40, tail in "(\\{|x|\n|\\{\"v\":1,\"seq\":[0-9]{1,2},\\}\n){0,4}",
+            lengths in prop::collection::vec(0_usize..3000, 1..6),
+        ) {
+            let lines = (5..5 + count).map(|seq| format!("{{\"v\":1,\"seq\":{seq},\"a\":\"{}\"}}\n", "x".repeat(90)));
+            let text = lines.collect::<String>() + &tail;
+            let whole = read(&mut text.as_bytes());
+            let lengths = [lengths, vec![1]].concat();
+            prop_assert_eq!(&read(&mut InPieces { rest: text.as_bytes(), lengths }), &whole);
+            prop_assert!(whole.0.len() as u64 >= count);
+        }
+    }
+
+    #[test]
+    fn who_wants_no_more_gets_no_more() {
+        let lines: String =
+            (5..20_000).map(|seq| format!("{{\"v\":1,\"seq\":{seq},\"a\":\"{}\"}}\n", "x".repeat(90))).collect();
+        let mut pieces = 0;
+        let mut give = |_| {
+            pieces += 1;
+            false
+        };
+        read_plain(&mut lines.as_bytes(), 5, &mut give).unwrap();
+        assert_eq!(pieces, 1);
+    }
+}

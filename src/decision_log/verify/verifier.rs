@@ -99,14 +99,14 @@ impl<'a> Verifier<'a> {
         let mut full = Vec::new();
         for leaf in piece.leaves {
             let seq = self.roots.size();
-            if let Some((_, said)) = said.next_if(|(of, _)| *of == seq) {
-                self.said(seq, said)?;
-            }
             self.roots.push(leaf, |tile| full.push(tile.clone()));
             for tile in full.drain(..) {
                 if let Some(doubt) = self.tiles.compare(&tile, self.signed.size)? {
                     self.doubt(doubt, None)?;
                 }
+            }
+            if let Some((_, said)) = said.next_if(|(of, _)| *of == seq) {
+                self.said(seq, said)?;
             }
         }
         Ok(())
@@ -170,13 +170,16 @@ impl<'a> Verifier<'a> {
         })
     }
 
-    /// Takes what record `seq`, which comes next, says about the log.
+    /// Takes what record `seq`, the last one so far, says about the log.
     fn said(&mut self, seq: u64, said: Said) -> Result<(), VerifyError> {
         match said {
             Said::Key(key) => key.parse().into_iter().for_each(|key| self.keys.notice(key)),
             Said::KeyChange { .. } => {
                 let place = self.place(seq);
-                self.keys.change(seq, &said, |wrong| place.bad(&wrong)).map_err(VerifyError::Bad)?;
+                if let Err(bad) = self.keys.change(seq, &said, |wrong| place.bad(&wrong)) {
+                    self.judge_pending(None)?;
+                    return Err(VerifyError::Bad(bad));
+                }
             }
             Said::Checkpoint(note) => return self.held(seq, &note),
         }
@@ -250,7 +253,7 @@ impl<'a> Verifier<'a> {
         self.roots.at(size, &mut |id| self.tiles.stored(id))
     }
 
-    /// Something is wrong with record `seq`, unless a record just before it is.
+    /// Something is wrong with what record `seq` says, unless it or a record just before it was changed.
     fn judged(&mut self, seq: u64, wrong: &Wrong) -> Result<(), VerifyError> {
         self.judge_pending(None)?;
         Err(self.bad(seq, wrong))

@@ -2,7 +2,7 @@
 //! Not here: what is asked for and what can be skipped (`decision_log::Query`).
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader, Read, Take};
 use std::ops::ControlFlow;
 
 use super::{Archive, ArchiveError, Opened, Segment};
@@ -44,7 +44,9 @@ impl Archive {
             if enough.is_break() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let walked = match self.read(segment)? {
-            Opened::Plain(file) => query.walk_plain(&mut buffered(file), segment.first, &mut each),
+            Opened::Plain(file) => buffered(file)
+                .map_err(WalkError::from)
+                .and_then(|mut lines| query.walk_plain(&mut lines, segment.first, &mut each)),
             Opened::Sealed(file) => opened(file).and_then(|mut sealed| query.walk_sealed(&mut sealed, &mut each)),
         };
         walked.map(|_| enough).map_err(|why| segment.error(why))
@@ -56,7 +58,9 @@ impl Archive {
     /// As above.
     pub fn count(&self, segment: Segment, count: &mut Count) -> Result<(), SegmentError> {
         let counted = match self.read(segment)? {
-            Opened::Plain(file) => count.plain(&mut buffered(file), segment.first),
+            Opened::Plain(file) => {
+                buffered(file).map_err(WalkError::from).and_then(|mut lines| count.plain(&mut lines, segment.first))
+            }
             Opened::Sealed(file) => opened(file).and_then(|mut sealed| count.sealed(&mut sealed)),
         };
         counted.map_err(|why| segment.error(why))
@@ -83,8 +87,10 @@ impl Segment {
     }
 }
 
-fn buffered(file: File) -> BufReader<File> {
-    BufReader::with_capacity(READ_AHEAD, file)
+/// As much as there is now: of one that grows as fast as it is read there would be no end.
+fn buffered(file: File) -> io::Result<BufReader<Take<File>>> {
+    let length = file.metadata()?.len();
+    Ok(BufReader::with_capacity(READ_AHEAD, file.take(length)))
 }
 
 fn opened(file: File) -> Result<Sealed<File>, WalkError> {
@@ -141,6 +147,23 @@ mod tests {
             let flow = archive.walk(segment, &allowed(), &mut |record| ControlFlow::Break(record.facets.seq()));
             assert_eq!(flow.unwrap(), ControlFlow::Break(want));
         }
+    }
+
+    #[test]
+    fn what_is_written_meanwhile_is_not_waited_for() {
+        let (folder, archive) = log();
+        let path = folder.path().join("segments/000000000030.jsonl");
+        let lines = testing::lines(30, &testing::usual(1000));
+        let mut found = 0;
+        let segment = archive.segments().unwrap()[1];
+        fs::write(&path, lines.split_inclusive(|byte| *byte == b'\n').next().unwrap()).unwrap();
+        let flow = archive.walk(segment, &Query::new(Criteria::default()).unwrap(), &mut |_| {
+            fs::write(&path, &lines).unwrap();
+            found += 1;
+            ControlFlow::<()>::Continue(())
+        });
+        assert!(flow.unwrap().is_continue());
+        assert_eq!(found, 1);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::mpsc;
 
 use super::*;
-use crate::decision_log::Durability;
+use crate::decision_log::{Damage, Durability, KeyError};
 use crate::decision_log::faulty::entry;
 use crate::policy::Outcome;
 

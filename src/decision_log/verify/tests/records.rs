@@ -6,7 +6,7 @@ use super::{Damage, OPEN, cut, edit, flip, frame_at, put, reseal, rewrite};
 
 #[test]
 fn every_damage_to_records_is_named() {
-    let rows: [(&str, Damage, &str); 22] = [
+    let rows: [(&str, Damage, &str); 23] = [
         (
             "edited",
             |files| rewrite(files, |lines| edit(&mut lines[17])),
@@ -59,6 +59,13 @@ fn every_damage_to_records_is_named() {
             "an earlier one put in",
             |files| rewrite(files, |lines| lines.insert(17, lines[3].clone())),
             "segments/000000000600.jsonl:18: record 603 stands here again; record 617 belongs here",
+        ),
+        (
+            "a heartbeat edited",
+            |files| {
+                rewrite(files, |lines| lines[100] = lines[100].replace("checkpoint\":\"sally", "checkpoint\":\"Sally"))
+            },
+            "segments/000000000600.jsonl:101: record 700 was changed",
         ),
         (
             "an edit and a gap behind it",

@@ -1,8 +1,8 @@
 //! Damage to tiles, and who is right, by table.
 
-use super::super::sample::{Sample, verify};
+use super::super::sample::{Sample, verify, verify_listed};
 use super::{Damage, OPEN, cut, edit, flip, lines_of, put, rewrite};
-use crate::decision_log::Hash;
+use crate::decision_log::{Hash, TileId};
 
 #[test]
 fn every_damage_to_tiles_is_named() {
@@ -99,5 +99,16 @@ fn the_signed_root_decides_who_is_right() {
         damages.iter().for_each(|damage| damage(&mut files));
         let bad = verify(&files, None, &[]).unwrap_err();
         assert_eq!(bad, want, "{name}");
+    }
+}
+
+#[test]
+fn a_partial_tile_may_go_once_the_full_one_is_there() {
+    let files = Sample::usual().files;
+    for (gone, want) in [("tile/0/001.p/2", ""), ("tile/0/002.p/5", "tile/0/002.p/5: is missing")] {
+        let mut listed: Vec<TileId> = files.keys().filter_map(|name| name.parse().ok()).collect();
+        listed.push(gone.parse().unwrap());
+        listed.sort();
+        assert_eq!(verify_listed(&files, listed, None, &[]).err().unwrap_or_default(), want, "{gone}");
     }
 }
