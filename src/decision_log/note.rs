@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn knows_the_notes_of_the_specification() {
         let peter = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
-        // From golang.org/x/mod/sumdb/note, where the format comes from.
+        // From the tests of Go's package `sumdb/note`, where the format comes from.
         let think = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n\n\
                      — PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n";
         for (note, key) in [(NOTE, KEY), (think, peter)] {

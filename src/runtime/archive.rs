@@ -83,10 +83,10 @@ pub enum Foreign {
 
 /// A file or folder of the log can't be read.
 #[derive(Debug, thiserror::Error)]
-#[error("can't read {}: {source}", path.display())]
+#[error("can't read {}: {why}", path.display())]
 pub struct ArchiveError {
     path: PathBuf,
-    source: io::Error,
+    why: io::Error,
 }
 
 impl Archive {
@@ -98,7 +98,7 @@ impl Archive {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         match rustix::fs::open(path, flags, Mode::empty()) {
             Ok(directory) => Ok(Self { path: path.to_owned(), directory }),
-            Err(errno) => Err(ArchiveError { path: path.to_owned(), source: errno.into() }),
+            Err(errno) => Err(ArchiveError { path: path.to_owned(), why: errno.into() }),
         }
     }
 
@@ -245,20 +245,20 @@ impl Archive {
         }
     }
 
-    fn error(&self, name: &str, source: io::Error) -> ArchiveError {
-        ArchiveError { path: self.path.join(name), source }
+    fn error(&self, name: &str, why: io::Error) -> ArchiveError {
+        ArchiveError { path: self.path.join(name), why }
     }
 }
 
 impl ArchiveError {
     /// Whether it is not there at all.
     pub fn is_missing(&self) -> bool {
-        self.source.kind() == io::ErrorKind::NotFound
+        self.why.kind() == io::ErrorKind::NotFound
     }
 
     /// Whether it is there and is not what it should be, whoever reads it.
     pub fn is_malformed(&self) -> bool {
-        self.source.kind() == io::ErrorKind::InvalidData
+        self.why.kind() == io::ErrorKind::InvalidData
     }
 }
 

@@ -19,8 +19,12 @@ mod mixed;
 #[path = "../all/origins.rs"]
 mod origins;
 #[cfg(test)]
+mod records;
+#[cfg(test)]
 #[path = "../all/streams.rs"]
 mod streams;
+#[cfg(test)]
+mod ten_million;
 #[cfg(test)]
 #[expect(dead_code, reason = "other tests use the rest of it")]
 #[path = "../all/wire.rs"]
@@ -33,7 +37,7 @@ mod tests {
     use super::ends::{Origin, Tunnel, await_metric, metric};
     use super::harness::Proxy;
     use super::streams::{self, MIB, NAME, move_a_little_and_end};
-    use super::{kills, mixed};
+    use super::{kills, mixed, ten_million};
 
     const KILLS: usize = 200;
 
@@ -52,6 +56,10 @@ mod tests {
     const MINUTES: f64 = 10.0;
     const MINUTES_VARIABLE: &str = "SALLYPORT_TESTS_MINUTES";
 
+    /// Records of the log that is asked; another number can be set by the variable.
+    const RECORDS: u64 = 10_000_000;
+    const RECORDS_VARIABLE: &str = "SALLYPORT_TESTS_RECORDS";
+
     #[test]
     fn two_hundred_kills_lose_no_record() {
         kills::leave_a_record_for_every_tunnel_that_reached_the_origin(KILLS);
@@ -68,6 +76,12 @@ mod tests {
             let took = begin.elapsed().as_secs_f64();
             println!("{name}: {BULK} bytes in {took:.1} s, {:.2} GB/s", BULK as f64 / took / 1e9);
         }
+    }
+
+    #[test]
+    fn a_log_of_ten_million_records_answers_in_time() {
+        let given = std::env::var_os(RECORDS_VARIABLE);
+        ten_million::answers_in_time(given.map_or(RECORDS, |given| given.to_str().unwrap().parse().unwrap()));
     }
 
     /// G2, G3: over a time in which a leak would show.

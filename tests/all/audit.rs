@@ -53,7 +53,11 @@ fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let (path, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
-        if path.is_dir() { copy(&path, &to) } else { drop(fs::copy(&path, &to).unwrap()) }
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            fs::copy(&path, &to).unwrap();
+        }
     }
 }
 
@@ -74,6 +78,64 @@ fn flip(path: PathBuf, at: usize) {
 
 type Damage = fn(&Path);
 
+const ROWS: [(&str, Damage, &str); 13] = [
+    ("flip", |log| flip(log.join(SEGMENT), 300), "bad segments/000000000000.jsonl:1: record 0 was changed\n"),
+    (
+        "delete",
+        |log| rewrite(log, |lines| drop(lines.remove(400))),
+        "bad segments/000000000000.jsonl:401: record 400 is missing: this is record 401\n",
+    ),
+    (
+        "swap",
+        |log| rewrite(log, |lines| lines.swap(400, 401)),
+        "bad segments/000000000000.jsonl:401: record 400 is in line 402: this is record 401\n",
+    ),
+    (
+        "put in",
+        |log| rewrite(log, |lines| lines.insert(400, lines[400].replace("other.test", "0ther.test"))),
+        "bad segments/000000000000.jsonl:401: record 400 was put in before the one that was signed, in line 402\n",
+    ),
+    (
+        "truncate",
+        |log| rewrite(log, |lines| lines.truncate(500)),
+        "bad segments/000000000000.jsonl: the log ends with 500 records; `checkpoint` signs ",
+    ),
+    (
+        "no segment",
+        |log| fs::remove_file(log.join(SEGMENT)).unwrap(),
+        "bad segments: the log ends with 0 records; `checkpoint` signs ",
+    ),
+    ("a tile", |log| flip(log.join("tile/0/001"), 33), "bad tile/0/001: hash 1 is not that of the records\n"),
+    ("no tile", |log| fs::remove_file(log.join("tile/0/000")).unwrap(), "bad tile/0/000: is missing\n"),
+    (
+        "a foreign file",
+        |log| fs::write(log.join("tile/notes"), "").unwrap(),
+        "bad tile/notes: does not belong to a log",
+    ),
+    (
+        "a link",
+        |log| {
+            fs::rename(log.join("tile"), log.with_file_name("tiles")).unwrap();
+            symlink(log.with_file_name("tiles"), log.join("tile")).unwrap();
+        },
+        "bad tile: is a symbolic link",
+    ),
+    (
+        "the checkpoint",
+        |log| {
+            let text = fs::read_to_string(log.join("checkpoint")).unwrap();
+            fs::write(log.join("checkpoint"), text.replacen("sallyport/tests\n6", "sallyport/tests\n5", 1)).unwrap();
+        },
+        "bad checkpoint: the signature of `sallyport/tests+",
+    ),
+    ("no checkpoint", |log| fs::remove_file(log.join("checkpoint")).unwrap(), "bad checkpoint: is missing\n"),
+    (
+        "the key",
+        |log| fs::write(log.join("log.vkey"), "sallyport/tests+1+x\n").unwrap(),
+        "bad log.vkey: not a verifier key",
+    ),
+];
+
 #[test]
 fn a_log_is_verified_and_every_damage_is_named() {
     let (dir, kept) = log();
@@ -88,65 +150,7 @@ fn a_log_is_verified_and_every_damage_is_named() {
     let good = verify(&log, &["--checkpoint", kept_path]);
     assert_eq!((good.code, good.out.as_str()), (Some(0), format!("ok {count} {root}\n").as_str()), "{good:?}");
 
-    let rows: [(&str, Damage, &str); 13] = [
-        ("flip", |log| flip(log.join(SEGMENT), 300), "bad segments/000000000000.jsonl:1: record 0 was changed\n"),
-        (
-            "delete",
-            |log| rewrite(log, |lines| drop(lines.remove(400))),
-            "bad segments/000000000000.jsonl:401: record 400 is missing: this is record 401\n",
-        ),
-        (
-            "swap",
-            |log| rewrite(log, |lines| lines.swap(400, 401)),
-            "bad segments/000000000000.jsonl:401: record 400 is in line 402: this is record 401\n",
-        ),
-        (
-            "put in",
-            |log| rewrite(log, |lines| lines.insert(400, lines[400].replace("other.test", "0ther.test"))),
-            "bad segments/000000000000.jsonl:401: record 400 was put in before the one that was signed, in line 402\n",
-        ),
-        (
-            "truncate",
-            |log| rewrite(log, |lines| lines.truncate(500)),
-            "bad segments/000000000000.jsonl: the log ends with 500 records; `checkpoint` signs ",
-        ),
-        (
-            "no segment",
-            |log| fs::remove_file(log.join(SEGMENT)).unwrap(),
-            "bad segments: the log ends with 0 records; `checkpoint` signs ",
-        ),
-        ("a tile", |log| flip(log.join("tile/0/001"), 33), "bad tile/0/001: hash 1 is not that of the records\n"),
-        ("no tile", |log| fs::remove_file(log.join("tile/0/000")).unwrap(), "bad tile/0/000: is missing\n"),
-        (
-            "a foreign file",
-            |log| fs::write(log.join("tile/notes"), "").unwrap(),
-            "bad tile/notes: does not belong to a log",
-        ),
-        (
-            "a link",
-            |log| {
-                fs::rename(log.join("tile"), log.with_file_name("tiles")).unwrap();
-                symlink(log.with_file_name("tiles"), log.join("tile")).unwrap();
-            },
-            "bad tile: is a symbolic link",
-        ),
-        (
-            "the checkpoint",
-            |log| {
-                let text = fs::read_to_string(log.join("checkpoint")).unwrap();
-                fs::write(log.join("checkpoint"), text.replacen("sallyport/tests\n6", "sallyport/tests\n5", 1))
-                    .unwrap();
-            },
-            "bad checkpoint: the signature of `sallyport/tests+",
-        ),
-        ("no checkpoint", |log| fs::remove_file(log.join("checkpoint")).unwrap(), "bad checkpoint: is missing\n"),
-        (
-            "the key",
-            |log| fs::write(log.join("log.vkey"), "sallyport/tests+1+x\n").unwrap(),
-            "bad log.vkey: not a verifier key",
-        ),
-    ];
-    for (name, damage, want) in rows {
+    for (name, damage, want) in ROWS {
         let damaged = dir.path().join(name).join("log");
         copy(&log, &damaged);
         damage(&damaged);

@@ -158,7 +158,7 @@ fn what_does_not_belong_to_the_log_is_refused() {
         (
             "a number skipped",
             |log| fs::write(log.join("segments/000000999999.jsonl"), "").unwrap(),
-            "instead of 999999",
+            "begins with record 999999",
             3,
         ),
         ("a file", |log| fs::write(log.join("notes.txt"), "x").unwrap(), "notes.txt", 3),

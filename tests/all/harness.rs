@@ -1,7 +1,7 @@
 //! Starts the real binary on free ports with a configuration of the test's own, and reads what it left behind.
 
-use std::collections::HashSet;
-use std::fs;
+use std::collections::{BTreeSet, HashSet};
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -214,14 +214,40 @@ pub fn status_of(answer: &str) -> u16 {
 
 /// All records below a log's directory, in their order. A torn last line is left out.
 pub fn records(directory: &Path) -> Vec<Value> {
-    let Ok(folder) = fs::read_dir(directory.join("segments")) else { return Vec::new() };
-    let mut files: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    let text: String = files.iter().map(|file| fs::read_to_string(file).unwrap_or_default()).collect();
-    text.split_inclusive('\n')
-        .filter(|line| line.ends_with('\n'))
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-        .collect()
+    records_from(directory, 0)
+}
+
+/// The same without the first ones.
+pub fn records_from(directory: &Path, first: usize) -> Vec<Value> {
+    let lines = lines(directory).skip(first);
+    lines.map(|line| serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+}
+
+/// Their lines, with their newlines.
+pub fn lines(directory: &Path) -> impl Iterator<Item = String> {
+    let folder = directory.join("segments");
+    let names =
+        fs::read_dir(&folder).into_iter().flatten().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let segments: BTreeSet<String> = names.filter_map(|name| Some(name.split_once(".jsonl")?.0.to_owned())).collect();
+    segments.into_iter().flat_map(move |name| {
+        let mut segment = segment(&folder, &name);
+        std::iter::from_fn(move || {
+            let mut line = String::new();
+            segment.read_line(&mut line).unwrap();
+            line.ends_with('\n').then_some(line)
+        })
+    })
+}
+
+/// A segment, sealed or not. While it is sealed both are there.
+fn segment(folder: &Path, name: &str) -> Box<dyn BufRead> {
+    match File::open(folder.join(format!("{name}.jsonl"))) {
+        Ok(plain) => Box::new(BufReader::new(plain)),
+        Err(_) => {
+            let sealed = File::open(folder.join(format!("{name}.jsonl.zst"))).unwrap();
+            Box::new(BufReader::new(zstd::Decoder::new(sealed).unwrap()))
+        }
+    }
 }
 
 /// `look` until it finds something; a panic with `what` once `end` has come.

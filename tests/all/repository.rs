@@ -7,8 +7,16 @@ use std::path::Path;
 use crate::sources::{self, File, Kind, Source};
 
 /// Hosts that files may name: reserved for examples (RFC 2606, RFC 6761), and the standards that pages cite.
-const HOSTS: [&str; 6] =
-    ["example.com", "keepachangelog.com", "semver.org", "www.apache.org", "spdx.org", "www.w3.org"];
+const HOSTS: [&str; 8] = [
+    "c2sp.org",
+    "example.com",
+    "keepachangelog.com",
+    "schema.ocsf.io",
+    "semver.org",
+    "spdx.org",
+    "www.apache.org",
+    "www.w3.org",
+];
 const RESERVED: [&str; 4] = [".example", ".test", ".invalid", ".example.com"];
 
 /// Where packages come from: first and last part of each name, put together below. Which one is used is the machine's affair.

@@ -1,7 +1,6 @@
 //! `sallyport audit prove`: a file with which anybody who has the verifier key can check one record, without the log.
 //! Not here: the file's form and its check (`decision_log::ProofFile`), looking for records (`decision_log::query`).
 
-use std::io::BufReader;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -9,10 +8,8 @@ use clap::Args;
 
 use super::super::output::{complain, say};
 use super::{Failure, directory};
-use crate::decision_log::{
-    Checkpoint, Criteria, Found, Kind, ProofFile, Query, Sealed, TileId, VerifierKey, WalkError, inclusion,
-};
-use crate::runtime::archive::{Archive, ArchiveError, Opened, Segment};
+use crate::decision_log::{Checkpoint, Criteria, Kind, ProofFile, Query, TileId, VerifierKey, inclusion};
+use crate::runtime::archive::{Archive, ArchiveError, SegmentError};
 
 #[derive(Args)]
 pub(in crate::cli) struct ProveArgs {
@@ -32,8 +29,8 @@ pub(in crate::cli) struct ProveArgs {
 enum NoProof {
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    #[error("{name} {error}")]
-    Segment { name: String, error: WalkError },
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
     #[error("the log has no `{0}`; without it nothing of the log can be proved")]
     Missing(&'static str),
     #[error("`{file}`: {error}")]
@@ -89,32 +86,14 @@ fn proof(directory: &Path, query: &Query, args: &ProveArgs) -> Result<ProofFile,
 
 /// The first record that is looked for: its number, and its line without the newline.
 fn find(archive: &Archive, query: &Query) -> Result<Option<(u64, Vec<u8>)>, NoProof> {
-    let mut first = None;
-    let mut each = |found: Found<'_>| {
-        first = Some((found.facets.seq(), found.line.to_vec()));
-        ControlFlow::Break(())
-    };
     for segment in archive.segments()? {
-        if walk(archive, segment, query, &mut each)?.is_break() {
-            break;
+        let first =
+            archive.walk(segment, query, &mut |found| ControlFlow::Break((found.facets.seq(), found.line.to_vec())))?;
+        if first.is_break() {
+            return Ok(first.break_value());
         }
     }
-    Ok(first)
-}
-
-fn walk(
-    archive: &Archive,
-    segment: Segment,
-    query: &Query,
-    each: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>,
-) -> Result<ControlFlow<()>, NoProof> {
-    let walked = match archive.read(segment)? {
-        Opened::Plain(file) => query.walk_plain(&mut BufReader::new(file), segment.first, each),
-        Opened::Sealed(file) => {
-            Sealed::open(file).map_err(WalkError::from).and_then(|mut sealed| query.walk_sealed(&mut sealed, each))
-        }
-    };
-    walked.map_err(|error| NoProof::Segment { name: segment.name(), error })
+    Ok(None)
 }
 
 #[cfg(test)]

@@ -209,6 +209,8 @@ mod tests {
             ("no value", r#"{"a":}"#, 0),
             ("no colon", r#"{"a"1}"#, 0),
             ("no comma", r#"{"a":"b""c":1}"#, 8),
+            ("another mark", r#"{"a":1;"b":2}"#, 6),
+            ("another bracket", r#"["a":1}"#, 0),
             ("an escape in a key", r#"{"\u0061":1}"#, 0),
             ("a space before a key", r#"{ "a":1}"#, 0),
             ("a space before a value", r#"{"a": 1}"#, 0),

@@ -2,15 +2,15 @@
 //! Not here: what is looked for and what is skipped (`decision_log::Query`), joining and columns (`evidence`).
 //! Source: the contract: "Admin port"; RFC 4180 (CSV); WHATWG URL, section 5.1 (how queries are written).
 
-use std::io::{self, BufReader, Write};
+use std::io::{self, Write};
 use std::ops::ControlFlow;
 
 use jiff::Timestamp;
 
-use super::log::{BUFFER, LogError};
-use crate::decision_log::{Criteria, Found, Query, QueryError, Sealed};
+use super::log::LogError;
+use crate::decision_log::{Criteria, Found, Query, QueryError};
 use crate::evidence::{Head, Joiner, Table};
-use crate::runtime::archive::{Archive, Opened, Segment};
+use crate::runtime::archive::Archive;
 use crate::runtime::clock::{TimeError, when};
 
 /// Bytes of decisions that wait for their close while a table is made, so that queries take little from a proxy that serves.
@@ -166,38 +166,17 @@ impl Sink for Rows<'_, '_> {
 /// Goes through the segments that may have what is looked for. A reader that has gone ends it behind one of them.
 fn walk(archive: &Archive, query: &Query, sink: &mut dyn Sink) -> Result<(), LogError> {
     for segment in archive.segments()? {
-        if walk_one(archive, segment, query, sink)?.is_break() {
-            return Ok(());
+        let walked = archive.walk(segment, query, &mut |found| match sink.record(found) {
+            Ok(ControlFlow::Continue(())) => ControlFlow::Continue(()),
+            Ok(ControlFlow::Break(())) => ControlFlow::Break(Ok(())),
+            Err(error) => ControlFlow::Break(Err(error)),
+        })?;
+        if let ControlFlow::Break(end) = walked {
+            return end;
         }
         sink.flush()?;
     }
     Ok(())
-}
-
-fn walk_one(
-    archive: &Archive,
-    segment: Segment,
-    query: &Query,
-    sink: &mut dyn Sink,
-) -> Result<ControlFlow<()>, LogError> {
-    let mut failed = None;
-    let mut each = |found: Found<'_>| {
-        sink.record(found).unwrap_or_else(|error| {
-            failed = Some(error);
-            ControlFlow::Break(())
-        })
-    };
-    let walked = match archive.read(segment)? {
-        Opened::Plain(file) => query.walk_plain(&mut BufReader::with_capacity(BUFFER, file), segment.first, &mut each),
-        Opened::Sealed(file) => match Sealed::open(BufReader::new(file)) {
-            Ok(mut sealed) => query.walk_sealed(&mut sealed, &mut each),
-            Err(error) => Err(error.into()),
-        },
-    };
-    match failed {
-        Some(error) => Err(error),
-        None => walked.map_err(|why| LogError::Segment { name: segment.name(), why }),
-    }
 }
 
 fn once(to: &mut Option<Timestamp>, key: &'static str, value: Timestamp) -> Result<(), WantedError> {

@@ -9,10 +9,10 @@ use std::ops::Range;
 use super::decisions::WantedError;
 use crate::decision_log::{MAX_LINE, Sealed, SealedError, TileId, WalkError};
 use crate::evidence::{LineError, TableError, TreeHead};
-use crate::runtime::archive::{Archive, ArchiveError, Opened, Segment};
+use crate::runtime::archive::{Archive, ArchiveError, Opened, Segment, SegmentError};
 
 /// Bytes that are read from a segment at a time.
-pub const BUFFER: usize = 256 * 1024;
+const BUFFER: usize = 256 * 1024;
 
 /// Why something of the log could not be given.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +43,15 @@ pub enum LogError {
     /// Records are not where they must be.
     #[error("no record {0} where it must be")]
     Missing(u64),
+}
+
+impl From<SegmentError> for LogError {
+    fn from(error: SegmentError) -> Self {
+        match error {
+            SegmentError::Archive(error) => Self::Archive(error),
+            SegmentError::Segment { name, why } => Self::Segment { name, why },
+        }
+    }
 }
 
 /// Lines of the log that a bundle has: their numbers, and the segments from the one on that has the first.

@@ -2,7 +2,7 @@
 
 use super::super::sample::{ORIGIN, Sample, key, verify};
 use super::put;
-use crate::decision_log::{Checkpoint, Hash, Note, key_change};
+use crate::decision_log::{Checkpoint, Hash, Note, SigningKey, VerifierKey, key_change};
 
 #[test]
 fn checkpoints_by_table() {
@@ -145,80 +145,84 @@ fn a_key_counts_for_its_time_alone() {
     }
 }
 
+/// What is wrong with a log whose records from 5 on are these; `AT` stands for their segment.
+fn with(records: &[String]) -> String {
+    let mut sample = Sample::begin();
+    (1..5).for_each(|_| sample.close());
+    records.iter().for_each(|record| sample.push(record));
+    sample.close();
+    sample.sign();
+    sample.segments(&[]);
+    let bad = verify(&sample.files, None, &[]).err().unwrap_or_default();
+    bad.replace("segments/000000000000.jsonl", "AT")
+}
+
 #[test]
-fn what_records_say_about_the_log_is_checked() {
-    let (secret, verifier) = key(1);
-    let sign = |size: u64, root: Hash| Checkpoint { origin: ORIGIN.to_owned(), size, root }.sign(&secret, &verifier);
-    let stranger = key(2);
-    let statement = key_change::make(&stranger.0, &stranger.1, &key(3).1);
+fn checkpoints_within_records_by_table() {
+    let (stranger, strangers_key) = key(2);
+    let signed = |size: u64, (secret, key): &(SigningKey, VerifierKey)| {
+        Checkpoint { origin: ORIGIN.to_owned(), size, root: Hash::EMPTY }.sign(secret, key)
+    };
     let heartbeat = |note: &str| {
         format!(r#""kind":"heartbeat","detail":{{"uptime_s":1,"checkpoint":{}}}"#, serde_json::json!(note))
     };
-    let start = format!(r#""kind":"start","detail":{{"vkey":"{}"}}"#, stranger.1);
-    let change = |from: &str, to: &str| {
-        format!(
-            r#""kind":"admin","detail":{}"#,
-            serde_json::json!({"what": "log_key_rotated", "from": from, "to": to, "statement": statement})
-        )
-    };
-    let (two, three) = (stranger.1.to_string(), key(3).1.to_string());
-    let strangers = Checkpoint { origin: ORIGIN.to_owned(), size: 0, root: Hash::EMPTY }.sign(&stranger.0, &stranger.1);
+    let start = format!(r#""kind":"start","detail":{{"vkey":"{strangers_key}"}}"#);
+    let strangers = signed(0, &(stranger, strangers_key));
+    let not_good = "AT:6: record 5 has a checkpoint that is not good: ";
     for (name, records, want) in [
-        ("a checkpoint", vec![heartbeat(&sign(0, Hash::EMPTY))], ""),
+        ("a checkpoint", vec![heartbeat(&signed(0, &key(1)))], ""),
         (
             "of itself",
-            vec![heartbeat(&sign(6, Hash::EMPTY))],
-            "record 5 has a checkpoint of 6 records, which were not there",
+            vec![heartbeat(&signed(6, &key(1)))],
+            "AT:6: record 5 has a checkpoint of 6 records, which were not there",
         ),
         (
             "with another root",
-            vec![heartbeat(&sign(5, Hash::EMPTY))],
-            "record 5 has a checkpoint with another root of the first 5 records",
+            vec![heartbeat(&signed(5, &key(1)))],
+            "AT:6: record 5 has a checkpoint with another root of the first 5 records",
         ),
         (
             "that was changed",
-            vec![heartbeat(&sign(0, Hash::EMPTY).replacen("\n0\n", "\n1\n", 1))],
-            "record 5 has a checkpoint that is not good: the signature",
+            vec![heartbeat(&signed(0, &key(1)).replacen("\n0\n", "\n1\n", 1))],
+            &format!("{not_good}the signature"),
         ),
-        ("that is none", vec![heartbeat("x")], "record 5 has a checkpoint that is not good: not a signed note"),
-        ("of a stranger", vec![heartbeat(&strangers)], "record 5 has a checkpoint that is not good: not signed by"),
+        ("that is none", vec![heartbeat("x")], &format!("{not_good}not a signed note")),
+        ("of a stranger", vec![heartbeat(&strangers)], &format!("{not_good}not signed by")),
         (
             "of a stranger who says so",
             vec![start, heartbeat(&strangers)],
-            "record 6 has a checkpoint signed by a key that was not the log's",
+            "AT:7: record 6 has a checkpoint signed by a key that was not the log's",
         ),
         ("no checkpoint", vec![r#""kind":"heartbeat","detail":{"uptime_s":1}"#.to_owned()], ""),
-        (
-            "a stranger's change",
-            vec![change(&two, &three)],
-            "record 5 changes a key that does not lead to the trusted one",
-        ),
-        (
-            "another key than the statement's",
-            vec![change(&two, &two)],
-            "record 5 changes the key by a statement that is not good: not a change",
-        ),
-        (
-            "another's statement",
-            vec![change(&three, &two)],
-            "record 5 changes the key by a statement that is not good: not signed by",
-        ),
-        ("no key", vec![change("x", &two)], "record 5 changes the key by a statement that is not good: not a change"),
-        (
-            "another call",
-            vec![r#""kind":"admin","detail":{"what":"reload","from":"a","to":"b","statement":"c"}"#.to_owned()],
-            "",
-        ),
     ] {
-        let mut sample = Sample::begin();
-        (1..5).for_each(|_| sample.close());
-        records.iter().for_each(|record| sample.push(record));
-        sample.close();
-        sample.sign();
-        sample.segments(&[]);
-        let bad = verify(&sample.files, None, &[]).err().unwrap_or_default();
-        let at = if want.contains("record 6") { 7 } else { 6 };
-        let want = if want.is_empty() { String::new() } else { format!("segments/000000000000.jsonl:{at}: {want}") };
-        assert!(bad.starts_with(&want) && bad.is_empty() == want.is_empty(), "{name}: {bad}");
+        let bad = with(&records);
+        assert!(bad.starts_with(want) && bad.is_empty() == want.is_empty(), "{name}: {bad}");
+    }
+}
+
+#[test]
+fn changes_of_the_key_by_table() {
+    let ((stranger, two), (_, three)) = (key(2), key(3));
+    let statement = key_change::make(&stranger, &two, &three);
+    let (two, three) = (two.to_string(), three.to_string());
+    let change = |what: &str, from: &str, to: &str| {
+        let detail = serde_json::json!({"what": what, "from": from, "to": to, "statement": statement});
+        format!(r#""kind":"admin","detail":{detail}"#)
+    };
+    let rotated = "log_key_rotated";
+    let not_good = "AT:6: record 5 changes the key by a statement that is not good: ";
+    for (name, record, want) in [
+        (
+            "a stranger's",
+            change(rotated, &two, &three),
+            "AT:6: record 5 changes a key that does not lead to the trusted one",
+        ),
+        ("another key than the statement's", change(rotated, &two, &two), &format!("{not_good}not a change")),
+        ("another's statement", change(rotated, &three, &two), &format!("{not_good}not signed by")),
+        ("no key", change(rotated, "x", &two), &format!("{not_good}not a change")),
+        ("another call", change("reload", "x", &two), ""),
+    ] {
+        let bad = with(&[record]);
+        assert!(bad.starts_with(want) && bad.is_empty() == want.is_empty(), "{name}: {bad}");
     }
 }
