@@ -74,8 +74,7 @@ enum Command {
 }
 
 /// Commands that are named for users already and not built yet.
-const NOT_YET: &[&str] =
-    &["policy", "redact", "egress-addresses", "reach", "firewall", "doctor", "completions", "man"];
+const NOT_YET: &[&str] = &["policy", "redact", "egress-addresses", "reach", "firewall", "doctor", "completions", "man"];
 
 /// Why a command ended without a yes.
 #[derive(Debug)]

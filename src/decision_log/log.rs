@@ -128,7 +128,9 @@ impl Log {
     /// The hashes of those lines as leaves of the tree, in order: of the bytes that were handed to the store, not of what it would give
     /// back.
     pub fn leaves(&self) -> impl Iterator<Item = Hash> {
-        self.batch.split_inclusive(|byte| *byte == b'\n').map(|line| Hash::leaf(line.strip_suffix(b"\n").unwrap_or(line)))
+        self.batch
+            .split_inclusive(|byte| *byte == b'\n')
+            .map(|line| Hash::leaf(line.strip_suffix(b"\n").unwrap_or(line)))
     }
 
     /// The next batch begins a new segment, if the newest has any record.

@@ -51,7 +51,9 @@ pub enum Damage {
         bytes: u64,
     },
     /// What is before it does not end where it begins.
-    #[error("begins with record {first}, but what is before it, or is signed, ends at {before}; bring back what is missing")]
+    #[error(
+        "begins with record {first}, but what is before it, or is signed, ends at {before}; bring back what is missing"
+    )]
     Gap {
         /// The number of its first record, by its name.
         first: u64,

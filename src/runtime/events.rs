@@ -57,11 +57,17 @@ fn watched(metrics: &Metrics, event: Event<'_>) {
         Event::Signed(_) => metrics.log.signed.set(clock::now().as_second() as f64),
         Event::Unsigned(error) => {
             metrics.log.failures.inc();
-            tracing::error!(error, "the decision log's tree cannot be written; requests are refused soon if that goes on");
+            tracing::error!(
+                error,
+                "the decision log's tree cannot be written; requests are refused soon if that goes on"
+            );
         }
         Event::NotSealed(error) => {
             metrics.log.failures.inc();
-            tracing::error!(error, "a segment of the decision log cannot be sealed; it stays as it is and is tried again");
+            tracing::error!(
+                error,
+                "a segment of the decision log cannot be sealed; it stays as it is and is tried again"
+            );
         }
         Event::Lost(lost) => metrics.log.count_lost(lost),
         Event::NotCopied(lines) => tracing::warn!(lines, "stdout is too slow: records were not copied to it"),

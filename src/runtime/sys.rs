@@ -74,11 +74,11 @@ pub fn clock_discipline() -> io::Result<ClockDiscipline> {
         return Err(io::Error::last_os_error());
     }
     let nanoseconds = timex.status & libc::STA_NANO != 0;
-    let offset = i64::from(timex.offset);
+    let offset = timex.offset;
     Ok(ClockDiscipline {
         synchronized: timex.status & libc::STA_UNSYNC == 0,
         offset_us: if nanoseconds { offset / 1000 } else { offset },
-        max_error_us: i64::from(timex.maxerror),
+        max_error_us: timex.maxerror,
     })
 }
 

@@ -139,7 +139,10 @@ fn a_second_run_on_the_same_log_ends_before_it_binds() {
     let dir = TempDir::new().unwrap();
     let log = proxy.dir.path().join("decisions");
     let (policy, log_directory) = (policy(443), Some(&*log));
-    write_setup(dir.path(), &Setup { policy: &policy, more: HOSTS, listen: &address, log_directory, ..Setup::default() });
+    write_setup(
+        dir.path(),
+        &Setup { policy: &policy, more: HOSTS, listen: &address, log_directory, ..Setup::default() },
+    );
     let second = programs::finish(sallyport().args(["run", "-c"]).arg(dir.path().join("sallyport.yaml")), "");
     assert_eq!(second.code, Some(3), "{second:?}");
     assert!(second.err.contains("another process writes the decision log"), "{second:?}");

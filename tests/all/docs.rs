@@ -26,7 +26,11 @@ fn what_the_pages_show_works() {
         pages.map(|page| (script(&page), page)).map(|(script, page)| (page, script)).collect();
     let pages: Vec<_> = pages.into_iter().filter(|(_, script)| !script.is_empty()).collect();
     let names: Vec<&str> = pages.iter().map(|(page, _)| page.path.as_str()).collect();
-    assert_eq!(names, ["README.md", "docs/auditors.md", "docs/operators.md", "docs/policy.md"], "pages with blocks to run");
+    assert_eq!(
+        names,
+        ["README.md", "docs/auditors.md", "docs/operators.md", "docs/policy.md"],
+        "pages with blocks to run"
+    );
     for (page, script) in &pages {
         run(&page.path, script);
     }

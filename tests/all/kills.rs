@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::harness::{PATIENCE, Proxy, Setup, eventually, records, records_from, write_setup};
+use super::harness::{PATIENCE, Proxy, Setup, eventually, lines, records_from, write_setup};
 use super::origins::{self, Answer, Origin};
 
 /// Where the name of the tests leads.
@@ -24,9 +24,12 @@ pub const HOSTS: &str = "dns: {hosts: {api.acme.test: [127.0.0.1]}}\n";
 const OPEN: usize = 200;
 const STEPS: usize = 20;
 
-/// Threads that go on while the kill comes: of so many requests of each, one opens a tunnel and the others are refused.
+/// Threads that go on while the kill comes. Once there are enough tunnels, of so many requests of each one opens another, some in all,
+/// and the others are refused, so far apart: records go on to come, and the log of many kills stays small.
 const CLIENTS: u64 = 8;
 const REFUSED: usize = 16;
+const MORE: usize = 60;
+const APART: Duration = Duration::from_millis(4);
 
 /// How long they go on at most. The log signs twice a second: so the kill comes in every part of that.
 const LATEST: u64 = 600;
@@ -64,12 +67,17 @@ pub fn leave_a_record_for_every_tunnel_that_reached_the_origin(kills: usize) {
     let (dir, code) = Proxy::start_in(dir).stop();
     assert_eq!(code, Some(0));
     verify(&dir, kills);
-    let log = records(&dir.path().join("decisions"));
-    is_gapless(&log);
-    let count = |kind: &str| log.iter().filter(|record| record["kind"] == kind).count();
-    assert_eq!((count("start"), count("stop")), (kills + 1, 1));
-    let ids: BTreeSet<&str> = log.iter().map(|record| record["id"].as_str().unwrap()).collect();
-    assert_eq!(ids.len(), log.len(), "no tunnel was closed, so every id stands once");
+    let (mut counts, mut ids) = (BTreeMap::new(), BTreeSet::new());
+    for (line, seq) in lines(&dir.path().join("decisions")).zip(0..) {
+        let record: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(record["seq"], seq, "numbers without gaps");
+        *counts.entry(record["kind"].as_str().unwrap().to_owned()).or_insert(0) += 1;
+        assert!(
+            ids.insert(record["id"].as_str().unwrap().to_owned()),
+            "no tunnel was closed, so every id stands once: {record}"
+        );
+    }
+    assert_eq!((counts["start"], counts["stop"]), (kills + 1, 1));
 }
 
 /// The log verifies, and holds what was signed when it was last verified.
@@ -98,7 +106,9 @@ fn load_and_kill(
     let client = || {
         let mut held = Vec::new();
         for turn in 0_usize.. {
-            if open.load(Ordering::SeqCst) >= tunnels && turn % REFUSED > 0 {
+            let has = open.load(Ordering::SeqCst);
+            if has >= tunnels && (turn % REFUSED > 0 || has >= tunnels + MORE) {
+                std::thread::park_timeout(APART);
                 let Ok(mut socket) = TcpStream::connect(edge) else { break };
                 match origins::ask(&mut socket, "other.test:443", &[]) {
                     Answer::Refused(_) => continue,

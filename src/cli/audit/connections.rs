@@ -283,12 +283,17 @@ pub(super) mod tests {
             ("until the first", Criteria { until: time(2), kind: words(&["decision"]), ..all() }, vec![first]),
             ("none", Criteria { customer: words(&["c9"]), ..all() }, vec![]),
         ] {
-            let got = connections(&folder, &criteria, u64::MAX).unwrap();
-            assert_eq!(got, want, "{name}");
-            for limit in 1..=want.len() {
-                let got = connections(&folder, &criteria, limit.try_into().unwrap()).unwrap();
-                assert_eq!(got, want[..limit], "{name}: at most {limit}");
-            }
+            are(&folder, &criteria, &want, name);
+        }
+    }
+
+    /// Whether these are the connections, however few are asked for.
+    fn are(folder: &tempfile::TempDir, criteria: &Criteria, want: &[&str], name: &str) {
+        let got = connections(folder, criteria, u64::MAX).unwrap();
+        assert_eq!(got, want, "{name}");
+        for limit in 1..=want.len() {
+            let got = connections(folder, criteria, limit.try_into().unwrap()).unwrap();
+            assert_eq!(got, want[..limit], "{name}: at most {limit}");
         }
     }
 

@@ -66,7 +66,7 @@ impl Access {
     /// Whose call it is, if its token has at least `role`.
     ///
     /// # Errors
-    /// See [`Refused`].
+    /// No token, a wrong one, or a role that is too small.
     pub fn caller(&self, headers: &HeaderMap, role: Role) -> Result<&Token, Refused> {
         let tokens = self.tokens.as_ref().ok_or(Refused::Closed)?;
         let token = tokens.find(bearer(headers).ok_or(Refused::NoToken)?).ok_or(Refused::WrongToken)?;

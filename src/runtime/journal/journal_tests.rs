@@ -4,8 +4,8 @@ use std::fs;
 use std::sync::mpsc;
 
 use super::*;
-use crate::decision_log::{Damage, Durability, KeyError};
 use crate::decision_log::faulty::entry;
+use crate::decision_log::{Damage, Durability, KeyError};
 use crate::policy::Outcome;
 
 fn setup(folder: &Path) -> Setup {

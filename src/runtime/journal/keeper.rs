@@ -104,7 +104,8 @@ impl Kept {
     /// Whether records wait too long for their checkpoint.
     pub(super) fn is_late(&self, now: Instant) -> bool {
         let since = self.waits_since.load(Ordering::Relaxed);
-        since != NEVER && micros(now.saturating_duration_since(self.epoch)).saturating_sub(since) >= micros(SIGN_DEADLINE)
+        since != NEVER
+            && micros(now.saturating_duration_since(self.epoch)).saturating_sub(since) >= micros(SIGN_DEADLINE)
     }
 
     /// The newest checkpoint.

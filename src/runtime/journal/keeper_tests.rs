@@ -157,7 +157,11 @@ fn nothing_but_what_was_signed_is_gone_on_with() {
         ("a tile cut off", |log| fs::write(log.path("tile/0/000"), "x").unwrap(), mended),
         ("another tile above", |log| flip(&log.path("tile/1/000.p/2"), 40), mended),
         ("a record changed", |log| edit(log, |lines| lines[17] = lines[17].replace("edge-1", "edge-2")), other_root),
-        ("the last record changed", |log| edit(log, |lines| lines[599] = lines[599].replace("edge-1", "edge-2")), other_root),
+        (
+            "the last record changed",
+            |log| edit(log, |lines| lines[599] = lines[599].replace("edge-1", "edge-2")),
+            other_root,
+        ),
         ("records gone from the end", |log| edit(log, |lines| lines.truncate(598)), short),
         ("a record gone", |log| edit(log, |lines| drop(lines.remove(300))), short),
         ("two swapped", |log| edit(log, |lines| lines.swap(5, 6)), short),
@@ -309,7 +313,9 @@ fn a_tree_that_cannot_be_written_is_told_and_recorded_when_it_can_be_again() {
     until("told", || told("Unsigned"));
     fs::remove_file(log.path("tile")).unwrap();
     until("signed", || told("Signed(1)"));
-    until("recorded", || log.lines().iter().any(|line| line.contains(r#""what":"checkpoint","error":"Not a directory"#)));
+    until("recorded", || {
+        log.lines().iter().any(|line| line.contains(r#""what":"checkpoint","error":"Not a directory"#))
+    });
     assert!(!journal.shutdown().any());
     assert_eq!(log.signed().size, 2);
 }
@@ -320,7 +326,8 @@ fn a_new_key_takes_over_with_the_old_ones_word() {
     log.write(5);
     let old = log.vkey();
     let old_files = [log.key(), log.path("log.vkey")].map(|path| (fs::read(&path).unwrap(), path));
-    let new: VerifierKey = journal::key_file::make(&next_key_path(&log.key()), &origin("edge-1")).unwrap().parse().unwrap();
+    let new: VerifierKey =
+        journal::key_file::make(&next_key_path(&log.key()), &origin("edge-1")).unwrap().parse().unwrap();
     let next = fs::read(next_key_path(&log.key())).unwrap();
     let opening = log.write(2);
     assert!(opening.key_changed);

@@ -23,9 +23,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use crate::decision_log::{
-    Checkpoint, Entry, Kind, Log, Pace, Permit, Push, Refusal, Scan, Store, Unwritten, origin,
-};
+use crate::decision_log::{Checkpoint, Entry, Kind, Log, Pace, Permit, Push, Refusal, Scan, Store, Unwritten, origin};
 use crate::runtime::clock;
 use copy::Copier;
 use error::system;
@@ -262,7 +260,8 @@ impl Journal {
         (shared, kept): (Arc<Shared>, Arc<Kept>),
     ) -> io::Result<Self> {
         let copier = setup.copy.map(Copier::start).transpose()?;
-        let writer = Writer::new((Arc::clone(&shared), Arc::clone(&kept)), log, store, (setup.instance, copier, setup.watch));
+        let writer =
+            Writer::new((Arc::clone(&shared), Arc::clone(&kept)), log, store, (setup.instance, copier, setup.watch));
         let writer = writer.after(latest);
         let journal = Self { shared, kept, threads: Mutex::default() };
         journal.add("decision-log", move || writer.run())?;

@@ -58,7 +58,7 @@ pub(super) fn open(path: &Path, key: &Path, instance: &str, kept: &Arc<Kept>) ->
     let key = key_file::read_or_make(key)?;
     let verifier = key.signs.verifier(&origin(instance)).map_err(JournalError::Name)?;
     let vkey = verifier.to_string();
-    only_ours(path, &*place.directory(), &[SEGMENTS, VKEY, CHECKPOINT, TILES, LOST_AND_FOUND])?;
+    only_ours(path, &place.directory(), &[SEGMENTS, VKEY, CHECKPOINT, TILES, LOST_AND_FOUND])?;
     match place::folder(&*place.directory(), TILES, false) {
         Ok(tiles) => only_ours(&path.join(TILES), &tiles, &["0", "1", "2", "3", "4", "5", "6", "7"])?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -96,7 +96,8 @@ impl<'a> Found<'a> {
         };
         let (mut open, mut sealed) = (Vec::new(), Vec::new());
         for found in place::names(&segments).map_err(system("list", &folder))? {
-            let first = |suffix: &str| found.strip_suffix(suffix)?.parse().ok().filter(|_| found.len() == 12 + suffix.len());
+            let first =
+                |suffix: &str| found.strip_suffix(suffix)?.parse().ok().filter(|_| found.len() == 12 + suffix.len());
             if let Some(first) = first(OPEN) {
                 open.push(first);
             } else if let Some(first) = first(SEALED) {

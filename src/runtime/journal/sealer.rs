@@ -73,7 +73,10 @@ fn one(place: &Place, ended: Ended) -> io::Result<()> {
     drop(out);
     if summary.last_seq.saturating_add(1) != ended.next {
         let has = summary.last_seq;
-        return Err(io::Error::other(format!("it ends with record {has}, not {}; restore it", ended.next.saturating_sub(1))));
+        return Err(io::Error::other(format!(
+            "it ends with record {has}, not {}; restore it",
+            ended.next.saturating_sub(1)
+        )));
     }
     File::sync_all(&file)?;
     rustix::fs::renameat_with(&segments, &begun, &segments, &sealed, RenameFlags::NOREPLACE)?;
@@ -82,7 +85,11 @@ fn one(place: &Place, ended: Ended) -> io::Result<()> {
 }
 
 /// Starts it. What is sent is sealed in order; it ends when nobody can send any more.
-pub(super) fn start(place: Arc<Place>, kept: Arc<Kept>, watch: Watch) -> io::Result<(mpsc::Sender<Ended>, JoinHandle<()>)> {
+pub(super) fn start(
+    place: Arc<Place>,
+    kept: Arc<Kept>,
+    watch: Watch,
+) -> io::Result<(mpsc::Sender<Ended>, JoinHandle<()>)> {
     let (sender, ended) = mpsc::channel();
     let thread = std::thread::Builder::new().name("decision-seal".to_owned());
     Ok((sender, thread.spawn(move || run(&place, &kept, &ended, &watch))?))

@@ -135,7 +135,12 @@ fn a_commit_that_hangs_turns_it_red_until_it_ends() {
     let store = FaultyStore::failing(usize::MAX, 0, Fault::Nothing);
     let shared = Arc::new(Shared::new(Pace { durability: Durability::Sync, commit_interval: Duration::ZERO }));
     let log = Log::resume(LogEnd::default(), 1 << 20);
-    let mut writer = Writer::new((Arc::clone(&shared), Arc::new(Kept::new())), log, store, ("edge-1".into(), None, Arc::new(|_| ())));
+    let mut writer = Writer::new(
+        (Arc::clone(&shared), Arc::new(Kept::new())),
+        log,
+        store,
+        ("edge-1".into(), None, Arc::new(|_| ())),
+    );
     let is_healthy = || shared.is_healthy(Instant::now());
     shared.stalled();
     assert!(is_healthy(), "nothing is under way: the wait ended just now");
@@ -157,7 +162,12 @@ fn a_commit_that_hangs_turns_it_red_though_nobody_waits() {
     let store = FaultyStore::failing(usize::MAX, 0, Fault::Nothing);
     let log = Log::resume(LogEnd::default(), 1 << 20);
     let shared = Arc::new(shared);
-    let mut writer = Writer::new((Arc::clone(&shared), Arc::new(Kept::new())), log, store, ("edge-1".into(), None, Arc::new(|_| ())));
+    let mut writer = Writer::new(
+        (Arc::clone(&shared), Arc::new(Kept::new())),
+        log,
+        store,
+        ("edge-1".into(), None, Arc::new(|_| ())),
+    );
     assert!(writer.commit(Vec::new(), None) && shared.is_healthy(Instant::now() + DEADLINE), "its end");
 }
 
@@ -167,7 +177,12 @@ fn a_wait_in_vain_that_meets_the_end_of_the_commit_leaves_no_red() {
         let store = FaultyStore::failing(usize::MAX, 0, Fault::Nothing);
         let shared = Arc::new(Shared::new(Pace { durability: Durability::Sync, commit_interval: Duration::ZERO }));
         let log = Log::resume(LogEnd::default(), 1 << 20);
-        let mut writer = Writer::new((Arc::clone(&shared), Arc::new(Kept::new())), log, store, ("edge-1".into(), None, Arc::new(|_| ())));
+        let mut writer = Writer::new(
+            (Arc::clone(&shared), Arc::new(Kept::new())),
+            log,
+            store,
+            ("edge-1".into(), None, Arc::new(|_| ())),
+        );
         shared.lock().queue.note(allow(1), Instant::now());
         let batch = shared.lock().queue.take();
         std::thread::scope(|scope| {
@@ -216,7 +231,12 @@ fn a_log_that_ends_reports_what_found_no_room_just_now() {
     let store = FaultyStore::failing(usize::MAX, 0, Fault::Nothing);
     let shared = Arc::new(Shared::new(Pace { durability: Durability::Sync, commit_interval: Duration::ZERO }));
     let log = Log::resume(LogEnd::default(), 1 << 20);
-    let mut writer = Writer::new((Arc::clone(&shared), Arc::new(Kept::new())), log, store.clone(), ("edge-1".into(), None, Arc::new(|_| ())));
+    let mut writer = Writer::new(
+        (Arc::clone(&shared), Arc::new(Kept::new())),
+        log,
+        store.clone(),
+        ("edge-1".into(), None, Arc::new(|_| ())),
+    );
     writer.reported = Some(Instant::now());
     let now = Instant::now();
     let refusals =
@@ -286,7 +306,8 @@ fn a_clock_that_steps_back_leaves_a_record() {
     let store = FaultyStore::failing(usize::MAX, 0, Fault::Nothing);
     let shared = Arc::new(Shared::new(Pace { durability: Durability::Sync, commit_interval: Duration::ZERO }));
     let log = Log::resume(LogEnd::default(), 1 << 20);
-    let mut writer = Writer::new((shared, Arc::new(Kept::new())), log, store.clone(), ("edge-1".into(), None, Arc::new(|_| ())));
+    let mut writer =
+        Writer::new((shared, Arc::new(Kept::new())), log, store.clone(), ("edge-1".into(), None, Arc::new(|_| ())));
     let now = clock::now();
     let (half, hour) = (SignedDuration::from_millis(500), SignedDuration::from_hours(1));
     let idle = Duration::from_secs(3600);
