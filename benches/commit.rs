@@ -2,6 +2,8 @@
 //! Not here: making the record (`line`). Compare runs, not absolute times: a sync is as fast as the disk below `target`.
 #![expect(clippy::expect_used, reason = "a benchmark that cannot be set up stops; criterion makes undocumented items")]
 
+#[path = "shared/entry.rs"]
+mod entry;
 #[path = "shared/memory.rs"]
 mod memory;
 
@@ -10,14 +12,10 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::future::join_all;
-use jiff::Timestamp;
 use memory::Memory;
-use sallyport::decision_log::{Durability, End, Entry, Kind, Log, Pace, Record};
-use sallyport::policy::Outcome;
-use sallyport::redact;
+use sallyport::decision_log::{Durability, End, Log, Pace};
 use sallyport::runtime::journal::{Journal, Setup};
 use tempfile::TempDir;
-use uuid::Uuid;
 
 /// Both durabilities, each with the configuration's default for `commit_interval`.
 const PACES: [(&str, Durability, Duration); 2] =
@@ -26,33 +24,10 @@ const PACES: [(&str, Durability, Duration); 2] =
 /// Requests that wait for their records at one moment.
 const AT_ONCE: usize = 64;
 
-/// The record of an allowed request, with the fields that such a one has.
-fn entry() -> Entry {
-    let mut record = Record::new(Kind::Decision, Timestamp::now(), Uuid::now_v7(), "edge-1".into());
-    record.environment = Some("production".into());
-    record.listener = Some("edge".into());
-    record.outcome = Some(Outcome::Allow);
-    record.reason = Some("allowed");
-    record.rule = Some("acme/payments".into());
-    record.customer = Some("acme".into());
-    record.source = Some("ivr-east".into());
-    record.policy = Some("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef".into());
-    record.client_ip = "10.20.0.7".parse().ok();
-    record.client_port = Some(40_000);
-    record.method = Some(redact::clean(b"CONNECT", 32).text);
-    record.host = Some(redact::clean_name(b"api.acme.example", 253).text);
-    record.port = Some(443);
-    record.addresses = vec!["192.0.2.7".parse().expect("an address")];
-    record.upstream_ip = record.addresses.first().copied();
-    record.egress_ip = "198.51.100.1".parse().ok();
-    record.sni = record.host.clone();
-    record.line()
-}
-
 fn in_memory(c: &mut Criterion) {
     let mut group = c.benchmark_group("log");
     for records in [1, 16, 256] {
-        let batch = vec![entry(); records];
+        let batch = vec![entry::tunnel().0; records];
         let (mut log, mut store) = (Log::resume(End::default(), u64::MAX), Memory::default());
         group.throughput(Throughput::Elements(records as u64));
         group.bench_function(format!("commit {records} to memory"), |b| {
@@ -74,7 +49,7 @@ fn on_disk(c: &mut Criterion) {
     for (word, durability, commit_interval) in PACES {
         let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         let journal = journal(&folder, Pace { durability, commit_interval });
-        let entry = entry();
+        let entry = entry::tunnel().0;
         for waiting in [1, AT_ONCE] {
             group.throughput(Throughput::Elements(waiting as u64));
             group.bench_function(format!("{word}, {waiting} at once"), |b| {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::harness::{PATIENCE, Proxy, Setup, eventually, records, write_setup};
-use super::kills::{self, HOSTS, folder, is_gapless, policy};
+use super::kills::{self, HOSTS, folder, policy};
 use super::origins::{self, Answer, Origin};
 use super::programs::{self, Logged, sallyport};
 
@@ -21,6 +21,12 @@ fn with_log_setting(dir: &Path, setting: &str) {
     let path = dir.join("sallyport.yaml");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replace("key: log.key}", &format!("key: log.key, {setting}}}"))).unwrap();
+}
+
+/// Fails unless the records are numbered from 0 on.
+fn is_gapless(records: &[Value]) {
+    let seqs: Vec<u64> = records.iter().map(|record| record["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seqs, (0..seqs.len() as u64).collect::<Vec<_>>(), "numbers without gaps");
 }
 
 /// How often a proxy is killed; `make accept` does it 200 times.

@@ -224,7 +224,7 @@ pub fn records_from(directory: &Path, first: usize) -> Vec<Value> {
 }
 
 /// Their lines, with their newlines.
-pub fn lines(directory: &Path) -> impl Iterator<Item = String> {
+pub fn lines(directory: &Path) -> impl Iterator<Item = String> + use<> {
     let folder = directory.join("segments");
     let names =
         fs::read_dir(&folder).into_iter().flatten().map(|entry| entry.unwrap().file_name().into_string().unwrap());

@@ -161,9 +161,3 @@ pub fn folder(port: u16, more: &str) -> TempDir {
     write_setup(dir.path(), &Setup { policy: &policy(port), more: &format!("{HOSTS}{more}"), ..Setup::default() });
     dir
 }
-
-/// Fails unless the records are numbered from 0 on.
-pub fn is_gapless(records: &[Value]) {
-    let seqs: Vec<u64> = records.iter().map(|record| record["seq"].as_u64().unwrap()).collect();
-    assert_eq!(seqs, (0..seqs.len() as u64).collect::<Vec<_>>(), "numbers without gaps");
-}

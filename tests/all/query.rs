@@ -3,7 +3,6 @@
 //! Source: the contract's table of commands.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::sync::OnceLock;
@@ -12,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::harness::{Proxy, Setup, write_setup};
+use super::harness::{Proxy, Setup, lines, write_setup};
 use super::origins::{self, Answer, Origin};
 use super::programs::{Finished, finish, sallyport};
 
@@ -65,9 +64,12 @@ fn log() -> &'static Log {
         }
         let (dir, code) = proxy.stop();
         assert_eq!(code, Some(0));
-        let text = fs::read_to_string(dir.path().join("decisions/segments/000000000000.jsonl")).unwrap();
-        let lines = text.split_inclusive('\n').map(|line| (line.to_owned(), serde_json::from_str(line).unwrap()));
-        Log { dir, port, lines: lines.collect() }
+        let lines = lines(&dir.path().join("decisions")).map(|line| {
+            let record = serde_json::from_str(&line).unwrap();
+            (line, record)
+        });
+        let lines = lines.collect();
+        Log { dir, port, lines }
     })
 }
 

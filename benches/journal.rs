@@ -1,0 +1,136 @@
+//! What the decision log costs as a whole, all its threads, with tiles, checkpoints and sealing: CPU a record, records a second, and how
+//! long a decision waits for its permit. `cargo bench --bench journal [-- SECONDS]`. Compare rows of one run, not absolute times.
+//! Not here: the log's parts alone (`line`, `commit`, `seal`).
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a benchmark that cannot be set up stops; it prints a table"
+)]
+
+#[path = "shared/entry.rs"]
+mod entry;
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
+use sallyport::decision_log::{Durability, Pace};
+use sallyport::runtime::journal::{Journal, Setup};
+use tempfile::TempDir;
+
+/// Tunnels a second in the paced rows: each has two records.
+const TUNNELS: u32 = 10_000;
+
+/// From one handful of requests to the next.
+const BEAT: Duration = Duration::from_millis(1);
+
+/// Requests that wait at one moment in the saturated rows.
+const AT_ONCE: usize = 256;
+
+/// Each durability with the configuration's default for `commit_interval`; and no log at all.
+const ROWS: [(&str, Option<(Durability, Duration)>); 3] = [
+    ("no log", None),
+    ("async", Some((Durability::Async, Duration::from_millis(20)))),
+    ("sync", Some((Durability::Sync, Duration::from_millis(2)))),
+];
+
+/// What one row came to.
+struct Row {
+    records: u64,
+    took: Duration,
+    cpu: Duration,
+    waits: Vec<Duration>,
+}
+
+fn main() {
+    // Cargo passes `--bench`.
+    let seconds = std::env::args().find_map(|word| word.parse().ok()).unwrap_or(10);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    println!("{:<22}{:>12}{:>14}{:>12}{:>12}", "", "records/s", "CPU us/record", "p50 us", "p99 us");
+    for (name, pace) in ROWS {
+        let row = measured(pace, |journal| runtime.block_on(paced(journal, Duration::from_secs(seconds))));
+        print(&format!("{name}, paced"), row);
+    }
+    for (name, pace) in ROWS.into_iter().filter(|(_, pace)| pace.is_some()) {
+        let row = measured(pace, |journal| runtime.block_on(saturated(journal, Duration::from_secs(seconds))));
+        print(&format!("{name}, saturated"), row);
+    }
+}
+
+/// Runs with a log of its own, and counts what all threads of the process use, until the log is closed.
+fn measured(pace: Option<(Durability, Duration)>, run: impl FnOnce(Option<&Journal>) -> (u64, Vec<Duration>)) -> Row {
+    let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let journal = pace.map(|(durability, commit_interval)| {
+        let setup = Setup {
+            instance: "edge-1".into(),
+            directory: folder.path().join("decisions"),
+            key: folder.path().join("log.key"),
+            pace: Pace { durability, commit_interval },
+            copy: None,
+            watch: Arc::new(|_| {}),
+        };
+        Journal::open(setup).expect("a log").0
+    });
+    let (start, cpu) = (Instant::now(), used());
+    let (records, waits) = run(journal.as_ref());
+    let took = start.elapsed();
+    assert!(journal.is_none_or(|journal| !journal.shutdown().any()), "every record is written");
+    Row { records, took, cpu: used().saturating_sub(cpu), waits }
+}
+
+/// So many tunnels a second: a decision that is waited for, and a close that is not.
+async fn paced(journal: Option<&Journal>, time: Duration) -> (u64, Vec<Duration>) {
+    let at_once = TUNNELS / 1000;
+    let (start, mut waits, mut beats) = (Instant::now(), Vec::new(), tokio::time::interval(BEAT));
+    let mut flying = FuturesUnordered::new();
+    while start.elapsed() < time {
+        tokio::select! {
+            _ = beats.tick() => flying.extend((0..at_once).map(|_| tunnel(journal))),
+            Some(wait) = flying.next() => waits.push(wait),
+        }
+    }
+    waits.extend(flying.collect::<Vec<_>>().await);
+    (2 * waits.len() as u64, waits)
+}
+
+/// As many as there can be, so many waiting.
+async fn saturated(journal: Option<&Journal>, time: Duration) -> (u64, Vec<Duration>) {
+    let (start, mut waits) = (Instant::now(), Vec::new());
+    while start.elapsed() < time {
+        waits.extend(join_all((0..AT_ONCE).map(|_| tunnel(journal))).await);
+    }
+    (2 * waits.len() as u64, waits)
+}
+
+async fn tunnel(journal: Option<&Journal>) -> Duration {
+    let (decision, close) = entry::tunnel();
+    let start = Instant::now();
+    match journal {
+        Some(journal) => {
+            let permit = journal.commit(decision).await.expect("the log takes every record");
+            journal.note(close);
+            drop(black_box(permit));
+        }
+        None => drop(black_box((decision, close))),
+    }
+    start.elapsed()
+}
+
+/// CPU time of all threads, those that have ended too: in hundredths of a second, proc(5).
+fn used() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("proc");
+    let (_, behind) = stat.rsplit_once(')').expect("a name");
+    let ticks: u64 = behind.split(' ').skip(12).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    Duration::from_millis(10 * ticks)
+}
+
+fn print(name: &str, mut row: Row) {
+    row.waits.sort_unstable();
+    let at = |part: usize| row.waits.get(row.waits.len() * part / 100).map_or(0.0, |wait| wait.as_secs_f64() * 1e6);
+    let rate = row.records as f64 / row.took.as_secs_f64();
+    let cpu = row.cpu.as_secs_f64() * 1e6 / row.records as f64;
+    println!("{name:<22}{rate:>12.0}{cpu:>14.2}{:>12.1}{:>12.1}", at(50), at(99));
+}
