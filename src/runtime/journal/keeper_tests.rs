@@ -149,7 +149,7 @@ fn nothing_but_what_was_signed_is_gone_on_with() {
     let short: Want = |got| matches!(got, Err(JournalError::Short { signed: 600, .. }));
     let checkpoint: Want = |got| matches!(got, Err(JournalError::Checkpoint { .. }));
     let foreign: Want = |got| matches!(got, Err(JournalError::Foreign(_)));
-    let rows: [(&str, Harm, Want); 16] = [
+    let rows: [(&str, Harm, Want); 17] = [
         ("nothing", |_| (), as_it_is),
         ("no tiles", |log| fs::remove_dir_all(log.path("tile")).unwrap(), mended),
         ("no partial tile", |log| fs::remove_dir_all(log.path("tile/0/002.p")).unwrap(), mended),
@@ -168,6 +168,11 @@ fn nothing_but_what_was_signed_is_gone_on_with() {
         (
             "no checkpoint",
             |log| fs::remove_file(log.path("checkpoint")).unwrap(),
+            |got| matches!(got, Err(JournalError::NoCheckpoint(_))),
+        ),
+        (
+            "neither checkpoint nor verifier key",
+            |log| ["checkpoint", "log.vkey"].iter().for_each(|name| fs::remove_file(log.path(name)).unwrap()),
             |got| matches!(got, Err(JournalError::NoCheckpoint(_))),
         ),
         ("another size", |log| replace(&log.path("checkpoint"), "\n600\n", "\n599\n"), checkpoint),

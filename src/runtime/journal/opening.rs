@@ -129,11 +129,17 @@ impl<'a> Found<'a> {
                 let open = Checkpoint::open(&note, std::slice::from_ref(key));
                 open.map_err(|why| JournalError::Checkpoint { path, why })
             }
-            None if log_made && self.sealed.is_empty() => {
+            None if log_made && self.holds_nothing().map_err(system("read", &self.segments_path()))? => {
                 Ok(Checkpoint { origin: key.name().to_owned(), size: 0, root: Hash::EMPTY })
             }
             None => Err(JournalError::NoCheckpoint(path)),
         }
+    }
+
+    /// Whether there is no record yet: a log that is being begun, perhaps for a second time behind a crash.
+    fn holds_nothing(&self) -> io::Result<bool> {
+        let mut lengths = self.open.iter().map(|first| place::length(&self.segments, &name(*first)));
+        Ok(self.sealed.is_empty() && lengths.try_fold(0, |sum, length| Ok::<_, io::Error>(length? | sum))? == 0)
     }
 
     /// Reads the segments from the one that holds the end of what was signed.

@@ -158,6 +158,11 @@ pub(super) fn names(folder: impl AsFd) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
+/// Bytes of a file.
+pub(super) fn length(folder: impl AsFd, name: &str) -> io::Result<u64> {
+    open(folder, name, OFlags::RDONLY)?.metadata().map(|file| file.len())
+}
+
 /// Whether the name is a symbolic link.
 pub(super) fn is_link(folder: impl AsFd, name: &str) -> io::Result<bool> {
     let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;

@@ -13,7 +13,7 @@ use super::disk::{SEALED, name};
 use super::keeper::Kept;
 use super::place::{self, Place, SEGMENTS, UNFINISHED};
 use super::{Event, Watch};
-use crate::decision_log::sealed::seal;
+use crate::decision_log::{Sealed, seal};
 
 /// A segment that could not be sealed is tried again after so long: a disk is freed within minutes or days, not seconds.
 const RETRY_INTERVAL: Duration = Duration::from_secs(60);
@@ -79,6 +79,11 @@ fn one(place: &Place, ended: Ended) -> io::Result<()> {
         )));
     }
     File::sync_all(&file)?;
+    // Read back before the lines go.
+    let written = Sealed::open(place::open(&segments, &begun, OFlags::RDONLY)?).map_err(io::Error::other)?;
+    if *written.summary() != summary {
+        return Err(io::Error::other("what was written is not what was sealed; look at the disk"));
+    }
     rustix::fs::renameat_with(&segments, &begun, &segments, &sealed, RenameFlags::NOREPLACE)?;
     rustix::fs::fsync(&segments)?;
     place::remove(&segments, &open)
