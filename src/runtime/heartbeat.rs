@@ -15,10 +15,10 @@ use crate::runtime::{events, sys};
 /// From one to the next.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Leaves one each minute until the task is dropped.
-pub async fn beat(shared: Arc<Shared>) {
+/// Leaves one after each `interval` until the task is dropped.
+pub async fn beat(shared: Arc<Shared>, interval: Duration) {
     let started = Instant::now();
-    let mut beats = interval_at((started + HEARTBEAT_INTERVAL).into(), HEARTBEAT_INTERVAL);
+    let mut beats = interval_at((started + interval).into(), interval);
     // A process that was stopped for an hour has not lived sixty times at once.
     beats.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
@@ -50,5 +50,77 @@ fn said(shared: &Shared, uptime: Duration) -> Detail {
     match shared.journal().checkpoint() {
         Some(checkpoint) => detail.with("checkpoint", checkpoint),
         None => detail,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::decision_log::{Checkpoint, Note};
+    use crate::policy::OwnAddresses;
+    use crate::runtime::egress::Pools;
+    use crate::runtime::journal::Journal;
+    use crate::runtime::load::{self, Loaded};
+    use crate::runtime::metrics::Metrics;
+
+    const CONFIG: &str = "instance: edge-1
+listeners: [{name: edge, address: \"127.0.0.1:0\"}]
+policy: policy.yaml
+state: state
+admin: {address: \"127.0.0.1:0\"}
+";
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    /// Waits for a heartbeat of which `fits` is true.
+    async fn heartbeat(segment: &std::path::Path, fits: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let text = fs::read_to_string(segment).unwrap_or_default();
+            let records = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            if let Some(found) = records.filter(|record| record["kind"] == "heartbeat").find(&fits) {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn it_has_counts_the_policy_the_clock_and_a_checkpoint_that_is_signed() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("sallyport.yaml"), CONFIG).unwrap();
+        fs::write(folder.path().join("policy.yaml"), "version: 1\n").unwrap();
+        let Loaded { config, policy, .. } = load::load(&folder.path().join("sallyport.yaml"), &|_| None).unwrap();
+        let metrics = Arc::new(Metrics::new().unwrap());
+        metrics.decisions("edge", "-", crate::policy::Reason::PortNotAllowed).inc_by(7);
+        let (journal, opening) = Journal::open(events::journal_setup(&config, &metrics)).unwrap();
+        let own = OwnAddresses::new([], []);
+        let shared = Arc::new(Shared::new(&config, policy, (journal, metrics), (Pools::default(), own), 100));
+        let segment = folder.path().join("state/decisions/segments/000000000000.jsonl");
+        let signed = heartbeat(&segment, |record| {
+            let note = record["detail"]["checkpoint"].as_str().unwrap_or_default();
+            note.lines().nth(1).is_some_and(|size| size != "0")
+        });
+        let found = tokio::select! {
+            found = tokio::time::timeout(DEADLINE, signed) => found.unwrap(),
+            () = beat(Arc::clone(&shared), Duration::from_millis(20)) => unreachable!("it goes on until it is dropped"),
+        };
+        let detail = &found["detail"];
+        assert_eq!(
+            detail["decisions"],
+            serde_json::json!({"allow": 0, "deny": 7, "observe": 0, "error": 0}),
+            "{found}"
+        );
+        assert_eq!(found["policy"].as_str(), Some(&**shared.policy().hash()));
+        assert!(detail["log_size"].as_u64() <= found["seq"].as_u64() && detail["uptime_s"].is_u64(), "{found}");
+        assert!(detail["clock"].is_null() || detail["clock"]["synchronized"].is_boolean(), "{found}");
+        let note = detail["checkpoint"].as_str().unwrap();
+        let key = opening.vkey.parse().unwrap();
+        assert_eq!(Note::parse(note).unwrap().verify(&key), Ok(()));
+        assert!(Checkpoint::open(note, &[key]).unwrap().size <= found["seq"].as_u64().unwrap());
+        assert!(!shared.journal().shutdown().any());
     }
 }

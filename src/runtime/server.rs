@@ -15,13 +15,14 @@ use tokio::time::{Instant, interval, timeout_at};
 use crate::policy::{OwnAddresses, Policy};
 use crate::runtime::admin::{self, Access, AccessSource, Admin, Door};
 use crate::runtime::egress::Pools;
+use crate::runtime::heartbeat::{self, HEARTBEAT_INTERVAL};
 use crate::runtime::journal::{Journal, JournalError};
 use crate::runtime::listeners::{BindError, Ear, Sockets};
 use crate::runtime::load::{LoadError, Loaded, PolicySource};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::shared::{Phase, Shared, Stage};
 use crate::runtime::thread::{self, News, Post, WorkerError};
-use crate::runtime::{balance, events, heartbeat, sys};
+use crate::runtime::{balance, events, sys};
 
 /// How often a drain looks whether all connections have gone.
 const DRAIN_TICK: Duration = Duration::from_millis(20);
@@ -148,7 +149,7 @@ impl Server {
         for (socket, door) in self.doors.drain(..) {
             serving.spawn(admin::serve(tokio::net::TcpListener::from_std(socket)?, Arc::clone(&self.admin), door));
         }
-        serving.spawn(heartbeat::beat(Arc::clone(&self.shared)));
+        serving.spawn(heartbeat::beat(Arc::clone(&self.shared), HEARTBEAT_INTERVAL));
         let mut stop = std::pin::pin!(stop);
         let mut reading = None;
         let mut looks = interval(LOOK_AGAIN);
