@@ -90,6 +90,17 @@ pub fn started(shared: &Shared, opening: &Opening) {
     if last.is_some_and(|last| !last.is_stop) {
         tracing::warn!("the run before left no `stop` record: it was killed, or could not write its log");
     }
+    if opening.unsigned > 0 {
+        tracing::warn!(
+            records = opening.unsigned,
+            "records of the run before had no checkpoint yet: compare them with what others saw"
+        );
+    }
+    if !opening.head_kept {
+        tracing::warn!(
+            "the newest checkpoint can't be kept beside the key: that an older log is put back shows to kept checkpoints alone"
+        );
+    }
     if opening.log_made && !opening.key_made {
         tracing::warn!(
             "began a new decision log with a key that was there before; if there was a log, stop and bring it back"
@@ -111,6 +122,8 @@ fn opened(opening: &Opening) -> Detail {
     detail
         .with("signed_size", opening.signed.size)
         .with("signed_root", Arc::<str>::from(opening.signed.root.to_string()))
+        .with("unsigned", opening.unsigned)
+        .with("head_kept", opening.head_kept)
         .with("tiles_rebuilt", opening.rebuilt)
         .with("key_made", opening.key_made)
         .with("key_changed", opening.key_changed)
@@ -207,10 +220,21 @@ mod tests {
             let scan = Scan { end: End { next: 7, length: 1 }, torn, torn_lines: 2, last };
             let signed = Checkpoint { origin: "a".to_owned(), size: 7, root: Hash::EMPTY };
             let (rebuilt, key_made, key_changed, log_made) = (true, false, false, true);
-            let opening = Opening { scan, signed, rebuilt, key_made, key_changed, log_made, vkey: "a+1+x".to_owned() };
+            let (unsigned, head_kept) = (0, true);
+            let opening = Opening {
+                scan,
+                signed,
+                unsigned,
+                head_kept,
+                rebuilt,
+                key_made,
+                key_changed,
+                log_made,
+                vkey: "a+1+x".to_owned(),
+            };
             let text = serde_json::to_string(&opened(&opening)).unwrap();
             assert!(text.contains(want), "{name}: {text}");
-            let always = r#""tiles_rebuilt":true,"key_made":false,"key_changed":false,"log_made":true,"vkey":"a+1+x"}"#;
+            let always = r#""unsigned":0,"head_kept":true,"tiles_rebuilt":true,"key_made":false,"key_changed":false,"log_made":true,"vkey":"a+1+x"}"#;
             assert!(text.ends_with(always), "{name}: {text}");
         }
     }

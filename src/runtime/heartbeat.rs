@@ -88,8 +88,8 @@ admin: {address: \"127.0.0.1:0\"}
         }
     }
 
-    #[tokio::test]
-    async fn it_has_counts_the_policy_the_clock_and_a_checkpoint_that_is_signed() {
+    #[test]
+    fn it_has_counts_the_policy_the_clock_and_a_checkpoint_that_is_signed() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("sallyport.yaml"), CONFIG).unwrap();
         fs::write(folder.path().join("policy.yaml"), "version: 1\n").unwrap();
@@ -104,10 +104,13 @@ admin: {address: \"127.0.0.1:0\"}
             let note = record["detail"]["checkpoint"].as_str().unwrap_or_default();
             note.lines().nth(1).is_some_and(|size| size != "0")
         });
-        let found = tokio::select! {
-            found = tokio::time::timeout(DEADLINE, signed) => found.unwrap(),
-            () = beat(Arc::clone(&shared), Duration::from_millis(20)) => unreachable!("it goes on until it is dropped"),
-        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let found = runtime.block_on(async {
+            tokio::select! {
+                found = tokio::time::timeout(DEADLINE, signed) => found.unwrap(),
+                () = beat(Arc::clone(&shared), Duration::from_millis(20)) => unreachable!("it goes on until it is dropped"),
+            }
+        });
         let detail = &found["detail"];
         assert_eq!(
             detail["decisions"],

@@ -208,6 +208,7 @@ fn a_start_says_how_the_run_before_ended_and_whether_the_log_is_new() {
     assert_eq!(start(&proxy, 2)["clean"], false, "it was killed");
     let (dir, _) = proxy.stop();
     fs::remove_dir_all(dir.path().join("decisions")).unwrap();
+    fs::remove_file(dir.path().join("log.key.head")).unwrap();
     let proxy = Proxy::start_in(dir);
     let said = start(&proxy, 0);
     assert_eq!((&said["clean"], &said["key_made"], &said["log_made"]), (&Value::Null, &false.into(), &true.into()));

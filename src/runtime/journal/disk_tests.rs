@@ -86,7 +86,7 @@ fn makes_what_is_missing_and_finds_it_again() {
     let (_disk, again) = open(&folder).unwrap();
     assert!(again.scan.last.is_some_and(|last| !last.is_stop), "a heartbeat");
     let scan = Scan { end: log.end(), torn: 0, torn_lines: 0, last: again.scan.last };
-    assert_eq!(again, Opening { scan, key_made: false, log_made: false, ..opening });
+    assert_eq!(again, Opening { scan, unsigned: 3, key_made: false, log_made: false, ..opening });
     assert_eq!(lines(&segment(&folder, 0)), 3);
 }
 

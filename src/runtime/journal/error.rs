@@ -35,6 +35,24 @@ pub enum JournalError {
         /// What is wrong with it.
         why: NoteError,
     },
+    /// An older state was put back.
+    #[error(
+        "the log is signed up to record {signed}, and `{path}` says that {head} were: an older state was put back; bring back the newest, \
+         or begin a new log under another `instance` or with another key"
+    )]
+    PutBack {
+        /// The newest checkpoint, beside the key.
+        path: PathBuf,
+        /// Records that `checkpoint` signs.
+        signed: u64,
+        /// Records that were signed.
+        head: u64,
+    },
+    /// Both forms of a segment are there.
+    #[error(
+        "`{0}` and the segment that is not sealed have other records; `sallyport audit verify` on a copy with one of them says which is right"
+    )]
+    Differ(PathBuf),
     /// Records are gone.
     #[error(
         "the log in `{path}` has {has} records, and {signed} were signed: the end is cut off; bring back what is missing in `segments` \

@@ -4,12 +4,13 @@
 //! One that fails goes on trying; what it has not written stays in memory, within bounds, and behind them the log is ill.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::key_file::HeldKey;
+use super::key_file::{self, HeldKey};
 use super::sealer::Ended;
 use super::tree_files::TreeFiles;
 use super::{Event, Watch};
@@ -171,6 +172,8 @@ pub(super) struct Keeper {
     pub(super) files: TreeFiles,
     pub(super) tree: Tree,
     pub(super) key: HeldKey,
+    /// The key's file, beside which the newest checkpoint is kept; `None`: that folder can't be written.
+    pub(super) beside: Option<PathBuf>,
     pub(super) verifier: VerifierKey,
     pub(super) sealer: (mpsc::Sender<Ended>, JoinHandle<()>),
     pub(super) watch: Watch,
@@ -243,6 +246,7 @@ impl Keeper {
         let keys: Vec<_> = other.into_iter().chain([(&self.key.signs, &self.verifier)]).collect();
         let note = Note::sign(&head, &keys);
         self.files.set_checkpoint(&note)?;
+        self.beside.iter().try_for_each(|key| key_file::set_head(key, &note))?;
         self.left.full.drain(..).for_each(|tile| self.files.remove_partial(tile.id));
         Ok(note.into())
     }

@@ -10,7 +10,8 @@ use tempfile::TempDir;
 
 use super::super::{Journal, JournalError, Opening, Setup, next_key_path};
 use super::*;
-use crate::decision_log::{Durability, Entry, Kind, Pace, Record, key_change, origin};
+use crate::decision_log::{Durability, Entry, Kind, Pace, Record, key_change, origin, seal};
+use crate::runtime::journal::key_file::head_path;
 use crate::runtime::{clock, journal};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -198,10 +199,9 @@ fn nothing_but_what_was_signed_is_gone_on_with() {
             opening
         });
         assert!(want(&got), "{name}: {got:?}");
-        match got {
-            Ok(_) => assert!(files(&log.directory()) == whole, "{name}: as it was before"),
-            Err(_) => assert!(files(&log.directory()) == harmed, "{name}: nothing is touched"),
-        }
+        // As it was before, or nothing is touched.
+        let left = if got.is_ok() { whole } else { harmed };
+        assert!(files(&log.directory()) == left, "{name}");
     }
 }
 
@@ -225,18 +225,23 @@ fn edit(log: &Log, edit: fn(&mut Vec<String>)) {
 }
 
 #[test]
-fn records_behind_the_checkpoint_are_signed_by_the_next_run() {
+fn records_behind_the_checkpoint_are_signed_by_the_next_run_and_an_older_one_is_not_taken() {
     let log = Log::new();
     log.write(300);
-    let before = [log.path("checkpoint"), log.path("tile")].map(|path| (path.clone(), path.with_extension("kept")));
-    fs::copy(&before[0].0, log.folder.path().join("checkpoint")).unwrap();
+    let old = fs::read(log.path("checkpoint")).unwrap();
     log.write(400);
+    fs::write(log.path("checkpoint"), &old).unwrap();
+    let error = log.open().map(drop).unwrap_err();
+    assert!(matches!(error, JournalError::PutBack { signed: 300, head: 700, .. }), "{error}");
     // As a crash leaves it that comes between records and checkpoint.
-    fs::rename(log.folder.path().join("checkpoint"), log.path("checkpoint")).unwrap();
+    fs::write(head_path(&log.key()), &old).unwrap();
     let opening = log.write(0);
-    assert_eq!((opening.signed.size, opening.scan.end.next), (300, 700));
+    assert_eq!((opening.signed.size, opening.unsigned, opening.scan.end.next), (300, 400, 700));
     assert_eq!(log.signed().size, 700);
     assert!(!log.write(1).rebuilt);
+    fs::remove_dir_all(log.directory()).unwrap();
+    let error = log.open().map(drop).unwrap_err();
+    assert!(matches!(error, JournalError::PutBack { signed: 0, head: 701, .. }), "all of it is gone: {error}");
 }
 
 #[test]
@@ -251,7 +256,9 @@ fn a_segment_that_ended_and_is_signed_is_sealed() {
     }
     // What crashes leave of sealing: a file that is not finished, and one whose open segment is still there.
     fs::write(segments.join("000000000000.jsonl.zst.new"), "x").unwrap();
-    fs::write(segments.join("000000000200.jsonl.zst"), "x").unwrap();
+    let mut sealed = Vec::new();
+    seal(&mut cut(200, 450).as_bytes(), 200, &mut sealed).unwrap();
+    fs::write(segments.join("000000000200.jsonl.zst"), sealed).unwrap();
     let (journal, _, said) = log.open().unwrap();
     until("sealed", || !segments.join("000000000200.jsonl").exists() && !segments.join("000000000000.jsonl").exists());
     assert!(!journal.shutdown().any());
@@ -270,10 +277,14 @@ fn a_segment_that_ended_and_is_signed_is_sealed() {
     fs::write(segments.join("000000000200.jsonl.zst"), "x").unwrap();
     fs::remove_dir_all(log.path("tile")).unwrap();
     assert!(log.open().is_err(), "not without them");
+    fs::write(segments.join("000000000000.jsonl"), "").unwrap();
+    let error = log.open().map(drop).unwrap_err();
+    assert!(matches!(error, JournalError::Differ(_)), "none is taken for the other: {error}");
+    assert!(segments.join("000000000000.jsonl.zst").exists());
 }
 
 #[test]
-fn a_segment_that_was_changed_is_not_sealed() {
+fn a_segment_that_lacks_records_is_not_sealed() {
     let log = Log::new();
     log.write(9);
     let segment = log.path("segments/000000000000.jsonl");
@@ -369,7 +380,8 @@ fn a_crash_before_the_verifier_key_begins_the_change_again() {
     assert!([old, log.vkey()].iter().all(|key| Checkpoint::open(&both, std::slice::from_ref(key)).is_ok()), "{both}");
     assert!(!journal.shutdown().any());
     kept.iter().for_each(|(bytes, path)| write_key(path, bytes));
-    fs::write(log.path("checkpoint"), both).unwrap();
+    fs::write(log.path("checkpoint"), &both).unwrap();
+    fs::write(head_path(&log.key()), both).unwrap();
     write_key(&next_key_path(&log.key()), &next);
     assert!(log.write(1).key_changed);
     assert_eq!(log.signed().size, 8, "two records of the change");

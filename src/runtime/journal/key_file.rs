@@ -10,7 +10,7 @@ use rustix::fs::{CWD, FlockOperation, Mode, OFlags, RenameFlags, flock, renameat
 use rustix::io::Errno;
 
 use super::{JournalError, system};
-use crate::decision_log::{KeyError, SigningKey};
+use crate::decision_log::{Checkpoint, KeyError, SigningKey, VerifierKey};
 
 /// Bytes of the largest key file that is read; a key has about 120.
 const MAX_FILE: u64 = 16 * 1024;
@@ -91,6 +91,45 @@ fn key_in(file: &File, path: &Path) -> Result<SigningKey, JournalError> {
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(bad(KeyError::Pem)),
         Err(error) => Err(system("read", path)(error)),
     }
+}
+
+/// Behind the name of the key's file: the newest checkpoint, kept where who may write the log need not write. So an older one can't be
+/// put back for other records to be signed behind it.
+const HEAD: &str = ".head";
+
+/// The file of the newest checkpoint beside the key.
+pub(super) fn head_path(key: &Path) -> PathBuf {
+    let mut name = key.as_os_str().to_owned();
+    name.push(HEAD);
+    name.into()
+}
+
+/// Whether nothing newer than `signed` was signed. One of another log, which had the key before, says nothing.
+pub(super) fn is_newest(key: &Path, signed: &Checkpoint, verifier: &VerifierKey) -> Result<(), JournalError> {
+    let path = head_path(key);
+    let note = match open(&path, OFlags::empty()).and_then(|file| text_of(&file)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        note => note.map_err(system("read", &path))?,
+    };
+    if note.lines().next().is_some_and(|origin| origin != verifier.name()) {
+        return Ok(());
+    }
+    let head = Checkpoint::open(&note, std::slice::from_ref(verifier));
+    let head = head.map_err(|why| JournalError::Checkpoint { path: path.clone(), why })?;
+    if signed.size < head.size || (signed.size == head.size && signed.root != head.root) {
+        return Err(JournalError::PutBack { path, signed: signed.size, head: head.size });
+    }
+    Ok(())
+}
+
+/// Puts a checkpoint in place of the one before, beside the key.
+pub(super) fn set_head(key: &Path, note: &str) -> io::Result<()> {
+    let path = head_path(key);
+    let begun = unfinished(&path);
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&begun)?;
+    file.write_all(note.as_bytes())?;
+    file.sync_data()?;
+    std::fs::rename(begun, path)
 }
 
 /// Whether the file is there; it says `vkey` then.

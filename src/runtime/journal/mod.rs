@@ -98,6 +98,10 @@ pub struct Opening {
     pub scan: Scan,
     /// What the run before signed last.
     pub signed: Checkpoint,
+    /// Records behind that: of the last second before a crash.
+    pub unsigned: u64,
+    /// Whether the newest checkpoint is kept beside the key too. A folder that can't be written has none.
+    pub head_kept: bool,
     /// Whether tiles were gone or wrong, and had to be made anew from the records.
     pub rebuilt: bool,
     /// Whether the key was made just now.
@@ -160,7 +164,11 @@ impl Journal {
         let watch = Arc::clone(&setup.watch);
         let sealer = sealer::start(Arc::clone(&place), Arc::clone(&kept), Arc::clone(&watch)).map_err(&cannot)?;
         let left = keeper::Left::default();
-        let mut keeper = Keeper { kept: Arc::clone(&kept), files, tree, key, verifier, sealer, watch, note, left };
+        let head = opening.signed.sign(&key.signs, &verifier);
+        let beside = key_file::set_head(&setup.key, &head).is_ok().then(|| setup.key.clone());
+        opening.head_kept = beside.is_some();
+        let mut keeper =
+            Keeper { kept: Arc::clone(&kept), files, tree, key, beside, verifier, sealer, watch, note, left };
         if let Some(next) = NextKey::find(&setup.key)? {
             let changed = next.change_over(&setup.key, (&mut log, &mut disk), &mut keeper, &setup.instance)?;
             opening.vkey = changed.to_string();

@@ -1,11 +1,11 @@
 //! Opens a log: which files it has, where its records end, and whether they are those that were signed.
-//! Not here: writing (`disk`, `keeper`). Nothing is changed before all is found to be right, but for what was missing.
+//! Not here: writing (`disk`, `keeper`). Nothing is changed before all is found to be right, but for what a crash left of sealing.
 //!
 //! The tree is made anew from the segment that holds the end of what was signed: its left side comes from the tiles, the rest from the
 //! records themselves, and the root must be the signed one. If it is not, the whole tree is made from all records, which also heals
 //! tiles that are gone; if that root is not the signed one either, the log is refused.
 
-use std::io::{self, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -52,10 +52,10 @@ struct Tail {
 }
 
 /// Takes the lock, makes what is missing, finds the end of the log, and checks it against what was signed.
-pub(super) fn open(path: &Path, key: &Path, instance: &str, kept: &Arc<Kept>) -> Result<Opened, JournalError> {
+pub(super) fn open(path: &Path, key_path: &Path, instance: &str, kept: &Arc<Kept>) -> Result<Opened, JournalError> {
     let place = Arc::new(Place::lock(path)?);
-    key_change::finish(key, path, &origin(instance))?;
-    let key = key_file::read_or_make(key)?;
+    key_change::finish(key_path, path, &origin(instance))?;
+    let key = key_file::read_or_make(key_path)?;
     let verifier = key.signs.verifier(&origin(instance)).map_err(JournalError::Name)?;
     let vkey = verifier.to_string();
     only_ours(path, &place.directory(), &[SEGMENTS, VKEY, CHECKPOINT, TILES, LOST_AND_FOUND])?;
@@ -67,6 +67,7 @@ pub(super) fn open(path: &Path, key: &Path, instance: &str, kept: &Arc<Kept>) ->
     let log_made = !key_file::is_published(&path.join(VKEY), &vkey)?;
     let found = Found::list(path, &place, log_made)?;
     let signed = found.signed(&verifier, log_made)?;
+    key_file::is_newest(key_path, &signed, &verifier)?;
     let tail = found.tail(signed.size)?;
     let (tree, rebuilt) = found.tree(&signed, &tail)?;
     tail.newest.cut(tail.scan.end).map_err(system("cut", &found.segments_path().join(name(tail.first))))?;
@@ -80,7 +81,18 @@ pub(super) fn open(path: &Path, key: &Path, instance: &str, kept: &Arc<Kept>) ->
     for (first, next) in found.ended() {
         kept.ended(first, next);
     }
-    let opening = Opening { scan: tail.scan, signed, rebuilt, key_made: key.made, key_changed: false, log_made, vkey };
+    let unsigned = tail.scan.end.next.saturating_sub(signed.size);
+    let opening = Opening {
+        scan: tail.scan,
+        unsigned,
+        head_kept: false,
+        signed,
+        rebuilt,
+        key_made: key.made,
+        key_changed: false,
+        log_made,
+        vkey,
+    };
     let Found { segments, files, .. } = found;
     let disk = Disk::new(Arc::clone(&place), segments, tail.newest, Arc::clone(kept));
     Ok(Opened { place, disk, files, key, verifier, tree, opening })
@@ -96,16 +108,21 @@ impl<'a> Found<'a> {
         };
         let (mut open, mut sealed) = (Vec::new(), Vec::new());
         for found in place::names(&segments).map_err(system("list", &folder))? {
-            let first =
-                |suffix: &str| found.strip_suffix(suffix)?.parse().ok().filter(|_| found.len() == 12 + suffix.len());
-            if let Some(first) = first(OPEN) {
+            let named = |suffix: &str| {
+                let first = found.strip_suffix(suffix)?.parse().ok()?;
+                (found == format!("{first:012}{suffix}")).then_some(first)
+            };
+            let path = folder.join(&found);
+            if place::is_link(&segments, &found).map_err(system("read", &path))? {
+                return Err(JournalError::Foreign(path));
+            } else if let Some(first) = named(OPEN) {
                 open.push(first);
-            } else if let Some(first) = first(SEALED) {
+            } else if let Some(first) = named(SEALED) {
                 sealed.push(first);
-            } else if first(&format!("{SEALED}{UNFINISHED}")).is_some() {
-                place::remove(&segments, &found).map_err(system("remove", &folder.join(&found)))?;
+            } else if named(&format!("{SEALED}{UNFINISHED}")).is_some() {
+                place::remove(&segments, &found).map_err(system("remove", &path))?;
             } else {
-                return Err(JournalError::Foreign(folder.join(found)));
+                return Err(JournalError::Foreign(path));
             }
         }
         open.sort_unstable();
@@ -113,7 +130,14 @@ impl<'a> Found<'a> {
         // Between the sealed one's coming and the open one's going there was a crash: it is sealed again.
         for both in sealed.extract_if(.., |first| open.contains(first)) {
             let name = format!("{both:012}{SEALED}");
+            if !is_doubled(&segments, both).map_err(system("read", &folder.join(&name)))? {
+                return Err(JournalError::Differ(folder.join(name)));
+            }
             place::remove(&segments, &name).map_err(system("remove", &folder.join(&name)))?;
+        }
+        if let Some(first) = open.iter().chain(&sealed).min().copied().filter(|first| *first > 0) {
+            let path = folder.join(name(first));
+            return Err(JournalError::Damaged { path, why: Damage::Gap { first, before: 0 } });
         }
         if open.is_empty() && (!log_made || !sealed.is_empty()) {
             return Err(JournalError::Lost(path.to_owned()));
@@ -145,9 +169,13 @@ impl<'a> Found<'a> {
     /// Reads the segments from the one that holds the end of what was signed.
     fn tail(&self, signed: u64) -> Result<Tail, JournalError> {
         let from = self.open.iter().rposition(|first| *first <= signed);
+        let mut create = false;
         let firsts = match (from.and_then(|from| self.open.get(from..)), self.open.first()) {
             (Some(firsts), _) => firsts,
-            (None, None) => &[0],
+            (None, None) => {
+                create = true;
+                &[0]
+            }
             (None, Some(first)) => {
                 let path = self.segments_path().join(name(*first));
                 return Err(JournalError::Damaged { path, why: Damage::Gap { first: *first, before: signed } });
@@ -156,7 +184,7 @@ impl<'a> Found<'a> {
         let mut tail: Option<Tail> = None;
         for first in firsts.iter().copied() {
             let path = self.segments_path().join(name(first));
-            let segment = Segment::open(&self.segments, first, true).map_err(system("open", &path))?;
+            let segment = Segment::open(&self.segments, first, create).map_err(system("open", &path))?;
             let mut leaves = tail.as_mut().map(|tail| std::mem::take(&mut tail.leaves)).unwrap_or_default();
             let read = segment.scan(&mut |line| leaves.push(Hash::leaf(line)));
             let mut scan = read.map_err(|why| JournalError::Damaged { path: path.clone(), why })?;
@@ -243,8 +271,11 @@ impl<'a> Found<'a> {
     }
 
     /// Segments that no record will be added to and that are not sealed, each with the number behind its last record.
-    fn ended(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.open.windows(2).filter_map(|pair| Some((*pair.first()?, *pair.last()?)))
+    fn ended(&self) -> Vec<(u64, u64)> {
+        let mut all: Vec<u64> = self.open.iter().chain(&self.sealed).copied().collect();
+        all.sort_unstable();
+        let pairs = all.windows(2).filter_map(|pair| Some((*pair.first()?, *pair.last()?)));
+        pairs.filter(|(first, _)| self.open.contains(first)).collect()
     }
 
     fn segments_path(&self) -> std::path::PathBuf {
@@ -265,6 +296,23 @@ impl Tail {
 
     fn place_of(&self, size: u64) -> usize {
         usize::try_from(size.saturating_sub(self.first)).unwrap_or(usize::MAX).min(self.leaves.len())
+    }
+}
+
+/// Whether both forms of a segment have the same lines.
+fn is_doubled(segments: &OwnedFd, first: u64) -> io::Result<bool> {
+    let read = |name: &str| place::open(segments, name, OFlags::RDONLY);
+    let mut plain = BufReader::new(read(&name(first))?);
+    let mut sealed = BufReader::new(zstd::Decoder::new(read(&format!("{first:012}{SEALED}"))?)?);
+    loop {
+        // What can't be decompressed is not the same.
+        let (one, Ok(other)) = (plain.fill_buf()?, sealed.fill_buf()) else { return Ok(false) };
+        let both = one.len().min(other.len());
+        if both == 0 || one.get(..both) != other.get(..both) {
+            return Ok(one.is_empty() && other.is_empty());
+        }
+        plain.consume(both);
+        sealed.consume(both);
     }
 }
 

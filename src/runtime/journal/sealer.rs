@@ -53,6 +53,8 @@ fn run(place: &Place, kept: &Kept, ended: &mpsc::Receiver<Ended>, watch: &Watch)
         left.retain(|ended| match one(place, *ended) {
             Ok(()) => false,
             Err(error) => {
+                // What is on the disk of it takes room from records.
+                let _ = abandon(place, *ended);
                 watch(Event::NotSealed(&format!("{}: {error}", name(ended.first))));
                 true
             }
@@ -87,6 +89,12 @@ fn one(place: &Place, ended: Ended) -> io::Result<()> {
     rustix::fs::renameat_with(&segments, &begun, &segments, &sealed, RenameFlags::NOREPLACE)?;
     rustix::fs::fsync(&segments)?;
     place::remove(&segments, &open)
+}
+
+/// Removes what a try that failed has left.
+fn abandon(place: &Place, ended: Ended) -> io::Result<()> {
+    let segments = place::folder(&*place.directory(), SEGMENTS, false)?;
+    place::remove(&segments, &format!("{:012}{SEALED}{UNFINISHED}", ended.first))
 }
 
 /// Starts it. What is sent is sealed in order; it ends when nobody can send any more.

@@ -8,10 +8,7 @@ use std::sync::Arc;
 use rustix::fs::AtFlags;
 
 use super::place::{self, CHECKPOINT, Place, VKEY};
-use crate::decision_log::{Hash, TILE_WIDTH, Tile, TileId, Tree};
-
-/// Bytes of the largest checkpoint that is read; ours have about 200.
-const MAX_CHECKPOINT: u64 = 64 * 1024;
+use crate::decision_log::{Hash, MAX_NOTE, TILE_WIDTH, Tile, TileId, Tree};
 
 /// Reads and writes them.
 #[derive(Clone)]
@@ -24,7 +21,7 @@ impl TreeFiles {
 
     /// The newest checkpoint. `None`: there is none.
     pub(super) fn checkpoint(&self) -> io::Result<Option<String>> {
-        let bytes = place::read(self.0.directory(), CHECKPOINT, MAX_CHECKPOINT)?;
+        let bytes = place::read(self.0.directory(), CHECKPOINT, u64::try_from(MAX_NOTE).unwrap_or(u64::MAX))?;
         bytes.map(|bytes| String::from_utf8(bytes).map_err(io::Error::other)).transpose()
     }
 
