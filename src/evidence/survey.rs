@@ -29,6 +29,9 @@ pub struct Survey {
     read: Passed,
     exported: Passed,
     missing: Listed<Missing>,
+    /// The first record that must be there, and the number behind the last.
+    from: Option<u64>,
+    to: Option<u64>,
     before: Option<TreeHead>,
     run: Option<Running>,
     runs: Listed<Run>,
@@ -103,16 +106,19 @@ struct Passed {
 }
 
 impl Survey {
+    /// What must be read: from the first record of all, if no earlier time is left out, and up to what was signed, if no later one is.
+    pub fn expect(&mut self, from: Option<u64>, to: Option<u64>) {
+        (self.from, self.to) = (from, to);
+    }
+
     /// A record was read.
     ///
     /// # Errors
     /// It is one that says something of the whole, and can't be read.
     pub fn read(&mut self, head: &Head, line: &[u8]) -> Result<(), LineError> {
-        if let Some(last) = self.read.last {
-            let next = last.seq.saturating_add(1);
-            if head.seq > next {
-                self.missing.push(Missing { from: next, to: head.seq.saturating_sub(1) });
-            }
+        let next = self.read.last.map_or(self.from, |last| Some(last.seq.saturating_add(1)));
+        if let Some(next) = next.filter(|next| head.seq > *next) {
+            self.missing.push(Missing { from: next, to: head.seq.saturating_sub(1) });
         }
         if self.instance.is_none() {
             self.instance = Some(Line::read(line)?.instance);
@@ -165,6 +171,10 @@ impl Survey {
     /// What was gathered, and this.
     pub fn manifest(mut self, about: About) -> Manifest {
         self.end_run("goes_on", None);
+        let next = self.read.last.map_or(self.from, |last| Some(last.seq.saturating_add(1)));
+        if let Some((next, to)) = next.zip(self.to).filter(|(next, to)| next < to) {
+            self.missing.push(Missing { from: next, to: to.saturating_sub(1) });
+        }
         let after = about.checkpoint.as_deref().and_then(TreeHead::read);
         let last = self.exported.last.map(|head| head.seq);
         let complete = self.short_runs == 0;

@@ -181,6 +181,31 @@ fn tree_heads_stand_at_both_ends() {
 }
 
 #[test]
+fn what_lacks_at_the_ends_is_missing_too() {
+    let records: Vec<Record> = (0..9).map(|second| at(Kind::Close, second)).collect();
+    let lacks = |from, to| vec![Missing { from, to }];
+    for (name, from, to, want) in [
+        ("nothing is expected", None, None, vec![]),
+        ("all is there", Some(3), Some(6), vec![]),
+        ("more is there", Some(3), Some(5), vec![]),
+        ("the beginning", Some(0), Some(6), lacks(0, 2)),
+        ("the end", Some(3), Some(9), lacks(6, 8)),
+        ("the end alone", None, Some(7), lacks(6, 6)),
+    ] {
+        let mut survey = Survey::default();
+        survey.expect(from, to);
+        for (seq, record) in (3..6).zip(&records) {
+            let line = line(record, seq);
+            survey.read(&Head::read(&line).unwrap(), &line).unwrap();
+        }
+        assert_eq!(survey.manifest(about()).missing, want, "{name}");
+    }
+    let mut survey = Survey::default();
+    survey.expect(Some(0), Some(4));
+    assert_eq!(survey.manifest(about()).missing, lacks(0, 3), "all of it");
+}
+
+#[test]
 fn tunnels_without_an_end_are_listed() {
     let records = numbered(vec![allowed(1), at(Kind::Start, 2), allowed(3), allowed(4), closed(4)]);
     let unclosed = survey(&records, 0..9).manifest(about()).unclosed;

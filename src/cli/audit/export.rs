@@ -251,6 +251,9 @@ impl Taking {
     fn take(mut self, log: &Log, criteria: &Criteria) -> anyhow::Result<Whole> {
         let all = Query::new(Criteria::default())?;
         let span = Query::new(Criteria { since: criteria.since, until: criteria.until, ..Criteria::default() })?;
+        let signed = log.archive.checkpoint()?.as_deref().and_then(TreeHead::read);
+        let signed = signed.filter(|_| criteria.until.is_none()).map(|head| head.size);
+        self.survey.expect(criteria.since.is_none().then_some(0), signed);
         let segments = log.archive.segments()?;
         let timed = criteria.since.is_some() || criteria.until.is_some();
         let mut within = Vec::with_capacity(segments.len());

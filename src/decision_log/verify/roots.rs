@@ -49,8 +49,8 @@ impl Roots {
         }
     }
 
-    /// The root over the first `size` leaves. `tile` is asked for the full tile of leaves that are not remembered, which is held against what is remembered. `None`: the tree has fewer, or the tile is not
-    /// the one that was there.
+    /// The root over the first `size` leaves. `tile` is asked for the full tile of leaves that are not remembered, which is held against
+    /// what is remembered. `None`: the tree has fewer, or the tile is not the one that was there.
     pub(super) fn at<E>(
         &self,
         size: u64,
