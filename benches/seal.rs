@@ -1,27 +1,19 @@
 //! What sealing a segment costs, and what reading from a sealed one does. Compare runs, not absolute times.
 #![expect(clippy::expect_used, reason = "a benchmark that cannot be set up stops; criterion makes undocumented items")]
 
+#[path = "shared/chance.rs"]
+mod chance;
+
 use std::fmt::Write;
 use std::hint::black_box;
 use std::io::Cursor;
 
+use chance::Chance;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sallyport::decision_log::sealed::{Facets, Fields, Key, Sealed, seal};
 
 /// A usual segment has 64 MiB; an eighth of it takes as long a record.
 const RECORDS: u64 = 12_000;
-
-/// Numbers that look like chance and are the same in every run (Marsaglia's xorshift).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
 
 /// Decisions and closes of some customers, one in twenty refused: as long and as varied as they are.
 fn lines() -> String {

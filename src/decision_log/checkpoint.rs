@@ -54,12 +54,7 @@ impl Checkpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn key(secret: u8, name: &str) -> (SigningKey, VerifierKey) {
-        let key = SigningKey::from_seed(&[secret; 32]).unwrap();
-        let verifier = key.verifier(name).unwrap();
-        (key, verifier)
-    }
+    use crate::decision_log::known_key as key;
 
     const ORIGIN: &str = "sallyport/edge-1";
     const TEXT: &str = "sallyport/edge-1\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";

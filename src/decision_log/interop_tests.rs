@@ -19,9 +19,7 @@ use super::*;
 const ORIGIN: &str = "sallyport/edge-1";
 
 fn key(secret: u8) -> (SigningKey, VerifierKey) {
-    let key = SigningKey::from_seed(&[secret; 32]).unwrap();
-    let verifier = key.verifier(ORIGIN).unwrap();
-    (key, verifier)
+    known_key(secret, ORIGIN)
 }
 
 fn record(seq: u64) -> Vec<u8> {

@@ -86,6 +86,14 @@ impl SigningKey {
     }
 }
 
+/// A key that tests know, and what checks its signatures for the log called `name`.
+#[cfg(test)]
+pub(crate) fn known(secret: u8, name: &str) -> (SigningKey, VerifierKey) {
+    let key = SigningKey::from_seed(&[secret; 32]).unwrap();
+    let verifier = key.verifier(name).unwrap();
+    (key, verifier)
+}
+
 impl fmt::Debug for SigningKey {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("SigningKey")

@@ -32,12 +32,7 @@ pub fn check(statement: &str, old: &VerifierKey) -> Result<VerifierKey, NoteErro
 mod tests {
     use super::*;
     use crate::decision_log::Checkpoint;
-
-    fn key(secret: u8, name: &str) -> (SigningKey, VerifierKey) {
-        let key = SigningKey::from_seed(&[secret; 32]).unwrap();
-        let verifier = key.verifier(name).unwrap();
-        (key, verifier)
-    }
+    use crate::decision_log::known_key as key;
 
     #[test]
     fn who_trusts_the_old_key_follows_to_the_new_one() {

@@ -40,4 +40,6 @@ pub use unwritten::Unwritten;
 #[cfg(test)]
 pub(crate) mod faulty;
 #[cfg(test)]
+pub(crate) use key::known as known_key;
+#[cfg(test)]
 mod interop_tests;

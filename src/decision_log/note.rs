@@ -177,17 +177,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::decision_log::known_key as key;
 
     /// Verifier key and note of the specification, section "Verifier keys".
     const KEY: &str = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
     const NOTE: &str = "This is an example message.\n\n— example.com/foo \
                         Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM=\n";
-
-    fn key(secret: u8, name: &str) -> (SigningKey, VerifierKey) {
-        let key = SigningKey::from_seed(&[secret; 32]).unwrap();
-        let verifier = key.verifier(name).unwrap();
-        (key, verifier)
-    }
 
     fn signed(text: &str, keys: &[(SigningKey, VerifierKey)]) -> String {
         Note::sign(text, &keys.iter().map(|(secret, key)| (secret, key)).collect::<Vec<_>>())

@@ -134,12 +134,10 @@ mod tests {
 
     use super::*;
     use crate::decision_log::tree::{Tile, Tree, inclusion};
-    use crate::decision_log::{SigningKey, origin};
+    use crate::decision_log::{SigningKey, known_key, origin};
 
     fn key(secret: u8) -> (SigningKey, VerifierKey) {
-        let key = SigningKey::from_seed(&[secret; 32]).unwrap();
-        let verifier = key.verifier(&origin("edge-1")).unwrap();
-        (key, verifier)
+        known_key(secret, &origin("edge-1"))
     }
 
     fn record(seq: u64) -> Vec<u8> {

@@ -1,13 +1,13 @@
 //! Records and lines for the tests of this module.
 
-use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::decision_log::{Detail, End, Kind, Log, Mark, Record, Store};
+use crate::decision_log::faulty::{Fault, FaultyStore};
+use crate::decision_log::{Detail, End, Kind, Log, Mark, Record};
 use crate::policy::Outcome;
 use crate::redact::{Detector, Redacted, clean};
 
@@ -93,29 +93,8 @@ pub(crate) fn full(kind: Kind) -> Record {
 /// The record as the line with this number.
 pub(crate) fn line(record: &Record, seq: u64) -> Vec<u8> {
     let mut log = Log::resume(End { next: seq, length: 0 }, u64::MAX);
-    log.commit(vec![record.line()], &mut Nowhere).unwrap();
+    log.commit(vec![record.line()], &mut FaultyStore::failing(usize::MAX, 0, Fault::Nothing)).unwrap();
     log.committed().to_vec()
-}
-
-/// Takes all and keeps nothing.
-struct Nowhere;
-
-impl Store for Nowhere {
-    fn append(&mut self, _: &[u8]) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn reopen(&mut self, _: End) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn roll(&mut self, _: u64) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// A text from a peer.

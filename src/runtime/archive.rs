@@ -14,35 +14,17 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+pub use crate::runtime::layout::Segment;
 pub use walk::SegmentError;
 
 use crate::decision_log::{Hash, MAX_NOTE, TILE_WIDTH, Tile, TileId};
-
-const SEGMENTS: &str = "segments";
-const TILES: &str = "tile";
-const CHECKPOINT: &str = "checkpoint";
-const VKEY: &str = "log.vkey";
-/// What a file system makes by itself.
-const LOST_AND_FOUND: &str = "lost+found";
-/// Ends the name of a file that is begun and not finished.
-const UNFINISHED: &str = ".new";
-const PLAIN: &str = ".jsonl";
-const SEALED: &str = ".jsonl.zst";
+use crate::runtime::layout::{CHECKPOINT, LOST_AND_FOUND, SEGMENTS, TILES, UNFINISHED, VKEY};
 
 /// A log's directory, open for reading.
 #[derive(Debug)]
 pub struct Archive {
     path: PathBuf,
     directory: OwnedFd,
-}
-
-/// A segment as it was listed. Its name is the number of its first record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Segment {
-    /// The number of its first record.
-    pub first: u64,
-    /// Whether it is sealed. One that is there in both forms counts as plain: sealing it was not finished.
-    pub is_sealed: bool,
 }
 
 /// A segment, open.
@@ -259,25 +241,6 @@ impl ArchiveError {
     /// Whether it is there and is not what it should be, whoever reads it.
     pub fn is_malformed(&self) -> bool {
         self.why.kind() == io::ErrorKind::InvalidData
-    }
-}
-
-impl Segment {
-    /// Its name below the directory.
-    pub fn name(self) -> String {
-        format!("{SEGMENTS}/{:012}{}", self.first, if self.is_sealed { SEALED } else { PLAIN })
-    }
-
-    /// The segment with this name below the directory.
-    fn named(name: &str) -> Option<Self> {
-        let file = name.strip_prefix(SEGMENTS)?.strip_prefix('/')?;
-        let (digits, is_sealed) = match file.strip_suffix(SEALED) {
-            Some(digits) => (digits, true),
-            None => (file.strip_suffix(PLAIN)?, false),
-        };
-        let segment = Self { first: digits.parse().ok()?, is_sealed };
-        // One way of writing is right.
-        (segment.name() == name).then_some(segment)
     }
 }
 

@@ -20,6 +20,7 @@ pub mod heartbeat;
 pub mod hello;
 pub mod journal;
 pub mod lane;
+pub mod layout;
 pub mod listeners;
 pub mod load;
 pub mod metrics;

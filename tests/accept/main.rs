@@ -2,6 +2,9 @@
 //! Not here: anything that shows in seconds.
 
 #[cfg(test)]
+#[path = "../../benches/shared/chance.rs"]
+mod chance;
+#[cfg(test)]
 #[expect(dead_code, reason = "other tests use the rest of it")]
 #[path = "../all/ends.rs"]
 mod ends;

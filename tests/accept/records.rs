@@ -11,6 +11,8 @@ use sallyport::policy::Outcome;
 use sallyport::redact::{Redacted, clean, clean_name};
 use uuid::Builder;
 
+use crate::chance::Chance;
+
 /// Tunnels that are open at once: a close comes so many connections behind its decision.
 const OPEN: usize = 2_000;
 
@@ -33,18 +35,6 @@ const CUSTOMERS: u64 = 50;
 /// When the record with this number is written.
 pub fn time(seq: u64) -> Timestamp {
     BEGIN.parse::<Timestamp>().unwrap() + SignedDuration::from_micros(i64::try_from(seq).unwrap() * APART)
-}
-
-/// Numbers that look like chance and are the same in every run (Marsaglia's xorshift).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
 }
 
 /// Makes the records: connections in their order, and the closes of those that were let through.

@@ -103,7 +103,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::decision_log::{Hash, SigningKey, Tile, Tree, origin, seal};
+    use crate::decision_log::{Hash, SigningKey, Tile, Tree, known_key, origin, seal};
 
     /// Records, those in the sealed segment, and those that were signed.
     const ALL: u64 = 520;
@@ -114,9 +114,7 @@ mod tests {
     type Damage = Box<dyn Fn(&TempDir)>;
 
     fn key() -> (SigningKey, VerifierKey) {
-        let key = SigningKey::from_seed(&[1; 32]).unwrap();
-        let verifier = key.verifier(&origin("edge-1")).unwrap();
-        (key, verifier)
+        known_key(1, &origin("edge-1"))
     }
 
     fn id(number: u64) -> String {

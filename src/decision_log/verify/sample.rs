@@ -6,7 +6,7 @@ use std::io;
 
 use super::{End, Heads, Piece, Verified, Verifier, VerifyError, read_plain, read_sealed};
 use crate::decision_log::sealed::seal;
-use crate::decision_log::{Checkpoint, Hash, SigningKey, Tile, TileId, Tree, VerifierKey, key_change};
+use crate::decision_log::{Checkpoint, Hash, SigningKey, Tile, TileId, Tree, VerifierKey, key_change, known_key};
 
 pub(crate) const ORIGIN: &str = "sallyport/tests";
 
@@ -25,9 +25,7 @@ pub(crate) struct Sample {
 
 /// Secret number `number`, and its verifier key.
 pub(crate) fn key(number: u8) -> (SigningKey, VerifierKey) {
-    let secret = SigningKey::from_seed(&[number; 32]).unwrap();
-    let key = secret.verifier(ORIGIN).unwrap();
-    (secret, key)
+    known_key(number, ORIGIN)
 }
 
 impl Sample {

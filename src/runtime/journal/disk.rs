@@ -11,12 +11,9 @@ use std::sync::Arc;
 use rustix::fs::OFlags;
 
 use super::keeper::Kept;
-use super::place::{self, Place, SEGMENTS};
+use super::place::{self, Place};
 use crate::decision_log::{Damage, End, MAX_LINE, Scan, Store, is_record, scan};
-
-/// Ends the name of a segment that may grow, and of a sealed one.
-pub(super) const OPEN: &str = ".jsonl";
-pub(super) const SEALED: &str = ".jsonl.zst";
+use crate::runtime::layout::{self, SEGMENTS};
 
 /// Bytes read at once from a segment.
 const READ_AT_ONCE: usize = 256 * 1024;
@@ -50,7 +47,7 @@ impl Disk {
         if !place::is_at(&self.segments, &*self.place.directory(), Path::new(SEGMENTS))? {
             return moved("the folder of the segments");
         }
-        if !place::is_at(&self.segment.file, &self.segments, Path::new(&name(self.segment.first)))? {
+        if !place::is_at(&self.segment.file, &self.segments, Path::new(&self.segment.name()))? {
             return moved("the segment");
         }
         Ok(())
@@ -102,6 +99,11 @@ impl Segment {
         Ok(Self { first, file: place::open(segments, &name(first), flags)? })
     }
 
+    /// Its name in the folder of the segments.
+    pub(super) fn name(&self) -> String {
+        name(self.first)
+    }
+
     /// What it holds. `each` gets its whole records.
     pub(super) fn scan(&self, each: &mut dyn FnMut(&[u8])) -> Result<Scan, Damage> {
         scan(&mut BufReader::with_capacity(READ_AT_ONCE, &self.file), self.first, each)
@@ -134,7 +136,7 @@ impl Segment {
 
 /// The name of the open segment whose first record is `first`.
 pub(super) fn name(first: u64) -> String {
-    format!("{first:012}{OPEN}")
+    layout::Segment::plain(first).file()
 }
 
 #[cfg(test)]

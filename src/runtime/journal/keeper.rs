@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::key_file::{self, HeldKey};
 use super::sealer::Ended;
 use super::tree_files::TreeFiles;
+use super::writer::micros;
 use super::{Event, Watch};
 use crate::decision_log::{Checkpoint, Detail, Hash, Note, SigningKey, Tile, Tree, VerifierKey};
 use crate::redact::clean;
@@ -271,10 +272,6 @@ impl Keeper {
             self.left.failing = Some((Instant::now(), error));
         }
     }
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

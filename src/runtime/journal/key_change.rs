@@ -10,10 +10,10 @@ use std::sync::Arc;
 use super::disk::Disk;
 use super::keeper::Keeper;
 use super::key_file::{self, HeldKey};
-use super::place::VKEY;
 use super::{JournalError, system};
 use crate::decision_log::{Detail, Kind, Log, Record, VerifierKey, key_change};
 use crate::runtime::clock;
+use crate::runtime::layout::VKEY;
 
 /// Behind the name of the key's file: the key that the next start changes over to, and one that is no more in use.
 const NEXT: &str = ".next";
@@ -27,9 +27,7 @@ pub(super) struct NextKey {
 
 /// The file of the key that the next start changes over to.
 pub fn next_path(key: &Path) -> PathBuf {
-    let mut name = key.as_os_str().to_owned();
-    name.push(NEXT);
-    name.into()
+    key_file::beside(key, NEXT)
 }
 
 /// Finishes a change that a crash has stopped behind writing `log.vkey`: the next key is the log's already.
@@ -86,9 +84,7 @@ impl NextKey {
     /// Becomes the log's key; the old one is kept beside it under another name, for the operator to destroy.
     fn take_place(self, key: &Path, old: Option<&VerifierKey>) -> Result<HeldKey, JournalError> {
         if let Some(old) = old {
-            let mut retired = key.as_os_str().to_owned();
-            retired.push(format!("{RETIRED}.{:08x}", old.id()));
-            let retired = PathBuf::from(retired);
+            let retired = key_file::beside(key, &format!("{RETIRED}.{:08x}", old.id()));
             match std::fs::hard_link(key, &retired) {
                 // Of a change that a crash has stopped: it is named by the key that it holds.
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::{JournalError, system};
 use crate::decision_log::{Checkpoint, KeyError, SigningKey, VerifierKey};
+use crate::runtime::layout::UNFINISHED;
 
 /// Bytes of the largest key file that is read; a key has about 120.
 const MAX_FILE: u64 = 16 * 1024;
@@ -29,12 +30,10 @@ pub(super) struct HeldKey {
 
 /// Reads the key, or makes one.
 pub(super) fn read_or_make(path: &Path) -> Result<HeldKey, JournalError> {
-    let bad = |why| JournalError::Key { path: path.to_owned(), why };
     match open(path, OFlags::empty()) {
         Ok(file) => hold(file, path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let key = SigningKey::from_seed(&seed().map_err(system("make", path))?).map_err(bad)?;
-            create(path, key.to_pem().map_err(bad)?.as_bytes(), 0o600).map_err(system("make", path))?;
+            write_new(path, &new_key(path)?)?;
             Ok(HeldKey { made: true, ..read(path)? })
         }
         Err(error) => Err(system("read", path)(error)),
@@ -57,11 +56,20 @@ fn hold(file: File, path: &Path) -> Result<HeldKey, JournalError> {
 
 /// Makes a key for the log called `name`, in a file that is not there yet, and gives its verifier key.
 pub(super) fn make(path: &Path, name: &str) -> Result<String, JournalError> {
-    let bad = |why| JournalError::Key { path: path.to_owned(), why };
-    let key = SigningKey::from_seed(&seed().map_err(system("make", path))?).map_err(bad)?;
+    let key = new_key(path)?;
     let vkey = key.verifier(name).map_err(JournalError::Name)?;
-    create(path, key.to_pem().map_err(bad)?.as_bytes(), 0o600).map_err(system("make", path))?;
+    write_new(path, &key)?;
     Ok(vkey.to_string())
+}
+
+fn new_key(path: &Path) -> Result<SigningKey, JournalError> {
+    let seed = seed().map_err(system("make", path))?;
+    SigningKey::from_seed(&seed).map_err(|why| JournalError::Key { path: path.to_owned(), why })
+}
+
+fn write_new(path: &Path, key: &SigningKey) -> Result<(), JournalError> {
+    let pem = key.to_pem().map_err(|why| JournalError::Key { path: path.to_owned(), why })?;
+    create(path, pem.as_bytes(), 0o600).map_err(system("make", path))
 }
 
 /// Whether [`read_or_make`] and [`is_published`] would go well, for a log in `directory` whose verifier key stands in
@@ -99,9 +107,7 @@ const HEAD: &str = ".head";
 
 /// The file of the newest checkpoint beside the key.
 pub(super) fn head_path(key: &Path) -> PathBuf {
-    let mut name = key.as_os_str().to_owned();
-    name.push(HEAD);
-    name.into()
+    beside(key, HEAD)
 }
 
 /// Whether nothing newer than `signed` was signed. One of another log, which had the key before, says nothing.
@@ -153,8 +159,13 @@ pub(super) fn publish(path: &Path, vkey: &str) -> Result<(), JournalError> {
 
 /// The name under which [`create`] begins a file; a crash may leave it.
 pub(super) fn unfinished(path: &Path) -> PathBuf {
+    beside(path, UNFINISHED)
+}
+
+/// The file whose name is that of `path` and `suffix`.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".new");
+    name.push(suffix);
     name.into()
 }
 

@@ -25,6 +25,7 @@ use tokio::sync::oneshot;
 
 use crate::decision_log::{Checkpoint, Entry, Kind, Log, Pace, Permit, Push, Refusal, Scan, Store, Unwritten, origin};
 use crate::runtime::clock;
+use crate::runtime::layout::VKEY;
 use copy::Copier;
 use error::system;
 use keeper::{Keeper, Kept};
@@ -311,7 +312,7 @@ impl Drop for Journal {
 /// # Errors
 /// What `open` would say of key and instance.
 pub fn check(directory: &Path, key: &Path, instance: &str) -> Result<(), JournalError> {
-    key_file::check((directory, &directory.join(place::VKEY)), key, &origin(instance))
+    key_file::check((directory, &directory.join(VKEY)), key, &origin(instance))
 }
 
 /// Makes a key for the instance's log, never over another file, and gives its verifier key.

@@ -12,14 +12,15 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
-use super::disk::{Disk, OPEN, SEALED, Segment, name};
+use super::disk::{Disk, Segment, name};
 use super::keeper::Kept;
 use super::key_change;
 use super::key_file::{self, HeldKey};
-use super::place::{self, CHECKPOINT, LOST_AND_FOUND, Place, SEGMENTS, TILES, UNFINISHED, VKEY};
+use super::place::{self, Place};
 use super::tree_files::TreeFiles;
 use super::{JournalError, Opening, system};
 use crate::decision_log::{Checkpoint, Damage, Hash, Scan, Tile, Tree, VerifierKey, origin, scan};
+use crate::runtime::layout::{self, CHECKPOINT, LOST_AND_FOUND, SEGMENTS, TILES, UNFINISHED, VKEY};
 
 /// A log that was found to be right.
 pub(super) struct Opened {
@@ -70,7 +71,7 @@ pub(super) fn open(path: &Path, key_path: &Path, instance: &str, kept: &Arc<Kept
     key_file::is_newest(key_path, &signed, &verifier)?;
     let tail = found.tail(signed.size)?;
     let (tree, rebuilt) = found.tree(&signed, &tail)?;
-    tail.newest.cut(tail.scan.end).map_err(system("cut", &found.segments_path().join(name(tail.first))))?;
+    tail.newest.cut(tail.scan.end).map_err(system("cut", &found.segments_path().join(tail.newest.name())))?;
     rustix::fs::fsync(&found.segments).map_err(|errno| system("sync", &found.segments_path())(errno.into()))?;
     if log_made {
         // Last, so that a crash never leaves a verifier key without a segment and a checkpoint.
@@ -108,28 +109,25 @@ impl<'a> Found<'a> {
         };
         let (mut open, mut sealed) = (Vec::new(), Vec::new());
         for found in place::names(&segments).map_err(system("list", &folder))? {
-            let named = |suffix: &str| {
-                let first = found.strip_suffix(suffix)?.parse().ok()?;
-                (found == format!("{first:012}{suffix}")).then_some(first)
-            };
+            let begun = found.strip_suffix(UNFINISHED).and_then(layout::Segment::of_file);
             let path = folder.join(&found);
             if place::is_link(&segments, &found).map_err(system("read", &path))? {
                 return Err(JournalError::Foreign(path));
-            } else if let Some(first) = named(OPEN) {
-                open.push(first);
-            } else if let Some(first) = named(SEALED) {
-                sealed.push(first);
-            } else if named(&format!("{SEALED}{UNFINISHED}")).is_some() {
-                place::remove(&segments, &found).map_err(system("remove", &path))?;
-            } else {
-                return Err(JournalError::Foreign(path));
+            }
+            match layout::Segment::of_file(&found) {
+                Some(segment) if segment.is_sealed => sealed.push(segment.first),
+                Some(segment) => open.push(segment.first),
+                None if begun.is_some_and(|segment| segment.is_sealed) => {
+                    place::remove(&segments, &found).map_err(system("remove", &path))?;
+                }
+                None => return Err(JournalError::Foreign(path)),
             }
         }
         open.sort_unstable();
         sealed.sort_unstable();
         // Between the sealed one's coming and the open one's going there was a crash: it is sealed again.
         for both in sealed.extract_if(.., |first| open.contains(first)) {
-            let name = format!("{both:012}{SEALED}");
+            let name = layout::Segment::sealed(both).file();
             if !is_doubled(&segments, both).map_err(system("read", &folder.join(&name)))? {
                 return Err(JournalError::Differ(folder.join(name)));
             }
@@ -235,7 +233,7 @@ impl<'a> Found<'a> {
         firsts.extend(self.sealed.iter().map(|first| (*first, true)));
         firsts.sort_unstable();
         for (first, is_sealed) in firsts {
-            let name = format!("{first:012}{}", if is_sealed { SEALED } else { OPEN });
+            let name = layout::Segment { first, is_sealed }.file();
             let path = self.segments_path().join(&name);
             let file = place::open(&self.segments, &name, OFlags::RDONLY).map_err(system("open", &path))?;
             let mut done = Ok(());
@@ -303,7 +301,7 @@ impl Tail {
 fn is_doubled(segments: &OwnedFd, first: u64) -> io::Result<bool> {
     let read = |name: &str| place::open(segments, name, OFlags::RDONLY);
     let mut plain = BufReader::new(read(&name(first))?);
-    let mut sealed = BufReader::new(zstd::Decoder::new(read(&format!("{first:012}{SEALED}"))?)?);
+    let mut sealed = BufReader::new(zstd::Decoder::new(read(&layout::Segment::sealed(first).file())?)?);
     loop {
         // What can't be decompressed is not the same.
         let (one, Ok(other)) = (plain.fill_buf()?, sealed.fill_buf()) else { return Ok(false) };

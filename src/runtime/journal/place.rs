@@ -12,16 +12,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, Stat
 use rustix::io::Errno;
 
 use super::{JournalError, key_file, system};
-
-/// The names below the directory.
-pub(super) const SEGMENTS: &str = "segments";
-pub(super) const VKEY: &str = "log.vkey";
-pub(super) const CHECKPOINT: &str = "checkpoint";
-pub(super) const TILES: &str = "tile";
-/// What a file system makes by itself.
-pub(super) const LOST_AND_FOUND: &str = "lost+found";
-/// Behind the name of a file that is begun and not finished.
-pub(super) const UNFINISHED: &str = ".new";
+use crate::runtime::layout::UNFINISHED;
 
 /// Mode of every file: the group may read what an auditor is let into.
 pub(super) const FILE_MODE: Mode = Mode::from_raw_mode(0o640);

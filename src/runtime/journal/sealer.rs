@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use rustix::fs::{OFlags, RenameFlags};
 
-use super::disk::{SEALED, name};
+use super::disk::name;
 use super::keeper::Kept;
-use super::place::{self, Place, SEGMENTS, UNFINISHED};
+use super::place::{self, Place};
 use super::{Event, Watch};
 use crate::decision_log::{Sealed, seal};
+use crate::runtime::layout::{SEGMENTS, Segment, UNFINISHED};
 
 /// A segment that could not be sealed is tried again after so long: a disk is freed within minutes or days, not seconds.
 const RETRY_INTERVAL: Duration = Duration::from_secs(60);
@@ -64,8 +65,8 @@ fn run(place: &Place, kept: &Kept, ended: &mpsc::Receiver<Ended>, watch: &Watch)
 
 fn one(place: &Place, ended: Ended) -> io::Result<()> {
     let segments = place::folder(&*place.directory(), SEGMENTS, false)?;
-    let (open, sealed) = (name(ended.first), format!("{:012}{SEALED}", ended.first));
-    let begun = format!("{sealed}{UNFINISHED}");
+    let (open, sealed) = (name(ended.first), Segment::sealed(ended.first).file());
+    let begun = begun(ended.first);
     let mut lines = BufReader::with_capacity(256 * 1024, place::open(&segments, &open, OFlags::RDONLY)?);
     place::remove(&segments, &begun)?;
     let file = place::open(&segments, &begun, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
@@ -94,7 +95,12 @@ fn one(place: &Place, ended: Ended) -> io::Result<()> {
 /// Removes what a try that failed has left.
 fn abandon(place: &Place, ended: Ended) -> io::Result<()> {
     let segments = place::folder(&*place.directory(), SEGMENTS, false)?;
-    place::remove(&segments, &format!("{:012}{SEALED}{UNFINISHED}", ended.first))
+    place::remove(&segments, &begun(ended.first))
+}
+
+/// The name of a sealed segment that is not finished.
+fn begun(first: u64) -> String {
+    format!("{}{UNFINISHED}", Segment::sealed(first).file())
 }
 
 /// Starts it. What is sent is sealed in order; it ends when nobody can send any more.

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use rustix::fs::AtFlags;
 
-use super::place::{self, CHECKPOINT, Place, VKEY};
+use super::place::{self, Place};
 use crate::decision_log::{Hash, MAX_NOTE, TILE_WIDTH, Tile, TileId, Tree};
+use crate::runtime::layout::{CHECKPOINT, TILES, VKEY};
 
 /// Reads and writes them.
 #[derive(Clone)]
@@ -81,7 +82,7 @@ impl TreeFiles {
     /// The folder in which the tile's file stands, and the file's name there.
     fn folder(&self, id: TileId, create: bool) -> io::Result<(OwnedFd, String)> {
         let path = id.to_string();
-        let (folder, name) = path.rsplit_once('/').unwrap_or((place::TILES, &path));
+        let (folder, name) = path.rsplit_once('/').unwrap_or((TILES, &path));
         Ok((place::folder(self.0.directory(), folder, create)?, name.to_owned()))
     }
 }

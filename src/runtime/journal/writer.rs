@@ -371,7 +371,8 @@ fn holder(holders: &mut VecDeque<(Ticket, Holder)>, ticket: Ticket) -> Option<Ho
     holders.pop_front_if(|(next, _)| *next == ticket).map(|(_, holder)| holder)
 }
 
-fn micros(time: Duration) -> u64 {
+/// Whole microseconds.
+pub(super) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
