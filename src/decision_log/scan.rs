@@ -90,7 +90,8 @@ pub fn scan(segment: &mut dyn BufRead, first: u64, each: &mut dyn FnMut(&[u8])) 
 }
 
 impl Last {
-    fn of(line: &[u8]) -> Option<Self> {
+    /// What a line says, without its newline or with it. `None`: it is no record.
+    pub fn of(line: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
         struct Said {
             time: String,

@@ -90,11 +90,30 @@ impl Archive {
     /// The folder can't be listed.
     pub fn segments(&self) -> Result<Vec<Segment>, ArchiveError> {
         let mut contents = Contents::default();
-        for (name, kind) in self.names(SEGMENTS)? {
-            contents.add(format!("{SEGMENTS}/{name}"), kind);
-        }
+        self.list(SEGMENTS, &mut contents)?;
         contents.order();
         Ok(contents.segments)
+    }
+
+    /// Adds what is in a folder. Gives the folders in it that are to be listed too.
+    ///
+    /// Segments are listed twice: one that is sealed meanwhile changes its name, and a listing may meet neither. It can't miss the same
+    /// one two times.
+    fn list(&self, folder: &str, contents: &mut Contents) -> Result<Vec<String>, ArchiveError> {
+        let mut names = self.names(folder)?;
+        if folder == SEGMENTS {
+            let before = names;
+            names = self.names(folder)?;
+            let is_there = |segment: Segment| names.iter().any(|(name, _)| *name == segment.file());
+            let gone = |(name, _): &(String, FileType)| {
+                let segment = Segment::of_file(name);
+                segment.is_some_and(|segment| !is_there(segment) && !is_there(Segment::sealed(segment.first)))
+            };
+            let gone: Vec<_> = before.into_iter().filter(gone).collect();
+            names.extend(gone);
+        }
+        let below = |name| if folder == "." { name } else { format!("{folder}/{name}") };
+        Ok(names.into_iter().filter_map(|(name, kind)| contents.add(below(name), kind)).collect())
     }
 
     /// All that is in the directory. Tiles are listed before segments: while a proxy writes, each tile that is listed
@@ -104,16 +123,11 @@ impl Archive {
     /// A folder can't be listed.
     pub fn contents(&self) -> Result<Contents, ArchiveError> {
         let mut contents = Contents::default();
-        let mut folders = Vec::new();
-        for (name, kind) in self.names(".")? {
-            folders.extend(contents.add(name, kind));
-        }
+        let mut folders = self.list(".", &mut contents)?;
         // Taken from the end: `tile` comes behind `segments`, and what lies below it before either.
         folders.sort_unstable();
         while let Some(folder) = folders.pop() {
-            for (name, kind) in self.names(&folder)? {
-                folders.extend(contents.add(format!("{folder}/{name}"), kind));
-            }
+            folders.extend(self.list(&folder, &mut contents)?);
         }
         contents.order();
         Ok(contents)

@@ -34,6 +34,12 @@ struct Answer {
     size: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     root: Option<String>,
+    /// Records in the log, signed or not yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    records: Option<u64>,
+    /// Records that were signed only by the run behind theirs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed_late: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,10 +78,18 @@ fn kept(file: &Path) -> Result<(String, String), Failure> {
 }
 
 fn good(report: &Report, output: Output) -> Result<(), Failure> {
-    let checkpoint = &report.verified.checkpoint;
-    let (size, root) = (checkpoint.size, checkpoint.root.to_string());
+    let verified = &report.verified;
+    let (size, root) = (verified.checkpoint.size, verified.checkpoint.root.to_string());
     let text = format!("ok {size} {root}");
-    output.print(&Answer { ok: true, size: Some(size), root: Some(root), ..Answer::default() }, |_| text)
+    let answer = Answer {
+        ok: true,
+        size: Some(size),
+        root: Some(root),
+        records: Some(verified.records),
+        signed_late: Some(verified.signed_late),
+        ..Answer::default()
+    };
+    output.print(&answer, |_| text)
 }
 
 fn no(bad: Bad, output: Output) -> Result<(), Failure> {
@@ -96,6 +110,13 @@ fn notes(report: &Report, own: Option<&str>) {
     match verified.records.saturating_sub(verified.checkpoint.size) {
         0 => {}
         unsigned => complain(&format!("{unsigned} records behind the signed size: not signed yet")),
+    }
+    if verified.signed_late > 0 {
+        complain(&format!(
+            "{} records were signed not by the run that wrote them but by the next: `audit query --kind start` says behind which crash; \
+             compare them with what others saw",
+            verified.signed_late
+        ));
     }
     if let Some(torn) = &verified.torn {
         let (file, line, bytes) = (&torn.file, torn.line, torn.bytes);

@@ -5,10 +5,12 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::ControlFlow;
 
 use zstd::bulk::Decompressor;
 use zstd::zstd_safe::compress_bound;
 
+use super::contents::lines;
 use super::filter::{Filters, Key, NoFilters};
 use super::seek_table::{self, Entry, FOOTER};
 use super::summary::{Frame, Summary};
@@ -127,6 +129,28 @@ impl<R: Read + Seek> Sealed<R> {
             return Err(error(io::Error::other(format!("it has {found} bytes, and not {length}"))));
         }
         Ok(plain)
+    }
+
+    /// Gives the lines from record `from` on, without their newlines, each with the number that it must have, until `each` has enough.
+    ///
+    /// # Errors
+    /// A frame can't be read.
+    pub fn lines_from(
+        &mut self,
+        from: u64,
+        each: &mut dyn FnMut(u64, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), SealedError> {
+        let frames = self.summary.frame_of(from.max(self.summary.first_seq)).unwrap_or(self.summary.frames.len());
+        for frame in frames..self.summary.frames.len() {
+            let first = self.summary.frames.get(frame).map_or(0, |frame| frame.first_seq);
+            let plain = self.frame(frame)?;
+            for (line, seq) in lines(&plain).zip(first..).filter(|(_, seq)| *seq >= from) {
+                if each(seq, line.strip_suffix(b"\n").unwrap_or(line)).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What frames surely lack. Read when first asked for.

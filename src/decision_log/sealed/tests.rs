@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
+use std::ops::ControlFlow;
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -126,6 +127,36 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn lines_are_given_from_a_number_on_until_there_is_enough() {
+    let (first, sorts) = (1000, usual(9000));
+    let plain = lines(first, &sorts);
+    let (file, summary) = sealed(first, &plain);
+    assert!(summary.frames.len() > 1);
+    let all: Vec<&[u8]> = plain.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
+    let begins = summary.frames[1].first_seq;
+    for (from, skipped) in
+        [(0, 0), (1000, 0), (1001, 1), (begins - 1, begins - 1001), (begins, begins - 1000), (9999, 8999)]
+    {
+        let (mut found, mut numbers) = (Vec::new(), first + skipped..);
+        let each = &mut |seq, line: &[u8]| {
+            assert_eq!(Some(seq), numbers.next());
+            found.push(line.to_vec());
+            ControlFlow::Continue(())
+        };
+        open(&file).unwrap().lines_from(from, each).unwrap();
+        assert!(found == all[usize::try_from(skipped).unwrap()..], "from {from}");
+    }
+    let mut given = 0;
+    let mut each = |_, _: &[u8]| {
+        given += 1;
+        if given == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    open(&file).unwrap().lines_from(10_000, &mut each).unwrap();
+    open(&file).unwrap().lines_from(begins - 2, &mut each).unwrap();
+    assert_eq!(given, 3, "none behind the last, and no more than enough");
 }
 
 #[test]

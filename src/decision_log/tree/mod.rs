@@ -37,6 +37,34 @@ impl Tree {
         fits.then_some(Self { size, edge })
     }
 
+    /// The tree of `size` leaves out of full tiles alone, which `read` gives, and its last leaves: those in no full tile. At most 255
+    /// tiles a level are read. `Ok(None)`: one is missing, or there are more or fewer last leaves. Whether they are right, the root says.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn from_full<E>(
+        size: u64,
+        last: Vec<Hash>,
+        read: &mut dyn FnMut(TileId) -> Result<Option<Tile>, E>,
+    ) -> Result<Option<Self>, E> {
+        let mut tiles = Vec::new();
+        for id in Self::edge_of(size) {
+            let Some(below) = id.level().checked_sub(1) else {
+                tiles.push(Tile { id, hashes: last.clone() });
+                continue;
+            };
+            let mut hashes = Vec::with_capacity(id.width());
+            for index in (id.index().saturating_mul(256)..).take(id.width()) {
+                let tile = TileId::new(below, index, TILE_WIDTH).map(&mut *read).transpose()?.flatten();
+                let Some(hash) = tile.and_then(|tile| complete(&tile.hashes)) else { return Ok(None) };
+                hashes.push(hash);
+            }
+            tiles.push(Tile { id, hashes });
+        }
+        let fits = u64::try_from(last.len()).is_ok_and(|last| last == size % 256);
+        Ok(if fits { Self::resume(size, tiles) } else { None })
+    }
+
     /// The partial tiles of a tree of `size` leaves, lowest first.
     pub fn edge_of(size: u64) -> Vec<TileId> {
         let mut ids = Vec::new();
@@ -196,8 +224,44 @@ mod tests {
         assert_eq!(Tree::resume(0, Vec::new()), Some(Tree::new()));
     }
 
+    #[test]
+    fn a_tree_without_one_of_its_tiles_is_none() {
+        let (tree, tiles) = grown(66_000);
+        let last: Vec<Hash> = (65_792..66_000).map(leaf).collect();
+        let from = |size: u64, last: &[Hash], without: &str| {
+            let mut read = |id: TileId| Ok::<_, ()>(tiles.get(&id).filter(|_| id.to_string() != without).cloned());
+            Tree::from_full(size, last.to_vec(), &mut read).unwrap()
+        };
+        assert_eq!(from(66_000, &last, ""), Some(tree));
+        assert_eq!(from(66_000, &last, "tile/0/256"), None, "below level 1");
+        assert_eq!(from(66_000, &last, "tile/1/000"), None, "below level 2");
+        assert_eq!(from(66_000, &last[1..], ""), None, "a leaf less");
+        assert_eq!(from(66_000, &[], ""), None, "no leaf");
+        assert_eq!(from(65_536, &last, ""), None, "leaves of a tree without a partial tile");
+        assert_eq!(from(0, &[], ""), Some(Tree::new()));
+        let failing = Tree::from_full(66_000, last, &mut |_| Err("a disk"));
+        assert_eq!(failing, Err("a disk"));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(40))]
+        #[test]
+        fn a_tree_is_that_of_its_full_tiles_and_last_leaves(size in prop_oneof![0_u64..70_000, Just(256), Just(65_536)]) {
+            let (tree, tiles) = grown(size);
+            let mut read = |id: TileId| Ok::<_, ()>(tiles.get(&id).filter(|_| id.is_full()).cloned());
+            let last = (size - size % 256..size).map(leaf).collect();
+            prop_assert_eq!(Tree::from_full(size, last, &mut read), Ok(Some(tree)));
+        }
+
+        #[test]
+        fn the_tiles_that_records_fill_are_those_that_growing_gives(from in 0_u64..70_000, more in 0_u64..70_000) {
+            let (mut tree, mut full) = (grown(from).0, Vec::new());
+            (from..from + more).for_each(|number| tree.push(leaf(number), &mut full));
+            let mut want: Vec<TileId> = full.iter().map(|tile| tile.id).collect();
+            want.sort_unstable();
+            prop_assert_eq!(TileId::filled(from, from + more).collect::<Vec<_>>(), want);
+        }
+
         #[test]
         fn a_tree_that_goes_on_from_its_edge_is_the_same(size in 0_u64..70_000, more in 0_u64..600) {
             let (mut whole, _) = grown(size);

@@ -50,6 +50,15 @@ impl TileId {
         Self::new(level, index, usize::try_from(behind.min(256)).ok()?)
     }
 
+    /// The tiles that leaf `first` and those behind it up to `next` fill, on all levels.
+    pub fn filled(first: u64, next: u64) -> impl Iterator<Item = Self> {
+        (0..LEVELS).flat_map(move |level| {
+            let span = 256_u64.checked_pow(u32::from(level).saturating_add(1));
+            let indexes = span.map_or(0..0, |span| first / span..next / span);
+            indexes.filter_map(move |index| Self::new(level, index, TILE_WIDTH))
+        })
+    }
+
     /// Its level: 0 has the leaves' hashes.
     pub fn level(self) -> u8 {
         self.level

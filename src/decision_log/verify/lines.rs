@@ -29,8 +29,13 @@ impl Piece {
 /// What a record says about the log.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Said {
-    /// `start`: the verifier key that signs from now on.
-    Key(String),
+    /// `start`.
+    Start {
+        /// The verifier key that signs from now on.
+        vkey: Option<String>,
+        /// Records of the run before that it had not signed.
+        unsigned: u64,
+    },
     /// `heartbeat`: a checkpoint.
     Checkpoint(String),
     /// `admin`: the key was changed.
@@ -148,6 +153,7 @@ fn said(line: &str) -> Option<Said> {
     #[derive(Deserialize)]
     struct Detail {
         vkey: Option<String>,
+        unsigned: Option<u64>,
         checkpoint: Option<String>,
         what: Option<String>,
         from: Option<String>,
@@ -163,7 +169,7 @@ fn said(line: &str) -> Option<Said> {
     let detail = fields.find_map(|field| field.ok().filter(|(key, _)| *key == "detail"))?.1;
     let detail: Detail = serde_json::from_slice(detail.json()).ok()?;
     if of(Kind::Start) {
-        return detail.vkey.map(Said::Key);
+        return Some(Said::Start { vkey: detail.vkey, unsigned: detail.unsigned.unwrap_or_default() });
     }
     if of(Kind::Heartbeat) {
         return detail.checkpoint.map(Said::Checkpoint);
@@ -204,12 +210,11 @@ mod tests {
         let change = |what: &str| {
             format!(r#""kind":"admin","detail":{{"what":"{what}","from":"a","to":"b","statement":"c\nd"}}"#)
         };
+        let start = |vkey: Option<&str>, unsigned| Some(Said::Start { vkey: vkey.map(str::to_owned), unsigned });
         let changed = || Said::KeyChange { from: "a".to_owned(), to: "b".to_owned(), statement: "c\nd".to_owned() };
         for (rest, want) in [
-            (
-                r#""kind":"start","id":"x","detail":{"version":"1","vkey":"k"}"#.to_owned(),
-                Some(Said::Key("k".to_owned())),
-            ),
+            (r#""kind":"start","id":"x","detail":{"version":"1","vkey":"k"}"#.to_owned(), start(Some("k"), 0)),
+            (r#""kind":"start","detail":{"unsigned":7,"vkey":"k"}"#.to_owned(), start(Some("k"), 7)),
             (
                 r#""kind":"heartbeat","detail":{"checkpoint":"n\nm"}"#.to_owned(),
                 Some(Said::Checkpoint("n\nm".to_owned())),
@@ -218,7 +223,7 @@ mod tests {
             (change("reload"), None),
             (r#""kind":"admin","detail":{"what":"log_key_rotated","from":"a"}"#.to_owned(), None),
             (r#""kind":"close","detail":{"vkey":"k","checkpoint":"n"}"#.to_owned(), None),
-            (r#""kind":"start","detail":{"checkpoint":"n"}"#.to_owned(), None),
+            (r#""kind":"start","detail":{"checkpoint":"n"}"#.to_owned(), start(None, 0)),
             (r#""kind":"start","detail":[1]"#.to_owned(), None),
             (r#""kind":"start""#.to_owned(), None),
             (r#""kind":7"#.to_owned(), None),

@@ -59,6 +59,8 @@ pub struct Verified {
     pub torn: Option<Torn>,
     /// How many checkpoints within the records are good.
     pub held: u64,
+    /// Records that the run which wrote them has not signed, but the next one, by what its `start` says: none but behind a crash.
+    pub signed_late: u64,
     /// The changes of the key, by the numbers of their records, with the key that followed.
     pub key_changes: Vec<(u64, VerifierKey)>,
 }

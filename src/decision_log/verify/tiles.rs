@@ -55,15 +55,20 @@ impl<'a> Tiles<'a> {
         Self { listed, read }
     }
 
-    /// The first difference between `tile` and what is stored in its place. A tree of `signed` leaves must be stored.
+    /// The first difference between `tile` and what is stored in its place. A tree of `signed` leaves must be stored; if not when it was
+    /// listed, as a proxy replaced partial tiles by their full one, then now.
     pub(super) fn compare(&mut self, tile: &Tile, signed: u64) -> io::Result<Option<Doubt>> {
         let (level, index) = (tile.id.level(), tile.id.index());
         let from = self.listed.partition_point(|id| (id.level(), id.index()) < (level, index));
         let to = self.listed.partition_point(|id| (id.level(), id.index()) <= (level, index));
         if let Some(needed) = TileId::in_tree(level, index, signed) {
             let stored = self.listed.get(from..to).unwrap_or_default();
-            if !stored.contains(&needed) && !stored.contains(&needed.full()) {
-                return Ok(Some(Doubt::new(needed, Wrong::FileMissing)));
+            if !stored.contains(&needed)
+                && !stored.contains(&needed.full())
+                && let Some(doubt) = self.differs(needed.full(), tile)?
+            {
+                let is_missing = matches!(doubt.what, Wrong::FileMissing);
+                return Ok(Some(if is_missing { Doubt::new(needed, Wrong::FileMissing) } else { doubt }));
             }
         }
         for at in from..to {

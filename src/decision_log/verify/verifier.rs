@@ -27,6 +27,7 @@ pub struct Verifier<'a> {
     tiles_are_right: Option<bool>,
     torn: Option<Torn>,
     held: u64,
+    signed_late: u64,
     /// The largest checkpoint within the records: its size, and the record.
     newest_held: Option<(u64, u64)>,
 }
@@ -63,6 +64,7 @@ impl<'a> Verifier<'a> {
             tiles_are_right: None,
             torn: None,
             held: 0,
+            signed_late: 0,
             newest_held: None,
         })
     }
@@ -165,6 +167,7 @@ impl<'a> Verifier<'a> {
             records: self.roots.size(),
             torn: self.torn,
             held: self.held,
+            signed_late: self.signed_late,
             key_changes: self.keys.changes(),
             checkpoint: self.signed,
         })
@@ -173,7 +176,10 @@ impl<'a> Verifier<'a> {
     /// Takes what record `seq`, the last one so far, says about the log.
     fn said(&mut self, seq: u64, said: Said) -> Result<(), VerifyError> {
         match said {
-            Said::Key(key) => key.parse().into_iter().for_each(|key| self.keys.notice(key)),
+            Said::Start { vkey, unsigned } => {
+                vkey.and_then(|key| key.parse().ok()).into_iter().for_each(|key| self.keys.notice(key));
+                self.signed_late = self.signed_late.saturating_add(unsigned);
+            }
             Said::KeyChange { .. } => {
                 let place = self.place(seq);
                 if let Err(bad) = self.keys.change(seq, &said, |wrong| place.bad(&wrong)) {

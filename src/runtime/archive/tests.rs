@@ -176,6 +176,37 @@ fn a_segment_that_was_sealed_since_it_was_listed_is_found() {
 }
 
 #[test]
+fn no_segment_is_overlooked_while_it_is_sealed() {
+    const SEGMENTS: u64 = 400;
+    let folder = tempfile::tempdir().unwrap();
+    let segments = directory(&folder).join("segments");
+    fs::create_dir_all(&segments).unwrap();
+    let name = |first, is_sealed| directory(&folder).join(segment(first, is_sealed).name());
+    (0..SEGMENTS).for_each(|first| fs::write(name(first, false), "").unwrap());
+    let archive = open(&folder);
+    std::thread::scope(|scope| {
+        let seal = scope.spawn(|| {
+            for first in 0..SEGMENTS {
+                fs::write(segments.join("begun"), "").unwrap();
+                fs::rename(segments.join("begun"), name(first, true)).unwrap();
+                fs::remove_file(name(first, false)).unwrap();
+            }
+        });
+        loop {
+            let is_over = seal.is_finished();
+            for found in [archive.segments().unwrap(), archive.contents().unwrap().segments] {
+                let firsts = found.iter().map(|segment| segment.first);
+                assert!(firsts.eq(0..SEGMENTS), "{} of them", found.len());
+            }
+            if is_over {
+                break;
+            }
+        }
+    });
+    assert!(archive.segments().unwrap().iter().all(|segment| segment.is_sealed));
+}
+
+#[test]
 fn a_partial_tile_comes_out_of_the_full_one() {
     let (folder, _) = log();
     let archive = open(&folder);

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use super::{Archive, ArchiveError, Contents, Opened, Segment};
+use super::{Archive, ArchiveError, Opened, Segment};
 use crate::decision_log::VerifierKey;
 use crate::decision_log::verify::{Bad, End, Heads, Piece, Verified, Verifier, VerifyError, read_plain, read_sealed};
 
@@ -16,9 +16,6 @@ const MAX_READERS: usize = 16;
 
 /// Pieces of a segment that wait to be compared: all of a usual one, whose pieces have 1 MiB of lines each.
 const MAX_PIECES: usize = 64;
-
-/// How often listing is tried while a proxy signs once a second.
-const MAX_LISTINGS: usize = 8;
 
 /// What a log is held against.
 #[derive(Debug, Default)]
@@ -52,7 +49,9 @@ type Reading = (String, Receiver<Told>);
 /// # Errors
 /// What is wrong with it first, or that it can't be read.
 pub fn verify(archive: &Archive, trust: Trust, progress: &mut dyn FnMut(u64, u64)) -> Result<Report, VerifyError> {
-    let (checkpoint, contents) = listed(archive)?;
+    // Before what it signs: a proxy may be writing.
+    let checkpoint = text(archive.checkpoint(), super::CHECKPOINT)?;
+    let contents = archive.contents().map_err(io::Error::other)?;
     if let Some((name, foreign)) = contents.foreign.first() {
         let file = name.escape_debug().to_string();
         return Err(VerifyError::Bad(Bad { file, line: None, what: foreign.to_string() }));
@@ -67,21 +66,6 @@ pub fn verify(archive: &Archive, trust: Trust, progress: &mut dyn FnMut(u64, u64
     let verified = verifier.finish(&trust.kept, now.as_deref())?;
     let doubled = contents.doubled.iter().map(|first| Segment { first: *first, is_sealed: false }.name()).collect();
     Ok(Report { verified, doubled })
-}
-
-/// The checkpoint, and what was there while it stood: a tile of its size may go once the log has grown.
-fn listed(archive: &Archive) -> Result<(Option<String>, Contents), VerifyError> {
-    let mut checkpoint = text(archive.checkpoint(), super::CHECKPOINT)?;
-    let mut contents = Contents::default();
-    for _ in 0..MAX_LISTINGS {
-        contents = archive.contents().map_err(io::Error::other)?;
-        let now = text(archive.checkpoint(), super::CHECKPOINT)?;
-        if now == checkpoint {
-            break;
-        }
-        checkpoint = now;
-    }
-    Ok((checkpoint, contents))
 }
 
 /// A file that is no text is a fault of the log.

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::decision_log::{Damage, KeyError, NoteError, Unwritten};
+use crate::decision_log::{Damage, KeyError, NoteError, SealedError, Unwritten};
 
 /// The log can't be opened, or was closed with a loss. Each text says all there is; none has a source behind it that would say it again.
 #[derive(Debug, thiserror::Error)]
@@ -17,8 +17,8 @@ pub enum JournalError {
     Foreign(PathBuf),
     /// Its segments are gone.
     #[error(
-        "the log in `{0}` has a `log.vkey` but no segment, and records would be numbered from 0 a second time; bring \
-         back `segments`, or begin a new log in another directory under another `instance` or with another key"
+        "the log in `{0}` was begun, and has no segment any more; records would be numbered from 0 a second time: bring back \
+         `segments`, or begin a new log in another directory under another `instance` or with another key"
     )]
     Lost(PathBuf),
     /// It has records and no checkpoint.
@@ -55,8 +55,9 @@ pub enum JournalError {
     Differ(PathBuf),
     /// Records are gone.
     #[error(
-        "the log in `{path}` has {has} records, and {signed} were signed: the end is cut off; bring back what is missing in `segments` \
-         (`sallyport audit verify {path}` says where), or begin a new log in another directory under another `instance` or with another key"
+        "of the {signed} records that were signed, the log in `{path}` has the first {has}, and what follows is missing or was changed: \
+         `sallyport audit verify {path}` says where. Bring it back, or begin a new log in another directory under another `instance` or \
+         with another key"
     )]
     Short {
         /// The log's directory.
@@ -84,6 +85,14 @@ pub enum JournalError {
         path: PathBuf,
         /// What is wrong with it.
         why: Damage,
+    },
+    /// A sealed segment can't be read.
+    #[error("`{path}` {why}")]
+    Sealed {
+        /// The segment.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: SealedError,
     },
     /// The key's file holds no key.
     #[error("`{path}` is {why}")]

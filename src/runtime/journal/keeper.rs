@@ -11,11 +11,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::key_file::{self, HeldKey};
-use super::sealer::Ended;
+use super::sealer::{Due, Ended};
 use super::tree_files::TreeFiles;
 use super::writer::micros;
-use super::{Event, Watch};
-use crate::decision_log::{Checkpoint, Detail, Hash, Note, SigningKey, Tile, Tree, VerifierKey};
+use super::{Event, Note, Watch};
+use crate::decision_log::{self, Checkpoint, Detail, Hash, SigningKey, Tile, TileId, Tree, VerifierKey};
 use crate::redact::clean;
 
 /// From the first record that is not signed to the next checkpoint. Half of the second by which a checkpoint may be behind; the rest is
@@ -176,18 +176,20 @@ pub(super) struct Keeper {
     /// The key's file, beside which the newest checkpoint is kept; `None`: that folder can't be written.
     pub(super) beside: Option<PathBuf>,
     pub(super) verifier: VerifierKey,
-    pub(super) sealer: (mpsc::Sender<Ended>, JoinHandle<()>),
+    pub(super) sealer: (mpsc::Sender<Due>, JoinHandle<()>),
     pub(super) watch: Watch,
     /// Takes a record of a failure that is over.
-    pub(super) note: Box<dyn Fn(Detail) + Send>,
+    pub(super) note: Note,
     pub(super) left: Left,
 }
 
-/// What is not done yet.
+/// What is not done yet, and what need not be done again.
 #[derive(Default)]
 pub(super) struct Left {
     /// Full tiles that are not written.
     full: Vec<Tile>,
+    /// Partial tiles that are written.
+    edge: Vec<TileId>,
     /// Leaves in the tree that no checkpoint covers.
     leaves: usize,
     ended: Vec<Ended>,
@@ -241,11 +243,15 @@ impl Keeper {
 
     /// Writes the tiles, then the checkpoint over them.
     fn sign(&mut self, other: Option<(&SigningKey, &VerifierKey)>) -> io::Result<Arc<str>> {
-        self.left.full.iter().chain(&self.tree.edge()).try_for_each(|tile| self.files.write(tile))?;
+        let edge = self.tree.edge();
+        // A partial tile of the same place and width is the same.
+        let grown = edge.iter().filter(|tile| !self.left.edge.contains(&tile.id));
+        self.files.write(self.left.full.iter().chain(grown))?;
+        self.left.edge = edge.iter().map(|tile| tile.id).collect();
         let (origin, size, root) = (self.verifier.name().to_owned(), self.tree.size(), self.tree.root());
         let head = Checkpoint { origin, size, root }.text();
         let keys: Vec<_> = other.into_iter().chain([(&self.key.signs, &self.verifier)]).collect();
-        let note = Note::sign(&head, &keys);
+        let note = decision_log::Note::sign(&head, &keys);
         self.files.set_checkpoint(&note)?;
         self.beside.iter().try_for_each(|key| key_file::set_head(key, &note))?;
         self.left.full.drain(..).for_each(|tile| self.files.remove_partial(tile.id));
@@ -257,7 +263,7 @@ impl Keeper {
         (self.watch)(Event::Signed(size));
         for ended in self.left.ended.extract_if(.., |ended| ended.next <= size) {
             // The sealer ends behind the keeper.
-            let _ = self.sealer.0.send(ended);
+            let _ = self.sealer.0.send(Due { ended, signed: size });
         }
         if let Some((since, error)) = self.left.failing.take() {
             let lasted = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -11,6 +11,9 @@ mod key_file;
 mod opening;
 mod place;
 mod sealer;
+mod segments;
+#[cfg(test)]
+mod testing;
 mod tree_files;
 mod writer;
 
@@ -23,7 +26,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use crate::decision_log::{Checkpoint, Entry, Kind, Log, Pace, Permit, Push, Refusal, Scan, Store, Unwritten, origin};
+use crate::decision_log::{
+    Checkpoint, Detail, Entry, Kind, Log, Pace, Permit, Push, Refusal, Scan, Store, Unwritten, origin,
+};
 use crate::runtime::clock;
 use crate::runtime::layout::VKEY;
 use copy::Copier;
@@ -31,6 +36,7 @@ use error::system;
 use keeper::{Keeper, Kept};
 use key_change::NextKey;
 use opening::Opened;
+use sealer::Sealer;
 use writer::{Shared, Writer};
 
 pub use error::JournalError;
@@ -63,6 +69,9 @@ pub struct Setup {
 
 /// An observer of the log.
 pub type Watch = Arc<dyn Fn(Event<'_>) + Send + Sync>;
+
+/// Takes a record of a failure of the log itself.
+type Note = Arc<dyn Fn(Detail) + Send + Sync>;
 
 /// What happened to the log.
 #[derive(Debug, Clone, Copy)]
@@ -109,7 +118,7 @@ pub struct Opening {
     pub key_made: bool,
     /// Whether the log was changed over to another key just now.
     pub key_changed: bool,
-    /// Whether the log was begun just now: its directory had no `log.vkey`.
+    /// Whether the log was begun just now: its directory had no `log.vkey`, and nothing was signed.
     pub log_made: bool,
     /// The verifier key, as in `log.vkey`.
     pub vkey: String,
@@ -161,9 +170,16 @@ impl Journal {
         let cannot = system("start the threads of", place.path());
         let shared = Arc::new(Shared::new(setup.pace));
         let (noted, instance) = (Arc::clone(&shared), Arc::clone(&setup.instance));
-        let note = Box::new(move |detail| noted.note(writer::failure(clock::now(), Arc::clone(&instance), detail)));
+        let note: Note =
+            Arc::new(move |detail| noted.note(writer::failure(clock::now(), Arc::clone(&instance), detail)));
         let watch = Arc::clone(&setup.watch);
-        let sealer = sealer::start(Arc::clone(&place), Arc::clone(&kept), Arc::clone(&watch)).map_err(&cannot)?;
+        let sealer = Sealer {
+            place: Arc::clone(&place),
+            kept: Arc::clone(&kept),
+            watch: Arc::clone(&watch),
+            note: Arc::clone(&note),
+        };
+        let sealer = sealer::start(sealer).map_err(&cannot)?;
         let left = keeper::Left::default();
         let head = opening.signed.sign(&key.signs, &verifier);
         let beside = key_file::set_head(&setup.key, &head).is_ok().then(|| setup.key.clone());

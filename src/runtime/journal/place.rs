@@ -83,13 +83,14 @@ fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, DIRECTORY, Mode::empty())?)
 }
 
-/// Opens the folder at `path` below `directory`, name by name, and makes what is missing if told to.
+/// Opens the folder at `path` below `directory`, name by name, and makes what is missing, durably, if told to.
 pub(super) fn folder(directory: impl AsFd, path: &str, create: bool) -> io::Result<OwnedFd> {
     let mut folder = rustix::io::fcntl_dupfd_cloexec(directory, 0)?;
     for name in path.split('/') {
         if create {
             match rustix::fs::mkdirat(&folder, name, FOLDER_MODE) {
-                Ok(()) | Err(Errno::EXIST) => {}
+                Ok(()) => rustix::fs::fsync(&folder)?,
+                Err(Errno::EXIST) => {}
                 Err(errno) => return Err(errno.into()),
             }
         }
@@ -121,12 +122,26 @@ pub(super) fn read(folder: impl AsFd, name: &str, most: u64) -> io::Result<Optio
 
 /// Writes a file whole or not at all, durably but for its name, in place of one that is there.
 pub(super) fn write(folder: impl AsFd, name: &str, bytes: &[u8]) -> io::Result<()> {
+    begin(&folder, name, bytes)?.sync_data()?;
+    finish(folder, name)
+}
+
+/// The same, but not durably: a power failure may leave it empty.
+pub(super) fn put(folder: impl AsFd, name: &str, bytes: &[u8]) -> io::Result<()> {
+    begin(&folder, name, bytes)?;
+    finish(folder, name)
+}
+
+fn begin(folder: impl AsFd, name: &str, bytes: &[u8]) -> io::Result<File> {
     let begun = format!("{name}{UNFINISHED}");
     remove(&folder, &begun)?;
     let mut file = open(&folder, &begun, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
     file.write_all(bytes)?;
-    file.sync_data()?;
-    Ok(rustix::fs::renameat(&folder, &begun, &folder, name)?)
+    Ok(file)
+}
+
+fn finish(folder: impl AsFd, name: &str) -> io::Result<()> {
+    Ok(rustix::fs::renameat(&folder, format!("{name}{UNFINISHED}"), &folder, name)?)
 }
 
 /// Removes a file, if there is one.

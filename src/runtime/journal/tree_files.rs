@@ -1,14 +1,15 @@
 //! The tree on disk: tiles at their paths, and the checkpoint.
 //! Not here: what a tree is (`decision_log::Tree`), when it is written (`keeper`). Source: C2SP tlog-tiles, tlog-checkpoint.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use rustix::fs::AtFlags;
+use rustix::fs::{AtFlags, OFlags};
 
 use super::place::{self, Place};
-use crate::decision_log::{Hash, MAX_NOTE, TILE_WIDTH, Tile, TileId, Tree};
+use crate::decision_log::{Hash, MAX_NOTE, TILE_WIDTH, Tile, TileId};
 use crate::runtime::layout::{CHECKPOINT, TILES, VKEY};
 
 /// Reads and writes them.
@@ -40,10 +41,38 @@ impl TreeFiles {
         Ok(rustix::fs::fsync(&directory)?)
     }
 
-    /// Writes a tile. What of it was there before as partial tiles is not needed any more once it is full.
-    pub(super) fn write(&self, tile: &Tile) -> io::Result<()> {
-        let (folder, name) = self.folder(tile.id, true)?;
-        place::write(folder, &name, &tile.bytes())
+    /// Writes tiles, each whole or not at all. Not durably: they can be made anew from the records until those are sealed.
+    pub(super) fn write<'t>(&self, tiles: impl IntoIterator<Item = &'t Tile>) -> io::Result<()> {
+        tiles.into_iter().try_for_each(|tile| {
+            let (folder, name) = self.folder(tile.id, true)?;
+            place::put(folder, &name, &tile.bytes())
+        })
+    }
+
+    /// Makes tiles durable.
+    pub(super) fn sync(&self, tiles: impl IntoIterator<Item = TileId>) -> io::Result<()> {
+        let mut folders = BTreeSet::new();
+        for id in tiles {
+            let (folder, name) = self.folder(id, false)?;
+            place::open(folder, &name, OFlags::RDONLY)?.sync_data()?;
+            folders.insert(parts(id).0);
+        }
+        folders.iter().try_for_each(|folder| {
+            let folder = place::folder(self.0.directory(), folder, false)?;
+            Ok(rustix::fs::fsync(folder)?)
+        })
+    }
+
+    /// Writes the tiles that are not there as they should be. Whether there were any.
+    pub(super) fn mend<'t>(&self, tiles: impl IntoIterator<Item = &'t Tile>) -> io::Result<bool> {
+        let mut mended = false;
+        for tile in tiles {
+            if self.read(tile.id)?.as_ref() != Some(tile) {
+                self.write([tile])?;
+                mended = true;
+            }
+        }
+        Ok(mended)
     }
 
     /// Removes the partial tiles of a full one. One that stays does no harm.
@@ -67,22 +96,16 @@ impl TreeFiles {
         Ok(place::read(folder, &name, most)?.and_then(|bytes| Tile::read(id, &bytes)))
     }
 
-    /// The tree as it was at `size`, from the tiles of a tree of `signed` leaves. `None`: a tile is missing.
-    pub(super) fn tree_of(&self, size: u64, signed: u64) -> io::Result<Option<Tree>> {
-        let mut tiles = Vec::new();
-        for id in Tree::edge_of(size) {
-            let there = TileId::in_tree(id.level(), id.index(), signed);
-            let Some(mut tile) = there.map(|there| self.read(there)).transpose()?.flatten() else { return Ok(None) };
-            tile.hashes.truncate(id.width());
-            tiles.push(Tile { id, ..tile });
-        }
-        Ok(Tree::resume(size, tiles))
-    }
-
     /// The folder in which the tile's file stands, and the file's name there.
     fn folder(&self, id: TileId, create: bool) -> io::Result<(OwnedFd, String)> {
-        let path = id.to_string();
-        let (folder, name) = path.rsplit_once('/').unwrap_or((TILES, &path));
-        Ok((place::folder(self.0.directory(), folder, create)?, name.to_owned()))
+        let (folder, name) = parts(id);
+        Ok((place::folder(self.0.directory(), &folder, create)?, name))
     }
+}
+
+/// The path of a tile's folder below the directory, and its name there.
+fn parts(id: TileId) -> (String, String) {
+    let path = id.to_string();
+    let (folder, name) = path.rsplit_once('/').unwrap_or((TILES, &path));
+    (folder.to_owned(), name.to_owned())
 }

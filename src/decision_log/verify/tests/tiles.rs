@@ -112,3 +112,20 @@ fn a_partial_tile_may_go_once_the_full_one_is_there() {
         assert_eq!(verify_listed(&files, listed, None, &[]).err().unwrap_or_default(), want, "{gone}");
     }
 }
+
+/// A proxy puts full tiles in the place of partial ones while others are listed.
+#[test]
+fn a_full_tile_that_came_since_the_listing_is_looked_for() {
+    for (name, damage, want) in [
+        ("as it is", (|_| ()) as Damage, ""),
+        ("another", |files| flip(files, "tile/0/001", 32), "tile/0/001: hash 1 is not that of the records"),
+        ("gone", |files| drop(files.remove("tile/0/001")), "tile/0/001: is missing"),
+    ] {
+        let mut files = Sample::usual().files;
+        let mut listed: Vec<TileId> = files.keys().filter_map(|name| name.parse().ok()).collect();
+        listed.retain(|id| id.to_string() != "tile/0/001");
+        listed.sort();
+        damage(&mut files);
+        assert_eq!(verify_listed(&files, listed, None, &[]).err().unwrap_or_default(), want, "{name}");
+    }
+}

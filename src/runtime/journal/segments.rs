@@ -1,0 +1,310 @@
+//! The segments that a start finds: which there are, that each begins where the one before it ends, and what the newest hold.
+//! Not here: whether their records are those that were signed (`opening`), writing (`disk`), sealing (`sealer`).
+//! Of sealed segments little more than the summaries is read: `audit verify` reads all.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+use super::disk;
+use super::place::{self, Place};
+use super::{JournalError, system};
+use crate::decision_log::{Damage, Hash, Last, Scan, Sealed, SealedError, Summary, scan};
+use crate::runtime::layout::{SEGMENTS, Segment, UNFINISHED};
+
+/// All segments of a log, in order.
+pub(super) struct Segments {
+    /// The log's directory.
+    path: PathBuf,
+    folder: OwnedFd,
+    all: Vec<Segment>,
+}
+
+/// The records that are not sealed.
+pub(super) struct Tail {
+    /// The number of its first record.
+    pub(super) first: u64,
+    leaves: Vec<Hash>,
+    pub(super) newest: disk::Segment,
+    pub(super) scan: Scan,
+}
+
+impl Segments {
+    /// Lists them, and makes their folder if told to. What a crash left of sealing one is removed.
+    pub(super) fn list(path: &Path, place: &Place, create: bool) -> Result<Self, JournalError> {
+        let lost = || JournalError::Lost(path.to_owned());
+        let folder = match place::folder(&*place.directory(), SEGMENTS, create) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(lost()),
+            opened => opened.map_err(system("open", &path.join(SEGMENTS)))?,
+        };
+        let mut segments = Self { path: path.to_owned(), folder, all: Vec::new() };
+        for found in place::names(&segments.folder).map_err(segments.cannot("list", ""))? {
+            segments.add(&found)?;
+        }
+        segments.all.sort_unstable();
+        segments.remove_doubles()?;
+        if segments.all.is_empty() && !create {
+            return Err(lost());
+        }
+        segments.in_order()?;
+        Ok(segments)
+    }
+
+    fn add(&mut self, found: &str) -> Result<(), JournalError> {
+        let begun = found.strip_suffix(UNFINISHED).and_then(Segment::of_file);
+        let is_link = place::is_link(&self.folder, found).map_err(self.cannot("read", found))?;
+        match Segment::of_file(found) {
+            Some(segment) if !is_link => self.all.push(segment),
+            None if !is_link && begun.is_some_and(|segment| segment.is_sealed) => self.remove(found)?,
+            Some(_) | None => return Err(JournalError::Foreign(self.file(found))),
+        }
+        Ok(())
+    }
+
+    /// Between the sealed one's coming and the open one's going there was a crash: the open one is sealed again.
+    fn remove_doubles(&mut self) -> Result<(), JournalError> {
+        let pairs: Vec<u64> = self.all.windows(2).filter_map(twice).collect();
+        for first in pairs {
+            let sealed = Segment::sealed(first);
+            let is_same = is_doubled(&self.folder, first).map_err(self.cannot("read", &sealed.file()))?;
+            if !is_same {
+                return Err(JournalError::Differ(self.file(&sealed.file())));
+            }
+            self.remove(&sealed.file())?;
+            self.all.retain(|segment| *segment != sealed);
+        }
+        Ok(())
+    }
+
+    /// Whether each begins where the one before it ends, as far as summaries say.
+    fn in_order(&self) -> Result<(), JournalError> {
+        let mut before = Some(0);
+        for segment in &self.all {
+            if let Some(before) = before.filter(|before| *before != segment.first) {
+                let why = Damage::Gap { first: segment.first, before };
+                return Err(JournalError::Damaged { path: self.file(&segment.file()), why });
+            }
+            before = if segment.is_sealed { Some(self.end_of_sealed(segment.first)?) } else { None };
+        }
+        Ok(())
+    }
+
+    /// The number behind the last record of a sealed one.
+    fn end_of_sealed(&self, first: u64) -> Result<u64, JournalError> {
+        self.sealed(first, |sealed| match sealed.summary() {
+            Summary { first_seq, last_seq, .. } if *first_seq == first => Ok(last_seq.saturating_add(1)),
+            Summary { .. } => Err(SealedError::Contradiction { what: "first record and its name" }),
+        })
+    }
+
+    /// What the last record of a sealed one says.
+    fn last_of_sealed(&self, first: u64) -> Result<Option<Last>, JournalError> {
+        self.sealed(first, |sealed| {
+            let mut last = None;
+            sealed.lines_from(sealed.summary().last_seq, &mut |_, line| {
+                last = Last::of(line);
+                ControlFlow::Continue(())
+            })?;
+            Ok(last)
+        })
+    }
+
+    fn sealed<T>(
+        &self,
+        first: u64,
+        read: impl FnOnce(&mut Sealed<File>) -> Result<T, SealedError>,
+    ) -> Result<T, JournalError> {
+        let name = Segment::sealed(first).file();
+        let file = place::open(&self.folder, &name, OFlags::RDONLY).map_err(self.cannot("open", &name))?;
+        let read = Sealed::open(file).and_then(|mut sealed| read(&mut sealed));
+        read.map_err(|why| JournalError::Sealed { path: self.file(&name), why })
+    }
+
+    /// Whether there is no record yet: a log that is being begun, perhaps for a second time behind a crash.
+    pub(super) fn hold_nothing(&self) -> Result<bool, JournalError> {
+        for segment in &self.all {
+            let name = segment.file();
+            if segment.is_sealed || place::length(&self.folder, &name).map_err(self.cannot("read", &name))? > 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads what is not sealed: the records whose tiles a power failure may have taken.
+    pub(super) fn tail(&self, signed: u64) -> Result<Tail, JournalError> {
+        let behind_sealed =
+            self.all.iter().rposition(|segment| segment.is_sealed).map_or(0, |last| last.saturating_add(1));
+        let open: Vec<u64> = self.all.iter().skip(behind_sealed).map(|segment| segment.first).collect();
+        let sealed = behind_sealed.checked_sub(1).and_then(|last| self.all.get(last)).map(|segment| segment.first);
+        let next = sealed.map(|sealed| self.end_of_sealed(sealed)).transpose()?.unwrap_or(0);
+        if next > signed {
+            let (first, path) = (next, self.file(""));
+            return Err(JournalError::Damaged { path, why: Damage::Gap { first, before: signed } });
+        }
+        if open.is_empty() && next < signed {
+            return Err(self.short(next, signed));
+        }
+        // A log that is begun; or its newest segment is gone, and had nothing that was signed.
+        let (open, create) = if open.is_empty() { (vec![next], true) } else { (open, false) };
+        let mut tail = self.read(&open, create)?;
+        if tail.scan.end.next < signed {
+            return Err(self.short(tail.scan.end.next, signed));
+        }
+        if let (None, Some(sealed)) = (tail.scan.last, sealed) {
+            tail.scan.last = self.last_of_sealed(sealed)?;
+        }
+        Ok(tail)
+    }
+
+    /// The leaves of the records from `from` up to `to`, where a segment ends.
+    pub(super) fn leaves(&self, from: u64, to: u64) -> Result<Vec<Hash>, JournalError> {
+        let mut leaves = Vec::new();
+        let ends = self.all.iter().skip(1).map(|next| next.first).chain([u64::MAX]);
+        for (segment, _) in self.all.iter().zip(ends).filter(|(segment, end)| segment.first < to && *end > from) {
+            let mut seq = segment.first;
+            let mut push = |line: &[u8]| {
+                leaves.extend((from..to).contains(&seq).then(|| Hash::leaf(line)));
+                seq = seq.saturating_add(1);
+            };
+            if !segment.is_sealed {
+                self.scan(*segment, &mut push)?;
+                continue;
+            }
+            self.sealed(segment.first, |sealed| {
+                sealed.lines_from(from, &mut |seq, line| {
+                    if seq < to {
+                        leaves.push(Hash::leaf(line));
+                    }
+                    if seq < to { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                })
+            })?;
+        }
+        Ok(leaves)
+    }
+
+    /// Reads open segments, which follow each other.
+    fn read(&self, firsts: &[u64], create: bool) -> Result<Tail, JournalError> {
+        let mut tail: Option<Tail> = None;
+        for first in firsts.iter().copied() {
+            let name = disk::name(first);
+            let damaged = |why| JournalError::Damaged { path: self.file(&name), why };
+            let segment = disk::Segment::open(&self.folder, first, create).map_err(self.cannot("open", &name))?;
+            let mut leaves = tail.as_mut().map(|tail| std::mem::take(&mut tail.leaves)).unwrap_or_default();
+            let mut scan = segment.scan(&mut |line| leaves.push(Hash::leaf(line))).map_err(damaged)?;
+            if let Some(before) = &tail {
+                let end = before.scan.end.next;
+                if end != first || before.scan.torn > 0 {
+                    return Err(damaged(Damage::Gap { first, before: end }));
+                }
+                scan.last = scan.last.or(before.scan.last);
+            }
+            let begins = tail.map_or(first, |tail| tail.first);
+            tail = Some(Tail { first: begins, leaves, newest: segment, scan });
+        }
+        tail.ok_or_else(|| JournalError::Lost(self.path.clone()))
+    }
+
+    fn short(&self, has: u64, signed: u64) -> JournalError {
+        JournalError::Short { path: self.path.clone(), has, signed }
+    }
+
+    /// Gives the lines of all of them, in order, without their newlines.
+    pub(super) fn lines(&self, each: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<(), JournalError> {
+        let mut done = Ok(());
+        for segment in &self.all {
+            self.scan(*segment, &mut |line| {
+                if done.is_ok() {
+                    done = each(line);
+                }
+            })?;
+        }
+        done.map_err(system("write", &self.path))
+    }
+
+    /// Gives the lines of one of them.
+    fn scan(&self, segment: Segment, each: &mut dyn FnMut(&[u8])) -> Result<(), JournalError> {
+        let name = segment.file();
+        let file = place::open(&self.folder, &name, OFlags::RDONLY).map_err(self.cannot("open", &name))?;
+        let scanned = if segment.is_sealed {
+            let lines = zstd::Decoder::new(file).map_err(self.cannot("read", &name))?;
+            scan(&mut BufReader::new(lines), segment.first, each)
+        } else {
+            scan(&mut BufReader::new(file), segment.first, each)
+        };
+        scanned.map(drop).map_err(|why| JournalError::Damaged { path: self.file(&name), why })
+    }
+
+    /// Those that no record will be added to and that are not sealed, each with the number behind its last record.
+    pub(super) fn ended(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let pairs = self.all.windows(2).filter_map(|pair| Some((*pair.first()?, *pair.last()?)));
+        pairs.filter(|(segment, _)| !segment.is_sealed).map(|(segment, next)| (segment.first, next.first))
+    }
+
+    /// Makes the newest end with its last whole record, and durable.
+    pub(super) fn cut(&self, tail: &Tail) -> Result<(), JournalError> {
+        tail.newest.cut(tail.scan.end).map_err(self.cannot("cut", &tail.newest.name()))?;
+        rustix::fs::fsync(&self.folder).map_err(|errno| self.cannot("sync", "")(errno.into()))
+    }
+
+    /// Their folder, open.
+    pub(super) fn into_folder(self) -> OwnedFd {
+        self.folder
+    }
+
+    fn remove(&self, name: &str) -> Result<(), JournalError> {
+        place::remove(&self.folder, name).map_err(self.cannot("remove", name))
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.path.join(SEGMENTS).join(name)
+    }
+
+    fn cannot(&self, doing: &'static str, name: &str) -> impl Fn(io::Error) -> JournalError + use<> {
+        let path = self.file(name);
+        move |why| JournalError::System { doing, path: path.clone(), why }
+    }
+}
+
+impl Tail {
+    /// Its leaves below `size`.
+    pub(super) fn signed(&self, size: u64) -> &[Hash] {
+        self.leaves.split_at(self.place_of(size)).0
+    }
+
+    /// Its leaves from `size` on.
+    pub(super) fn unsigned(&self, size: u64) -> &[Hash] {
+        self.leaves.split_at(self.place_of(size)).1
+    }
+
+    fn place_of(&self, size: u64) -> usize {
+        usize::try_from(size.saturating_sub(self.first)).unwrap_or(usize::MAX).min(self.leaves.len())
+    }
+}
+
+/// The first record of a segment that is there in both forms.
+fn twice(pair: &[Segment]) -> Option<u64> {
+    let [one, other] = pair else { return None };
+    (one.first == other.first).then_some(one.first)
+}
+
+/// Whether both forms of a segment have the same lines.
+fn is_doubled(segments: &OwnedFd, first: u64) -> io::Result<bool> {
+    let read = |name: &str| place::open(segments, name, OFlags::RDONLY);
+    let mut plain = BufReader::new(read(&Segment::plain(first).file())?);
+    let mut sealed = BufReader::new(zstd::Decoder::new(read(&Segment::sealed(first).file())?)?);
+    loop {
+        // What can't be decompressed is not the same.
+        let (one, Ok(other)) = (plain.fill_buf()?, sealed.fill_buf()) else { return Ok(false) };
+        let both = one.len().min(other.len());
+        if both == 0 || one.get(..both) != other.get(..both) {
+            return Ok(one.is_empty() && other.is_empty());
+        }
+        plain.consume(both);
+        sealed.consume(both);
+    }
+}
