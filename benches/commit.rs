@@ -56,7 +56,7 @@ fn on_disk(c: &mut Criterion) {
                 b.iter(|| {
                     let commits = (0..waiting).map(|_| journal.commit(entry.clone()));
                     let permits = runtime.block_on(join_all(commits));
-                    assert!(permits.iter().all(Result::is_ok), "the log takes every record");
+                    assert!(permits.iter().all(Result::is_ok), "the log takes every record: {permits:?}");
                 });
             });
         }

@@ -18,7 +18,7 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use sallyport::decision_log::{Durability, Pace};
-use sallyport::runtime::journal::{Journal, Setup};
+use sallyport::runtime::journal::{Event, Journal, Setup};
 use tempfile::TempDir;
 
 /// Tunnels a second in the paced rows: each has two records.
@@ -39,17 +39,34 @@ const ROWS: [(&str, Option<(Durability, Duration)>); 3] = [
 
 /// What one row came to.
 struct Row {
-    records: u64,
+    tally: Tally,
     took: Duration,
     cpu: Duration,
+}
+
+/// What came of the tunnels of one row.
+#[derive(Default)]
+struct Tally {
+    /// How long each waited for its permit.
     waits: Vec<Duration>,
+    /// Those that got none: the disk is slower than what makes records.
+    refused: u64,
+}
+
+impl Extend<Option<Duration>> for Tally {
+    fn extend<T: IntoIterator<Item = Option<Duration>>>(&mut self, tunnels: T) {
+        for wait in tunnels {
+            self.refused += u64::from(wait.is_none());
+            self.waits.extend(wait);
+        }
+    }
 }
 
 fn main() {
     // Cargo passes `--bench`.
     let seconds = std::env::args().find_map(|word| word.parse().ok()).unwrap_or(10);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    println!("{:<22}{:>12}{:>14}{:>12}{:>12}", "", "records/s", "CPU us/record", "p50 us", "p99 us");
+    println!("{:<22}{:>12}{:>14}{:>12}{:>12}{:>12}", "", "records/s", "CPU us/record", "p50 us", "p99 us", "refused");
     for (name, pace) in ROWS {
         let row = measured(pace, |journal| runtime.block_on(paced(journal, Duration::from_secs(seconds))));
         print(&format!("{name}, paced"), row);
@@ -61,7 +78,7 @@ fn main() {
 }
 
 /// Runs with a log of its own, and counts what all threads of the process use, until the log is closed.
-fn measured(pace: Option<(Durability, Duration)>, run: impl FnOnce(Option<&Journal>) -> (u64, Vec<Duration>)) -> Row {
+fn measured(pace: Option<(Durability, Duration)>, run: impl FnOnce(Option<&Journal>) -> Tally) -> Row {
     let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let journal = pace.map(|(durability, commit_interval)| {
         let setup = Setup {
@@ -70,53 +87,63 @@ fn measured(pace: Option<(Durability, Duration)>, run: impl FnOnce(Option<&Journ
             key: folder.path().join("log.key"),
             pace: Pace { durability, commit_interval },
             copy: None,
-            watch: Arc::new(|_| {}),
+            watch: Arc::new(|event| {
+                if let Event::Failed(why) | Event::Unsigned(why) | Event::NotSealed(why) = event {
+                    eprintln!("{why}");
+                }
+            }),
         };
         Journal::open(setup).expect("a log").0
     });
     let (start, cpu) = (Instant::now(), used());
-    let (records, waits) = run(journal.as_ref());
+    let tally = run(journal.as_ref());
     let took = start.elapsed();
-    assert!(journal.is_none_or(|journal| !journal.shutdown().any()), "every record is written");
-    Row { records, took, cpu: used().saturating_sub(cpu), waits }
+    let lost = journal.is_some_and(|journal| journal.shutdown().any());
+    assert!(!lost || tally.refused > 0, "every record is written");
+    Row { tally, took, cpu: used().saturating_sub(cpu) }
 }
 
 /// So many tunnels a second: a decision that is waited for, and a close that is not.
-async fn paced(journal: Option<&Journal>, time: Duration) -> (u64, Vec<Duration>) {
+async fn paced(journal: Option<&Journal>, time: Duration) -> Tally {
     let at_once = TUNNELS / 1000;
-    let (start, mut waits, mut beats) = (Instant::now(), Vec::new(), tokio::time::interval(BEAT));
+    let (start, mut tally, mut beats) = (Instant::now(), Tally::default(), tokio::time::interval(BEAT));
     let mut flying = FuturesUnordered::new();
     while start.elapsed() < time {
         tokio::select! {
             _ = beats.tick() => flying.extend((0..at_once).map(|_| tunnel(journal))),
-            Some(wait) = flying.next() => waits.push(wait),
+            Some(wait) = flying.next() => tally.extend([wait]),
         }
     }
-    waits.extend(flying.collect::<Vec<_>>().await);
-    (2 * waits.len() as u64, waits)
+    tally.extend(flying.collect::<Vec<_>>().await);
+    tally
 }
 
 /// As many as there can be, so many waiting.
-async fn saturated(journal: Option<&Journal>, time: Duration) -> (u64, Vec<Duration>) {
-    let (start, mut waits) = (Instant::now(), Vec::new());
+async fn saturated(journal: Option<&Journal>, time: Duration) -> Tally {
+    let (start, mut tally) = (Instant::now(), Tally::default());
     while start.elapsed() < time {
-        waits.extend(join_all((0..AT_ONCE).map(|_| tunnel(journal))).await);
+        let before = tally.refused;
+        tally.extend(join_all((0..AT_ONCE).map(|_| tunnel(journal))).await);
+        if tally.refused > before {
+            tokio::time::sleep(BEAT).await;
+        }
     }
-    (2 * waits.len() as u64, waits)
+    tally
 }
 
-async fn tunnel(journal: Option<&Journal>) -> Duration {
+/// One tunnel's two records; `None`: it is refused.
+async fn tunnel(journal: Option<&Journal>) -> Option<Duration> {
     let (decision, close) = entry::tunnel();
     let start = Instant::now();
     match journal {
         Some(journal) => {
-            let permit = journal.commit(decision).await.expect("the log takes every record");
+            let permit = journal.commit(decision).await.ok()?;
             journal.note(close);
             drop(black_box(permit));
         }
         None => drop(black_box((decision, close))),
     }
-    start.elapsed()
+    Some(start.elapsed())
 }
 
 /// CPU time of all threads, those that have ended too: in hundredths of a second, proc(5).
@@ -127,10 +154,12 @@ fn used() -> Duration {
     Duration::from_millis(10 * ticks)
 }
 
-fn print(name: &str, mut row: Row) {
-    row.waits.sort_unstable();
-    let at = |part: usize| row.waits.get(row.waits.len() * part / 100).map_or(0.0, |wait| wait.as_secs_f64() * 1e6);
-    let rate = row.records as f64 / row.took.as_secs_f64();
-    let cpu = row.cpu.as_secs_f64() * 1e6 / row.records as f64;
-    println!("{name:<22}{rate:>12.0}{cpu:>14.2}{:>12.1}{:>12.1}", at(50), at(99));
+fn print(name: &str, row: Row) {
+    let Tally { mut waits, refused } = row.tally;
+    waits.sort_unstable();
+    let records = 2 * waits.len() as u64;
+    let at = |part: usize| waits.get(waits.len() * part / 100).map_or(0.0, |wait| wait.as_secs_f64() * 1e6);
+    let rate = records as f64 / row.took.as_secs_f64();
+    let cpu = row.cpu.as_secs_f64() * 1e6 / records as f64;
+    println!("{name:<22}{rate:>12.0}{cpu:>14.2}{:>12.1}{:>12.1}{refused:>12}", at(50), at(99));
 }
