@@ -1,5 +1,5 @@
 //! What the decision log costs as a whole, all its threads, with tiles, checkpoints and sealing: CPU a record, records a second, and how
-//! long a decision waits for its permit. `cargo bench --bench journal [-- SECONDS]`. Compare rows of one run, not absolute times.
+//! long a decision waits for its permit. `cargo bench --bench journal [-- SECONDS [TUNNELS]]`. Compare rows of one run, not absolute times.
 //! Not here: the log's parts alone (`line`, `commit`, `seal`).
 #![expect(
     clippy::expect_used,
@@ -21,11 +21,11 @@ use sallyport::decision_log::{Durability, Pace};
 use sallyport::runtime::journal::{Event, Journal, Setup};
 use tempfile::TempDir;
 
-/// Tunnels a second in the paced rows: each has two records.
-const TUNNELS: u32 = 10_000;
+/// Tunnels a second in the paced rows, if no other number is given: each has two records.
+const TUNNELS: u64 = 10_000;
 
-/// From one handful of requests to the next.
-const BEAT: Duration = Duration::from_millis(1);
+/// How long a requester waits that was refused.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Requests that wait at one moment in the saturated rows.
 const AT_ONCE: usize = 256;
@@ -64,11 +64,12 @@ impl Extend<Option<Duration>> for Tally {
 
 fn main() {
     // Cargo passes `--bench`.
-    let seconds = std::env::args().find_map(|word| word.parse().ok()).unwrap_or(10);
+    let mut numbers = std::env::args().filter_map(|word| word.parse().ok());
+    let (seconds, tunnels) = (numbers.next().unwrap_or(10), numbers.next().unwrap_or(TUNNELS));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     println!("{:<22}{:>12}{:>14}{:>12}{:>12}{:>12}", "", "records/s", "CPU us/record", "p50 us", "p99 us", "refused");
     for (name, pace) in ROWS {
-        let row = measured(pace, |journal| runtime.block_on(paced(journal, Duration::from_secs(seconds))));
+        let row = measured(pace, |journal| runtime.block_on(paced(journal, tunnels, Duration::from_secs(seconds))));
         print(&format!("{name}, paced"), row);
     }
     for (name, pace) in ROWS.into_iter().filter(|(_, pace)| pace.is_some()) {
@@ -104,9 +105,10 @@ fn measured(pace: Option<(Durability, Duration)>, run: impl FnOnce(Option<&Journ
 }
 
 /// So many tunnels a second: a decision that is waited for, and a close that is not.
-async fn paced(journal: Option<&Journal>, time: Duration) -> Tally {
-    let at_once = TUNNELS / 1000;
-    let (start, mut tally, mut beats) = (Instant::now(), Tally::default(), tokio::time::interval(BEAT));
+async fn paced(journal: Option<&Journal>, tunnels: u64, time: Duration) -> Tally {
+    let at_once = tunnels.div_ceil(1000).max(1);
+    let beat = Duration::from_nanos(1_000_000_000 * at_once / tunnels.max(1));
+    let (start, mut tally, mut beats) = (Instant::now(), Tally::default(), tokio::time::interval(beat));
     let mut flying = FuturesUnordered::new();
     while start.elapsed() < time {
         tokio::select! {
@@ -125,7 +127,7 @@ async fn saturated(journal: Option<&Journal>, time: Duration) -> Tally {
         let before = tally.refused;
         tally.extend(join_all((0..AT_ONCE).map(|_| tunnel(journal))).await);
         if tally.refused > before {
-            tokio::time::sleep(BEAT).await;
+            tokio::time::sleep(PAUSE).await;
         }
     }
     tally

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use super::decisions::WantedError;
 use crate::decision_log::{MAX_LINE, Sealed, SealedError, TileId, WalkError};
@@ -104,15 +104,15 @@ impl Bundle {
 fn sealed(file: File, segment: Segment, numbers: &mut Range<u64>, out: &mut dyn Write) -> Result<(), LogError> {
     let damaged = |why: SealedError| LogError::Segment { name: segment.name(), why: why.into() };
     let mut sealed = Sealed::open(BufReader::new(file)).map_err(damaged)?;
-    while let Some(number) = Some(numbers.start).filter(|_| !numbers.is_empty()).and_then(|seq| sealed.frame_of(seq)) {
-        let Some(first) = sealed.summary().frames.get(number).map(|frame| frame.first_seq) else { break };
-        let (lines, before) = (sealed.frame(number).map_err(damaged)?, numbers.start);
-        bundle(&mut lines.as_slice(), first, numbers, out)?;
-        if numbers.start == before {
-            break;
+    let (from, mut written) = (numbers.start, Ok(()));
+    let each = &mut |_, line: &[u8]| {
+        if !numbers.is_empty() && written.is_ok() {
+            written = entry(line, numbers, out);
         }
-    }
-    Ok(())
+        if numbers.is_empty() || written.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    sealed.lines_from(from, each).map_err(damaged)?;
+    written
 }
 
 /// Writes those of `numbers` that are among `lines`, whose first one is `first`, and takes them off.
@@ -126,12 +126,18 @@ fn bundle(lines: &mut dyn BufRead, first: u64, numbers: &mut Range<u64>, out: &m
     while !numbers.is_empty() {
         line.clear();
         io::Read::take(&mut *lines, MAX_LINE as u64).read_until(b'\n', &mut line)?;
-        let Some(entry) = line.strip_suffix(b"\n") else { return Ok(()) };
-        let length = u16::try_from(entry.len()).map_err(|_| LogError::Missing(numbers.start))?;
-        out.write_all(&length.to_be_bytes())?;
-        out.write_all(entry)?;
-        numbers.start = numbers.start.saturating_add(1);
+        let Some(line) = line.strip_suffix(b"\n") else { return Ok(()) };
+        entry(line, numbers, out)?;
     }
+    Ok(())
+}
+
+/// Writes the first of `numbers`, and takes it off.
+fn entry(line: &[u8], numbers: &mut Range<u64>, out: &mut dyn Write) -> Result<(), LogError> {
+    let length = u16::try_from(line.len()).map_err(|_| LogError::Missing(numbers.start))?;
+    out.write_all(&length.to_be_bytes())?;
+    out.write_all(line)?;
+    numbers.start = numbers.start.saturating_add(1);
     Ok(())
 }
 
