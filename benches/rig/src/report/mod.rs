@@ -74,8 +74,8 @@ fn markdown(results: &Results, chart: Option<&str>) -> String {
     text.push_str(&format!(
         "A `*` marks figures that were taken only while others used more than {FOREIGN_LIMIT:.1} cores. A gap under 10 % (bulk and \
          requests: 15 %) is no result. Units that failed count as work, not as units. The floors are built as the product is \
-         (overflow checks, thin LTO, one codegen unit). Decision records are those of production in this version, which does not \
-         chain them by hashes.\n\n"
+         (overflow checks, thin LTO, one codegen unit). Decision records are those of production: hashed into the \
+         tree, with tiles and a checkpoint each half second.\n\n"
     ));
     if let Some(chart) = chart {
         text.push_str(&format!("![CPU and memory as multiples of the floor]({chart})\n\n"));
