@@ -50,6 +50,12 @@ pub enum Damage {
         /// From the line on.
         bytes: u64,
     },
+    /// It is not the newest one, and ends with something else than a record.
+    #[error("ends with {bytes} bytes that are no record, and is not the newest segment; restore the file")]
+    Behind {
+        /// From the first line on that is no record.
+        bytes: u64,
+    },
     /// What is before it does not end where it begins.
     #[error(
         "begins with record {first}, but what is before it, or is signed, ends at {before}; bring back what is missing"

@@ -5,6 +5,7 @@
 pub mod verify;
 mod walk;
 
+use std::collections::HashSet;
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read};
@@ -102,15 +103,12 @@ impl Archive {
     fn list(&self, folder: &str, contents: &mut Contents) -> Result<Vec<String>, ArchiveError> {
         let mut names = self.names(folder)?;
         if folder == SEGMENTS {
+            let first = |name: &str| Segment::of_file(name).map(|segment| segment.first);
             let before = names;
             names = self.names(folder)?;
-            let is_there = |segment: Segment| names.iter().any(|(name, _)| *name == segment.file());
-            let gone = |(name, _): &(String, FileType)| {
-                let segment = Segment::of_file(name);
-                segment.is_some_and(|segment| !is_there(segment) && !is_there(Segment::sealed(segment.first)))
-            };
-            let gone: Vec<_> = before.into_iter().filter(gone).collect();
-            names.extend(gone);
+            let there: HashSet<u64> = names.iter().filter_map(|(name, _)| first(name)).collect();
+            let is_gone = |name: &str| first(name).is_some_and(|first| !there.contains(&first));
+            names.extend(before.into_iter().filter(|(name, _)| is_gone(name)));
         }
         let below = |name| if folder == "." { name } else { format!("{folder}/{name}") };
         Ok(names.into_iter().filter_map(|(name, kind)| contents.add(below(name), kind)).collect())

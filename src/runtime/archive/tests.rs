@@ -176,6 +176,16 @@ fn a_segment_that_was_sealed_since_it_was_listed_is_found() {
 }
 
 #[test]
+fn a_log_of_many_years_is_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(directory(&folder).join("segments")).unwrap();
+    let all: Vec<Segment> = (0..20_000).map(|first| segment(first, first % 2 == 0)).collect();
+    all.iter().for_each(|segment| drop(fs::File::create(directory(&folder).join(segment.name())).unwrap()));
+    assert!(open(&folder).segments().unwrap() == all);
+    assert!(open(&folder).contents().unwrap().segments == all);
+}
+
+#[test]
 fn no_segment_is_overlooked_while_it_is_sealed() {
     const SEGMENTS: u64 = 400;
     let folder = tempfile::tempdir().unwrap();

@@ -195,7 +195,7 @@ fn an_empty_segment_is_gone_on_with_only_behind_a_whole_one() {
                 fs::write(log.join(name(0)), format!("{whole}{{")).unwrap();
                 fs::write(log.join(name(3)), "").unwrap();
             },
-            Some(3),
+            Some(1),
         ),
     ];
     for (row, setting, want) in rows {
@@ -211,6 +211,9 @@ fn an_empty_segment_is_gone_on_with_only_behind_a_whole_one() {
             }
             (Err(JournalError::Damaged { why: Damage::Gap { before, .. }, .. }), Some(want)) => {
                 assert_eq!(before, want, "{row}");
+            }
+            (Err(JournalError::Damaged { why: Damage::Behind { bytes }, .. }), Some(want)) => {
+                assert_eq!(bytes, want, "{row}");
             }
             (other, _) => panic!("{row}: {other:?}"),
         }

@@ -86,6 +86,9 @@ pub enum JournalError {
         /// What is wrong with it.
         why: Damage,
     },
+    /// The newest segment is gone.
+    #[error("`{0}` is gone, the newest segment; bring it back, or make it as an empty file if no record is missing")]
+    NoNewest(PathBuf),
     /// A sealed segment can't be read.
     #[error("`{path}` {why}")]
     Sealed {

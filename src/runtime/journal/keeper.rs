@@ -3,6 +3,7 @@
 //!
 //! One that fails goes on trying; what it has not written stays in memory, within bounds, and behind them the log is ill.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,8 +15,8 @@ use super::key_file::{self, HeldKey};
 use super::sealer::{Due, Ended};
 use super::tree_files::TreeFiles;
 use super::writer::micros;
-use super::{Event, Note, Watch};
-use crate::decision_log::{self, Checkpoint, Detail, Hash, SigningKey, Tile, TileId, Tree, VerifierKey};
+use super::{Event, Recorder, Watch};
+use crate::decision_log::{Checkpoint, Detail, Hash, Note, SigningKey, Tile, TileId, Tree, VerifierKey};
 use crate::redact::clean;
 
 /// From the first record that is not signed to the next checkpoint. Half of the second by which a checkpoint may be behind; the rest is
@@ -179,7 +180,8 @@ pub(super) struct Keeper {
     pub(super) sealer: (mpsc::Sender<Due>, JoinHandle<()>),
     pub(super) watch: Watch,
     /// Takes a record of a failure that is over.
-    pub(super) note: Note,
+    pub(super) record: Recorder,
+    pub(super) ends: Ends,
     pub(super) left: Left,
 }
 
@@ -192,8 +194,25 @@ pub(super) struct Left {
     edge: Vec<TileId>,
     /// Leaves in the tree that no checkpoint covers.
     leaves: usize,
-    ended: Vec<Ended>,
     failing: Option<(Instant, String)>,
+}
+
+/// Where segments end in the tree.
+#[derive(Debug, Default)]
+pub(super) struct Ends {
+    /// Those that the tree does not reach yet, in order.
+    pub(super) waiting: VecDeque<Ended>,
+    /// Those that it has reached, with its root there.
+    pub(super) met: Vec<Due>,
+}
+
+impl Ends {
+    /// The tree has grown, by a leaf at most.
+    pub(super) fn meet(&mut self, tree: &Tree) {
+        while let Some(ended) = self.waiting.pop_front_if(|ended| ended.next <= tree.size()) {
+            self.met.push(Due { ended, root: tree.root() });
+        }
+    }
 }
 
 impl Keeper {
@@ -237,8 +256,12 @@ impl Keeper {
 
     fn take(&mut self, round: Round) {
         self.left.leaves = self.left.leaves.saturating_add(round.leaves.len());
-        self.left.ended.extend(round.ended);
-        round.leaves.into_iter().for_each(|leaf| self.tree.push(leaf, &mut self.left.full));
+        self.ends.waiting.extend(round.ended);
+        self.ends.meet(&self.tree);
+        for leaf in round.leaves {
+            self.tree.push(leaf, &mut self.left.full);
+            self.ends.meet(&self.tree);
+        }
     }
 
     /// Writes the tiles, then the checkpoint over them.
@@ -251,7 +274,7 @@ impl Keeper {
         let (origin, size, root) = (self.verifier.name().to_owned(), self.tree.size(), self.tree.root());
         let head = Checkpoint { origin, size, root }.text();
         let keys: Vec<_> = other.into_iter().chain([(&self.key.signs, &self.verifier)]).collect();
-        let note = decision_log::Note::sign(&head, &keys);
+        let note = Note::sign(&head, &keys);
         self.files.set_checkpoint(&note)?;
         self.beside.iter().try_for_each(|key| key_file::set_head(key, &note))?;
         self.left.full.drain(..).for_each(|tile| self.files.remove_partial(tile.id));
@@ -261,14 +284,14 @@ impl Keeper {
     fn succeeded(&mut self) {
         let size = self.tree.size();
         (self.watch)(Event::Signed(size));
-        for ended in self.left.ended.extract_if(.., |ended| ended.next <= size) {
+        for due in self.ends.met.drain(..) {
             // The sealer ends behind the keeper.
-            let _ = self.sealer.0.send(Due { ended, signed: size });
+            let _ = self.sealer.0.send(due);
         }
         if let Some((since, error)) = self.left.failing.take() {
             let lasted = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
             let error = clean(error.as_bytes(), 300).text;
-            (self.note)(Detail::new().with("what", "checkpoint").with("error", error).with("lasted_ms", lasted));
+            (self.record)(Detail::new().with("what", "checkpoint").with("error", error).with("lasted_ms", lasted));
         }
     }
 

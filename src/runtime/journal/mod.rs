@@ -71,7 +71,7 @@ pub struct Setup {
 pub type Watch = Arc<dyn Fn(Event<'_>) + Send + Sync>;
 
 /// Takes a record of a failure of the log itself.
-type Note = Arc<dyn Fn(Detail) + Send + Sync>;
+type Recorder = Arc<dyn Fn(Detail) + Send + Sync>;
 
 /// What happened to the log.
 #[derive(Debug, Clone, Copy)]
@@ -164,20 +164,21 @@ impl Journal {
     pub fn open(setup: Setup) -> Result<(Self, Opening), JournalError> {
         let kept = Arc::new(Kept::new());
         let opened = opening::open(&setup.directory, &setup.key, &setup.instance, &kept)?;
-        let Opened { place, mut disk, files, key, verifier, tree, mut opening } = opened;
+        let Opened { place, mut disk, files, key, verifier, tree, sealed, ends, mut opening } = opened;
         let mut log = Log::resume(opening.scan.end, SEGMENT_LIMIT);
         let latest = opening.scan.last.and_then(|last| last.time);
         let cannot = system("start the threads of", place.path());
         let shared = Arc::new(Shared::new(setup.pace));
         let (noted, instance) = (Arc::clone(&shared), Arc::clone(&setup.instance));
-        let note: Note =
+        let record: Recorder =
             Arc::new(move |detail| noted.note(writer::failure(clock::now(), Arc::clone(&instance), detail)));
         let watch = Arc::clone(&setup.watch);
         let sealer = Sealer {
             place: Arc::clone(&place),
+            tree: sealed,
             kept: Arc::clone(&kept),
             watch: Arc::clone(&watch),
-            note: Arc::clone(&note),
+            record: Arc::clone(&record),
         };
         let sealer = sealer::start(sealer).map_err(&cannot)?;
         let left = keeper::Left::default();
@@ -185,7 +186,7 @@ impl Journal {
         let beside = key_file::set_head(&setup.key, &head).is_ok().then(|| setup.key.clone());
         opening.head_kept = beside.is_some();
         let mut keeper =
-            Keeper { kept: Arc::clone(&kept), files, tree, key, beside, verifier, sealer, watch, note, left };
+            Keeper { kept: Arc::clone(&kept), files, tree, key, beside, verifier, sealer, watch, record, ends, left };
         if let Some(next) = NextKey::find(&setup.key)? {
             let changed = next.change_over(&setup.key, (&mut log, &mut disk), &mut keeper, &setup.instance)?;
             opening.vkey = changed.to_string();

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::disk::Disk;
-use super::keeper::Kept;
+use super::keeper::{Ends, Kept};
 use super::key_change;
 use super::key_file::{self, HeldKey};
 use super::place::{self, Place};
@@ -31,8 +31,10 @@ pub(super) struct Opened {
     pub(super) files: TreeFiles,
     pub(super) key: HeldKey,
     pub(super) verifier: VerifierKey,
-    /// The tree that is signed.
+    /// The tree that is signed, the one over the sealed records, and where segments end that are not sealed.
     pub(super) tree: Tree,
+    pub(super) sealed: Tree,
+    pub(super) ends: Ends,
     pub(super) opening: Opening,
 }
 
@@ -58,7 +60,8 @@ pub(super) fn open(path: &Path, key_path: &Path, instance: &str, kept: &Arc<Kept
     let log_made = !is_published && signed.size == 0;
     key_file::is_newest(key_path, &signed, &verifier)?;
     let tail = segments.tail(signed.size)?;
-    let (tree, rebuilt) = (Found { path, segments: &segments, files: &files }).tree(&signed, &tail)?;
+    let found = Found { path, segments: &segments, files: &files };
+    let Trees { signed: tree, sealed, ends, rebuilt } = found.trees(&signed, &tail)?;
     segments.cut(&tail)?;
     if !is_published {
         // Last, so that a crash never leaves a verifier key without a segment and a checkpoint.
@@ -67,7 +70,6 @@ pub(super) fn open(path: &Path, key_path: &Path, instance: &str, kept: &Arc<Kept
     }
     let unsigned = tail.unsigned(signed.size);
     kept.grow(unsigned);
-    segments.ended().for_each(|(first, next)| kept.ended(first, next));
     let opening = Opening {
         scan: tail.scan,
         unsigned: u64::try_from(unsigned.len()).unwrap_or(u64::MAX),
@@ -80,7 +82,7 @@ pub(super) fn open(path: &Path, key_path: &Path, instance: &str, kept: &Arc<Kept
         vkey,
     };
     let disk = Disk::new(Arc::clone(&place), segments.into_folder(), tail.newest, Arc::clone(kept));
-    Ok(Opened { place, disk, files, key, verifier, tree, opening })
+    Ok(Opened { place, disk, files, key, verifier, tree, sealed, ends, opening })
 }
 
 /// What was signed last. A log that has records and no checkpoint is refused: else it would do to remove it.
@@ -96,36 +98,35 @@ fn signed(path: &Path, note: Option<&str>, key: &VerifierKey, is_begun: bool) ->
     }
 }
 
-/// What the tree is made of.
+/// What the trees are made of.
 struct Found<'a> {
     path: &'a Path,
     segments: &'a Segments,
     files: &'a TreeFiles,
 }
 
+/// The tree that is signed, and what it was on the way.
+struct Trees {
+    signed: Tree,
+    sealed: Tree,
+    ends: Ends,
+    /// Whether tiles had to be made anew.
+    rebuilt: bool,
+}
+
 impl Found<'_> {
-    /// The tree that is signed, and whether tiles had to be made anew.
-    fn tree(&self, signed: &Checkpoint, tail: &Tail) -> Result<(Tree, bool), JournalError> {
-        let path = self.path.join(TILES);
-        let tiles = system("write", &path);
-        if let Some(mut tree) = self.sealed(tail.first)? {
+    fn trees(&self, signed: &Checkpoint, tail: &Tail) -> Result<Trees, JournalError> {
+        if let Some(sealed) = self.sealed(tail.first)? {
             let mut full = Vec::new();
-            tail.signed(signed.size).iter().for_each(|leaf| tree.push(*leaf, &mut full));
-            if tree.root() == signed.root {
-                let mended = self.files.mend(full.iter().chain(&tree.edge())).map_err(tiles)?;
-                return Ok((tree, mended));
+            let mut trees = self.grown(sealed, tail.signed(signed.size), &mut full);
+            if trees.signed.root() == signed.root {
+                let path = self.path.join(TILES);
+                let mended = self.files.mend(full.iter().chain(&trees.signed.edge()));
+                trees.rebuilt = mended.map_err(system("write", &path))?;
+                return Ok(trees);
             }
         }
-        let tree = self.whole(signed.size, &mut |_| Ok(()))?;
-        if tree.root() != signed.root {
-            return Err(JournalError::OtherRoot { path: self.path.to_owned(), size: signed.size });
-        }
-        self.whole(signed.size, &mut |full| {
-            self.files.mend(full)?;
-            self.files.sync(full.iter().map(|tile| tile.id))
-        })?;
-        self.files.mend(&tree.edge()).map_err(tiles)?;
-        Ok((tree, true))
+        self.rebuilt(signed, tail)
     }
 
     /// The tree over the sealed records, of which there are `size`. `None`: tiles are missing.
@@ -133,6 +134,33 @@ impl Found<'_> {
         let last = self.segments.leaves(size.saturating_sub(size % 256), size)?;
         let read = Tree::from_full(size, last, &mut |id| self.files.read(id));
         read.map_err(system("read", &self.path.join(TILES)))
+    }
+
+    /// Goes on from the sealed records.
+    fn grown(&self, sealed: Tree, leaves: &[Hash], full: &mut Vec<Tile>) -> Trees {
+        let mut ends = Ends { waiting: self.segments.ended().collect(), ..Ends::default() };
+        let mut tree = sealed.clone();
+        for leaf in leaves {
+            tree.push(*leaf, full);
+            ends.meet(&tree);
+        }
+        Trees { signed: tree, sealed, ends, rebuilt: false }
+    }
+
+    /// Makes all tiles anew from all records, if those make the signed root.
+    fn rebuilt(&self, signed: &Checkpoint, tail: &Tail) -> Result<Trees, JournalError> {
+        if self.whole(signed.size, &mut |_| Ok(()))?.root() != signed.root {
+            return Err(JournalError::OtherRoot { path: self.path.to_owned(), size: signed.size });
+        }
+        let sealed = self.whole(tail.first, &mut |full| {
+            self.files.mend(full)?;
+            self.files.sync(full.iter().map(|tile| tile.id))
+        })?;
+        let mut full = Vec::new();
+        let trees = self.grown(sealed, tail.signed(signed.size), &mut full);
+        let mended = self.files.mend(full.iter().chain(&trees.signed.edge()));
+        mended.map_err(system("write", &self.path.join(TILES)))?;
+        Ok(Trees { rebuilt: true, ..trees })
     }
 
     /// The tree over the first `size` records, from all segments. `each` gets its full tiles, some at once.

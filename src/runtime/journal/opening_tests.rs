@@ -1,10 +1,13 @@
 //! What a start finds, and what it does about it, on a real file system.
 
 use std::fs;
+use std::path::PathBuf;
 
 use super::super::testing::{Log, edit, files, flip, record, replace, until};
 use super::*;
-use crate::decision_log::{Kind, Record};
+use crate::decision_log::{Kind, Record, TileId};
+use crate::runtime::archive::Archive;
+use crate::runtime::archive::verify::{Trust, verify};
 use crate::runtime::clock;
 use crate::runtime::journal::key_file::head_path;
 
@@ -124,7 +127,7 @@ const NEWEST: &str = "segments/000000000300.jsonl";
 #[test]
 fn every_segment_is_looked_for() {
     type Harm = fn(&Log);
-    let rows: [(&str, Harm, &str); 7] = [
+    let rows: [(&str, Harm, &str); 8] = [
         (
             "the first is gone",
             |log| fs::remove_file(log.path(SEALED[0])).unwrap(),
@@ -139,6 +142,16 @@ fn every_segment_is_looked_for() {
             "the newest is gone",
             |log| fs::remove_file(log.path(NEWEST)).unwrap(),
             "of the 600 records that were signed, the log in `",
+        ),
+        (
+            "something is behind one that is not the newest",
+            |log| {
+                let mut lines = fs::read(log.path(NEWEST)).unwrap();
+                lines.push(b'x');
+                fs::write(log.path(NEWEST), lines).unwrap();
+                fs::write(log.path("segments/000000000600.jsonl"), "").unwrap();
+            },
+            "000000000300.jsonl` ends with 1 bytes that are no record, and is not the newest segment",
         ),
         (
             "a sealed one is cut off",
@@ -203,7 +216,44 @@ fn what_the_last_run_said_is_found_wherever_it_stands() {
         assert!(!journal.shutdown().any());
     }
     fs::remove_file(log.path("segments/000000000004.jsonl")).unwrap();
-    let opening = log.write(2);
-    assert!(opening.scan.last.is_some_and(|last| last.is_stop), "it had no record: {opening:?}");
-    assert_eq!((log.signed().size, log.lines().len()), (6, 6));
+    let error = log.open().map(drop).unwrap_err();
+    assert!(matches!(error, JournalError::NoNewest(_)), "it is always there: {error}");
+}
+
+/// Empties every tile that a power failure may take: all but the full ones over sealed records. Brings parts back that had gone.
+fn fail_power(log: &Log, sealed: u64) {
+    let durable: Vec<PathBuf> = TileId::filled(0, sealed).map(|id| log.path(&id.to_string())).collect();
+    for path in files(&log.path("tile")).into_keys().filter(|path| !durable.contains(path)) {
+        fs::write(path, "").unwrap();
+    }
+    for full in ["tile/0/000", "tile/0/001"].map(|full| log.path(full)).iter().filter(|full| !durable.contains(full)) {
+        fs::create_dir_all(full.with_extension("p")).unwrap();
+        fs::write(full.with_extension("p").join("7"), "").unwrap();
+    }
+}
+
+#[test]
+fn a_log_is_whole_behind_any_power_failure() {
+    for (sealed, more) in [(0, 0), (0, 1), (300, 0), (300, 5), (300, 170), (512, 40)] {
+        let log = if sealed == 300 { self::sealed() } else { Log::new() };
+        if sealed != 300 {
+            log.write(600);
+        }
+        if sealed == 512 {
+            let lines = log.lines();
+            for (from, to) in [(0, 512), (512, 600)] {
+                let lines: String = lines[from..to].iter().map(|line| format!("{line}\n")).collect();
+                fs::write(log.path(&format!("segments/{from:012}.jsonl")), lines).unwrap();
+            }
+            let (journal, _, _) = log.open().unwrap();
+            until("sealed", || !log.path("segments/000000000000.jsonl").exists());
+            assert!(!journal.shutdown().any());
+        }
+        fail_power(&log, sealed);
+        assert!(log.write(more).rebuilt, "{sealed}, {more}");
+        let archive = Archive::open(&log.directory()).unwrap();
+        let report = verify(&archive, Trust::default(), &mut |_, _| ());
+        let size = report.map(|report| report.verified.checkpoint.size).map_err(|error| error.to_string());
+        assert_eq!(size, Ok(600 + u64::try_from(more).unwrap()), "{sealed}, {more}");
+    }
 }

@@ -83,14 +83,13 @@ fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, DIRECTORY, Mode::empty())?)
 }
 
-/// Opens the folder at `path` below `directory`, name by name, and makes what is missing, durably, if told to.
+/// Opens the folder at `path` below `directory`, name by name, and makes what is missing if told to.
 pub(super) fn folder(directory: impl AsFd, path: &str, create: bool) -> io::Result<OwnedFd> {
     let mut folder = rustix::io::fcntl_dupfd_cloexec(directory, 0)?;
     for name in path.split('/') {
         if create {
             match rustix::fs::mkdirat(&folder, name, FOLDER_MODE) {
-                Ok(()) => rustix::fs::fsync(&folder)?,
-                Err(Errno::EXIST) => {}
+                Ok(()) | Err(Errno::EXIST) => {}
                 Err(errno) => return Err(errno.into()),
             }
         }
@@ -167,6 +166,15 @@ pub(super) fn names(folder: impl AsFd) -> io::Result<Vec<String>> {
 /// Bytes of a file.
 pub(super) fn length(folder: impl AsFd, name: &str) -> io::Result<u64> {
     open(folder, name, OFlags::RDONLY)?.metadata().map(|file| file.len())
+}
+
+/// Whether there is something of this name.
+pub(super) fn exists(folder: impl AsFd, name: &str) -> io::Result<bool> {
+    match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// Whether the name is a symbolic link.

@@ -1,11 +1,13 @@
 //! The thread that seals segments: compresses one that gets no more records and that is signed, and puts it in place of the open one.
 //! Not here: the format (`decision_log::seal`). One that can't be sealed stays as it is, is told, and is tried again.
-//! Its tiles are made durable before: what is not sealed makes its tiles anew at a start, what is does not.
+//! It is read back and must make the keeper's root: somebody else may have written to it. Its tiles are made durable before the lines go:
+//! what is not sealed makes its tiles anew at a start, what is does not.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
 use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,8 +18,8 @@ use super::disk::name;
 use super::keeper::Kept;
 use super::place::{self, Place};
 use super::tree_files::TreeFiles;
-use super::{Event, Note, Watch};
-use crate::decision_log::{Detail, Hash, Sealed, Tile, TileId, seal};
+use super::{Event, Recorder, Watch};
+use crate::decision_log::{Detail, Hash, Sealed, Tile, TileId, Tree, seal};
 use crate::redact::clean;
 use crate::runtime::layout::{SEGMENTS, Segment, UNFINISHED};
 
@@ -36,26 +38,27 @@ pub(super) struct Ended {
     pub(super) next: u64,
 }
 
-/// One that is to be sealed.
-#[derive(Debug, Clone, Copy)]
+/// One that is to be sealed, and the root of the tree where it ends, by the keeper: all of it is signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Due {
     pub(super) ended: Ended,
-    /// Records that are signed: all of it at least.
-    pub(super) signed: u64,
+    pub(super) root: Hash,
 }
 
 /// What seals.
 pub(super) struct Sealer {
     pub(super) place: Arc<Place>,
+    /// Over the sealed records.
+    pub(super) tree: Tree,
     pub(super) kept: Arc<Kept>,
     pub(super) watch: Watch,
     /// Takes a record of a failure.
-    pub(super) note: Note,
+    pub(super) record: Recorder,
 }
 
 impl Sealer {
     /// Seals what comes until nobody sends any more.
-    fn run(&self, ended: &mpsc::Receiver<Due>) {
+    fn run(mut self, ended: &mpsc::Receiver<Due>) {
         // Works without, only less politely.
         let _ = rustix::process::setpriority_process(None, NICENESS);
         let mut left: VecDeque<Due> = VecDeque::new();
@@ -88,34 +91,65 @@ impl Sealer {
         }
     }
 
-    fn seal(&self, due: Due) -> io::Result<()> {
-        let (first, next) = (due.ended.first, due.ended.next);
+    fn seal(&mut self, due: Due) -> io::Result<()> {
+        let Ended { first, next } = due.ended;
         let segments = place::folder(&*self.place.directory(), SEGMENTS, false)?;
-        let (open, sealed) = (name(first), Segment::sealed(first).file());
-        let begun = begun(first);
-        let mut lines = BufReader::with_capacity(256 * 1024, place::open(&segments, &open, OFlags::RDONLY)?);
-        place::remove(&segments, &begun)?;
-        let file = place::open(&segments, &begun, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
-        let mut out = BufWriter::new(&file);
-        let summary = seal(&mut lines, first, &mut out).map_err(io::Error::other)?;
-        out.flush()?;
-        drop(out);
-        if summary.last_seq.saturating_add(1) != next {
-            let (has, last) = (summary.last_seq, next.saturating_sub(1));
-            return Err(io::Error::other(format!("it ends with record {has}, not {last}; restore it")));
+        let (open, sealed, begun) = (name(first), Segment::sealed(first).file(), begun(first));
+        // Of a try that came so far: what is there is as good as what would be made.
+        let is_there = place::exists(&segments, &sealed)?;
+        if !is_there {
+            write(&segments, due.ended)?;
         }
-        File::sync_all(&file)?;
-        // Read back before the lines go.
+        let file = place::open(&segments, if is_there { &sealed } else { &begun }, OFlags::RDONLY)?;
+        let mut written = Sealed::open(file).map_err(io::Error::other)?;
+        let (tree, full) = self.read_back(&mut written)?;
+        if tree.size() != next || tree.root() != due.root {
+            return Err(io::Error::other(self.what_differs(&mut written)?));
+        }
+        // Written anew: whoever changed a segment may have changed them, and a sync that failed is not tried twice.
         let files = TreeFiles::at(Arc::clone(&self.place));
-        let mut written = Sealed::open(place::open(&segments, &begun, OFlags::RDONLY)?).map_err(io::Error::other)?;
-        if *written.summary() != summary {
-            return Err(io::Error::other("what was written is not what was sealed; look at the disk"));
+        files.write(&full)?;
+        files.sync(full.iter().map(|tile| tile.id))?;
+        if !is_there {
+            rustix::fs::renameat_with(&segments, &begun, &segments, &sealed, RenameFlags::NOREPLACE)?;
         }
-        compare(&mut written, &files, due.signed)?;
-        files.sync(TileId::filled(first, next))?;
-        rustix::fs::renameat_with(&segments, &begun, &segments, &sealed, RenameFlags::NOREPLACE)?;
         rustix::fs::fsync(&segments)?;
-        place::remove(&segments, &open)
+        place::remove(&segments, &open)?;
+        self.tree = tree;
+        Ok(())
+    }
+
+    /// The tree over all records up to its end, and the tiles that it fills.
+    fn read_back(&self, sealed: &mut Sealed<File>) -> io::Result<(Tree, Vec<Tile>)> {
+        let (mut tree, mut full, first) = (self.tree.clone(), Vec::new(), sealed.summary().first_seq);
+        let each = &mut |_, line: &[u8]| {
+            tree.push(Hash::leaf(line), &mut full);
+            ControlFlow::Continue(())
+        };
+        sealed.lines_from(first, each).map_err(io::Error::other)?;
+        Ok((tree, full))
+    }
+
+    /// What to say of one that is not as it was signed. The stored tiles know which record it is, unless they were changed too.
+    fn what_differs(&self, sealed: &mut Sealed<File>) -> io::Result<String> {
+        let files = TreeFiles::at(Arc::clone(&self.place));
+        let (mut tile, mut differs): (Option<Tile>, _) = (None, None);
+        let (first, size) = (sealed.summary().first_seq, sealed.summary().last_seq.saturating_add(1));
+        let each = &mut |seq: u64, line: &[u8]| {
+            if tile.as_ref().is_none_or(|tile| tile.id.index() != seq / 256) {
+                tile = stored(&files, seq / 256, size);
+            }
+            let place = usize::try_from(seq % 256).unwrap_or_default();
+            if tile.as_ref().and_then(|tile| tile.hashes.get(place)).is_some_and(|hash| *hash != Hash::leaf(line)) {
+                differs = Some(seq);
+            }
+            if differs.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        sealed.lines_from(first, each).map_err(io::Error::other)?;
+        Ok(match differs {
+            Some(seq) => format!("record {seq} is not the one that was signed; restore it"),
+            None => "its records are not those that were signed; restore them".to_owned(),
+        })
     }
 
     fn failed(&self, ended: Ended, error: &io::Error, is_new: bool) {
@@ -125,7 +159,7 @@ impl Sealer {
         (self.watch)(Event::NotSealed(&error));
         if is_new {
             let error = clean(error.as_bytes(), 300).text;
-            (self.note)(Detail::new().with("what", "sealing").with("error", error));
+            (self.record)(Detail::new().with("what", "sealing").with("error", error));
         }
     }
 
@@ -136,34 +170,34 @@ impl Sealer {
     }
 }
 
-/// Whether each line is the one whose hash was signed: somebody else may have written to the segment.
-fn compare(sealed: &mut Sealed<File>, files: &TreeFiles, signed: u64) -> io::Result<()> {
-    let (mut tile, mut result): (Option<Tile>, _) = (None, Ok(()));
-    let first = sealed.summary().first_seq;
-    let each = &mut |seq: u64, line: &[u8]| {
-        if tile.as_ref().is_none_or(|tile| tile.id.index() != seq / 256) {
-            match signed_tile(files, seq / 256, signed) {
-                Ok(signed) => tile = Some(signed),
-                Err(error) => result = Err(error),
-            }
-        }
-        let place = usize::try_from(seq % 256).unwrap_or_default();
-        if result.is_ok() && tile.as_ref().and_then(|tile| tile.hashes.get(place)) != Some(&Hash::leaf(line)) {
-            result = Err(io::Error::other(format!("record {seq} is not the one that was signed; restore it")));
-        }
-        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    };
-    sealed.lines_from(first, each).map_err(io::Error::other)?;
-    result
+/// The stored hashes of the leaves below `size` that stand in a tile, or more of them.
+fn stored(files: &TreeFiles, index: u64, size: u64) -> Option<Tile> {
+    let id = TileId::in_tree(0, index, size)?;
+    let full = files.read(id.full()).ok()?;
+    full.or_else(|| files.read(id).ok()?)
 }
 
-/// The hashes that a tree of `signed` records has in a tile of leaves, or more.
-fn signed_tile(files: &TreeFiles, index: u64, signed: u64) -> io::Result<Tile> {
-    let Some(id) = TileId::in_tree(0, index, signed) else { return Err(io::Error::other("it was never signed")) };
-    let gone = || io::Error::other(format!("`{id}` is gone or cut off; a restart makes it anew"));
-    match files.read(id)? {
-        Some(tile) => Ok(tile),
-        None => files.read(id.full())?.ok_or_else(gone),
+/// Writes a segment sealed, under the name of one that is not finished.
+fn write(segments: &OwnedFd, ended: Ended) -> io::Result<()> {
+    let Ended { first, next } = ended;
+    let begun = begun(first);
+    let mut lines = BufReader::with_capacity(256 * 1024, place::open(segments, &name(first), OFlags::RDONLY)?);
+    place::remove(segments, &begun)?;
+    let file = place::open(segments, &begun, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
+    let mut out = BufWriter::new(&file);
+    let summary = seal(&mut lines, first, &mut out).map_err(io::Error::other)?;
+    out.flush()?;
+    drop(out);
+    if summary.last_seq.saturating_add(1) != next {
+        let (has, last) = (summary.last_seq, next.saturating_sub(1));
+        return Err(io::Error::other(format!("it ends with record {has}, not {last}; restore it")));
+    }
+    File::sync_all(&file)?;
+    let written = Sealed::open(place::open(segments, &begun, OFlags::RDONLY)?).map_err(io::Error::other)?;
+    if *written.summary() == summary {
+        Ok(())
+    } else {
+        Err(io::Error::other("what was written is not what was sealed; look at the disk"))
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::super::testing::{Log, edit, files, flip, replace, until};
 use super::*;
+use crate::decision_log::seal;
 use crate::runtime::journal::JournalError;
 
 #[test]
@@ -46,76 +47,119 @@ fn a_segment_that_ended_and_is_signed_is_sealed() {
     assert!(segments.join("000000000000.jsonl.zst").exists());
 }
 
-/// Lets a sealer have segments of a log that nobody else writes. Gives what it told, and what it recorded.
-fn seal_all(log: &Log, due: &[Due]) -> (Vec<String>, Vec<String>) {
+/// Lets a sealer have segments of a log that nobody else writes, as if the tree were over `lines`. Gives what it told and recorded.
+fn seal_all(log: &Log, lines: &[String], due: &[Ended]) -> (Vec<String>, Vec<String>) {
     let ((says, said), (records, recorded)) = (mpsc::channel(), mpsc::channel());
     let (sender, thread) = start(Sealer {
         place: Arc::new(Place::lock(&log.directory()).unwrap()),
+        tree: Tree::new(),
         kept: Arc::new(Kept::new()),
         watch: Arc::new(move |event| drop(says.send(format!("{event:?}")))),
-        note: Arc::new(move |detail| drop(records.send(serde_json::to_string(&detail).unwrap()))),
+        record: Arc::new(move |detail| drop(records.send(serde_json::to_string(&detail).unwrap()))),
     })
     .unwrap();
-    due.iter().for_each(|due| sender.send(*due).unwrap());
+    for ended in due {
+        let size = usize::try_from(ended.next).unwrap().min(lines.len());
+        let (mut tree, mut full) = (Tree::new(), Vec::new());
+        lines[..size].iter().for_each(|line| tree.push(Hash::leaf(line.as_bytes()), &mut full));
+        sender.send(Due { ended: *ended, root: tree.root() }).unwrap();
+    }
     drop(sender);
     thread.join().unwrap();
     (said.try_iter().collect(), recorded.try_iter().collect())
 }
 
+const SEGMENT: &str = "segments/000000000000.jsonl";
+const SEALED: &str = "segments/000000000000.jsonl.zst";
+
+/// Puts the hash of a record as it stands now into its tile.
+fn put_hash(log: &Log, seq: usize) {
+    let path = log.path("tile/0/000");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[32 * seq..][..32].copy_from_slice(Hash::leaf(log.lines()[seq].as_bytes()).as_bytes());
+    fs::write(path, bytes).unwrap();
+}
+
 #[test]
 fn a_segment_is_sealed_as_it_was_signed_or_not_at_all() {
     type Harm = fn(&Log);
-    let rows: [(&str, Harm, Ended, &str); 6] = [
-        ("nothing", |_| (), Ended { first: 0, next: 300 }, ""),
-        (
-            "records that are gone",
-            |_| (),
-            Ended { first: 0, next: 301 },
-            "it ends with record 299, not 300; restore it",
-        ),
+    let rows: [(&str, Harm, u64, &str); 5] = [
+        ("records that are gone", |_| (), 301, "it ends with record 299, not 300; restore it"),
         (
             "a record that was changed",
-            |log| edit(log, |lines| lines[4] = lines[4].replace("edge-1", "edge-2")),
-            Ended { first: 0, next: 300 },
+            |log| edit(log, |lines| change_line(&mut lines[4])),
+            300,
             "record 4 is not the one that was signed; restore it",
         ),
         (
             "one of the last",
-            |log| edit(log, |lines| lines[299] = lines[299].replace("edge-1", "edge-2")),
-            Ended { first: 0, next: 300 },
+            |log| edit(log, |lines| change_line(&mut lines[299])),
+            300,
             "record 299 is not the one that was signed; restore it",
         ),
         (
-            "a tile that was changed",
-            |log| flip(&log.path("tile/0/000"), 32 * 7),
-            Ended { first: 0, next: 300 },
-            "record 7 is not the one that was signed; restore it",
+            "a record and its hash",
+            |log| {
+                edit(log, |lines| change_line(&mut lines[4]));
+                put_hash(log, 4);
+            },
+            300,
+            "its records are not those that were signed; restore them",
         ),
         (
-            "a tile that is gone",
-            |log| fs::remove_file(log.path("tile/0/001.p/44")).unwrap(),
-            Ended { first: 0, next: 300 },
-            "`tile/0/001.p/44` is gone or cut off; a restart makes it anew",
+            "a record, and no tile to tell which",
+            |log| {
+                edit(log, |lines| change_line(&mut lines[4]));
+                fs::remove_dir_all(log.path("tile")).unwrap();
+            },
+            300,
+            "its records are not those that were signed; restore them",
         ),
     ];
-    for (name, harm, ended, want) in rows {
+    for (name, harm, next, want) in rows {
         let log = Log::new();
         log.write(300);
+        let lines = log.lines();
         harm(&log);
         let before = files(&log.path("segments"));
-        let due = |ended| Due { ended, signed: 300 };
         // One that is due behind it: it is told again, and recorded once.
-        let (said, recorded) = seal_all(&log, &[due(ended), due(Ended { first: 300, next: 300 })]);
-        if want.is_empty() {
-            let (path, sealed) = files(&log.path("segments")).pop_first().unwrap();
-            assert!(path.ends_with("000000000000.jsonl.zst"), "{name}");
-            assert_eq!(Some(&zstd::decode_all(sealed.as_slice()).unwrap()), before.values().next(), "{name}");
-            continue;
-        }
+        let (said, recorded) = seal_all(&log, &lines, &[Ended { first: 0, next }, Ended { first: 300, next: 300 }]);
         assert!(said.len() == 2 && said.iter().all(|told| told.contains(want)), "{name}: {said:?}");
         let record = format!(r#"{{"what":"sealing","error":"000000000000.jsonl: {want}"}}"#);
         assert_eq!(recorded, [record], "{name}");
         assert!(files(&log.path("segments")) == before, "{name}");
+    }
+}
+
+fn change_line(line: &mut String) {
+    *line = line.replace("edge-1", "edge-2");
+}
+
+#[test]
+fn what_is_wrong_beside_a_segment_does_not_stop_its_sealing() {
+    type Harm = fn(&Log);
+    let rows: [(&str, Harm); 6] = [
+        ("nothing", |_| ()),
+        ("a tile was changed", |log| flip(&log.path("tile/0/000"), 32 * 7)),
+        ("a tile is gone", |log| fs::remove_file(log.path("tile/0/000")).unwrap()),
+        ("all of them are", |log| fs::remove_dir_all(log.path("tile")).unwrap()),
+        ("it was begun", |log| fs::write(log.path("segments/000000000000.jsonl.zst.new"), "x").unwrap()),
+        ("it was put in place, and no more", |log| {
+            let mut sealed = Vec::new();
+            seal(&mut fs::read(log.path(SEGMENT)).unwrap().as_slice(), 0, &mut sealed).unwrap();
+            fs::write(log.path(SEALED), sealed).unwrap();
+        }),
+    ];
+    for (name, harm) in rows {
+        let log = Log::new();
+        log.write(300);
+        let (lines, tile) = (log.lines(), fs::read(log.path("tile/0/000")).unwrap());
+        harm(&log);
+        assert_eq!(seal_all(&log, &lines, &[Ended { first: 0, next: 300 }]), (vec![], vec![]), "{name}");
+        let names: Vec<PathBuf> = files(&log.path("segments")).into_keys().collect();
+        assert_eq!(names, [log.path(SEALED)], "{name}");
+        assert_eq!(log.lines(), lines, "{name}");
+        assert!(fs::read(log.path("tile/0/000")).unwrap() == tile, "{name}: what was signed, whatever was there");
     }
 }
 
@@ -128,12 +172,12 @@ fn none_is_sealed_before_the_one_before_it() {
     for (from, to) in [(0, 200), (200, 500)] {
         fs::write(log.path(&format!("segments/{from:012}.jsonl")), cut(from, to)).unwrap();
     }
-    let due = [(0, 200), (200, 500)].map(|(first, next)| Due { ended: Ended { first, next }, signed: 500 });
-    replace(&log.path("segments/000000000000.jsonl"), "edge-1", "edge-2");
-    let (said, _) = seal_all(&log, &due);
+    let due = [(0, 200), (200, 500)].map(|(first, next)| Ended { first, next });
+    replace(&log.path(SEGMENT), "edge-1", "edge-2");
+    let (said, _) = seal_all(&log, &lines, &due);
     assert!(said.iter().all(|told| told.contains("000000000000.jsonl: record 0 is not")), "{said:?}");
     assert!(files(&log.path("segments")).keys().all(|path| path.extension().is_some_and(|suffix| suffix == "jsonl")));
-    replace(&log.path("segments/000000000000.jsonl"), "edge-2", "edge-1");
-    assert_eq!(seal_all(&log, &due), (vec![], vec![]));
+    replace(&log.path(SEGMENT), "edge-2", "edge-1");
+    assert_eq!(seal_all(&log, &lines, &due), (vec![], vec![]));
     assert!(files(&log.path("segments")).keys().all(|path| path.extension().is_some_and(|suffix| suffix == "zst")));
 }

@@ -12,9 +12,13 @@ use rustix::fs::OFlags;
 
 use super::disk;
 use super::place::{self, Place};
+use super::sealer::Ended;
 use super::{JournalError, system};
 use crate::decision_log::{Damage, Hash, Last, Scan, Sealed, SealedError, Summary, scan};
 use crate::runtime::layout::{SEGMENTS, Segment, UNFINISHED};
+
+/// Sealed segments whose summaries a start reads, of half a millisecond each: two weeks of busy hours. The others are `audit verify`'s.
+const MAX_SUMMARIES: usize = 1_000;
 
 /// All segments of a log, in order.
 pub(super) struct Segments {
@@ -80,10 +84,16 @@ impl Segments {
         Ok(())
     }
 
-    /// Whether each begins where the one before it ends, as far as summaries say.
+    /// Whether each begins where the one before it ends, as far as the newest summaries say.
     fn in_order(&self) -> Result<(), JournalError> {
-        let mut before = Some(0);
-        for segment in &self.all {
+        let first = self.all.first().map_or(0, |first| first.first);
+        if first > 0 {
+            let path = self.file(&Segment::sealed(first).file());
+            return Err(JournalError::Damaged { path, why: Damage::Gap { first, before: 0 } });
+        }
+        let newest = self.all.len().saturating_sub(MAX_SUMMARIES);
+        let mut before = None;
+        for segment in self.all.iter().skip(newest) {
             if let Some(before) = before.filter(|before| *before != segment.first) {
                 let why = Damage::Gap { first: segment.first, before };
                 return Err(JournalError::Damaged { path: self.file(&segment.file()), why });
@@ -137,21 +147,20 @@ impl Segments {
 
     /// Reads what is not sealed: the records whose tiles a power failure may have taken.
     pub(super) fn tail(&self, signed: u64) -> Result<Tail, JournalError> {
-        let behind_sealed =
-            self.all.iter().rposition(|segment| segment.is_sealed).map_or(0, |last| last.saturating_add(1));
-        let open: Vec<u64> = self.all.iter().skip(behind_sealed).map(|segment| segment.first).collect();
-        let sealed = behind_sealed.checked_sub(1).and_then(|last| self.all.get(last)).map(|segment| segment.first);
+        let sealed = self.all.iter().rfind(|segment| segment.is_sealed).map(|segment| segment.first);
         let next = sealed.map(|sealed| self.end_of_sealed(sealed)).transpose()?.unwrap_or(0);
+        let open: Vec<u64> = self.open().map(|segment| segment.first).collect();
         if next > signed {
-            let (first, path) = (next, self.file(""));
-            return Err(JournalError::Damaged { path, why: Damage::Gap { first, before: signed } });
+            let path = self.file("");
+            return Err(JournalError::Damaged { path, why: Damage::Gap { first: next, before: signed } });
         }
-        if open.is_empty() && next < signed {
-            return Err(self.short(next, signed));
-        }
-        // A log that is begun; or its newest segment is gone, and had nothing that was signed.
-        let (open, create) = if open.is_empty() { (vec![next], true) } else { (open, false) };
-        let mut tail = self.read(&open, create)?;
+        let mut tail = match (open.is_empty(), sealed) {
+            (false, _) => self.read(&open, false)?,
+            // A log that is begun.
+            (true, None) => self.read(&[0], true)?,
+            (true, Some(_)) if next < signed => return Err(self.short(next, signed)),
+            (true, Some(_)) => return Err(JournalError::NoNewest(self.file(&disk::name(next)))),
+        };
         if tail.scan.end.next < signed {
             return Err(self.short(tail.scan.end.next, signed));
         }
@@ -197,8 +206,12 @@ impl Segments {
             let mut leaves = tail.as_mut().map(|tail| std::mem::take(&mut tail.leaves)).unwrap_or_default();
             let mut scan = segment.scan(&mut |line| leaves.push(Hash::leaf(line))).map_err(damaged)?;
             if let Some(before) = &tail {
-                let end = before.scan.end.next;
-                if end != first || before.scan.torn > 0 {
+                let (end, torn) = (before.scan.end.next, before.scan.torn);
+                if torn > 0 {
+                    let path = self.file(&before.newest.name());
+                    return Err(JournalError::Damaged { path, why: Damage::Behind { bytes: torn } });
+                }
+                if end != first {
                     return Err(damaged(Damage::Gap { first, before: end }));
                 }
                 scan.last = scan.last.or(before.scan.last);
@@ -239,10 +252,15 @@ impl Segments {
         scanned.map(drop).map_err(|why| JournalError::Damaged { path: self.file(&name), why })
     }
 
-    /// Those that no record will be added to and that are not sealed, each with the number behind its last record.
-    pub(super) fn ended(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        let pairs = self.all.windows(2).filter_map(|pair| Some((*pair.first()?, *pair.last()?)));
-        pairs.filter(|(segment, _)| !segment.is_sealed).map(|(segment, next)| (segment.first, next.first))
+    /// Those behind the last sealed one.
+    fn open(&self) -> impl Iterator<Item = &Segment> {
+        let sealed = self.all.iter().rposition(|segment| segment.is_sealed);
+        self.all.iter().skip(sealed.map_or(0, |last| last.saturating_add(1)))
+    }
+
+    /// Those of them that no record will be added to.
+    pub(super) fn ended(&self) -> impl Iterator<Item = Ended> {
+        self.open().zip(self.open().skip(1)).map(|(segment, next)| Ended { first: segment.first, next: next.first })
     }
 
     /// Makes the newest end with its last whole record, and durable.

@@ -49,26 +49,57 @@ impl TreeFiles {
         })
     }
 
-    /// Makes tiles durable.
+    /// Makes tiles durable, and the folders that lead to them; those below others first.
     pub(super) fn sync(&self, tiles: impl IntoIterator<Item = TileId>) -> io::Result<()> {
+        let tiles: BTreeSet<TileId> = tiles.into_iter().collect();
         let mut folders = BTreeSet::new();
         for id in tiles {
             let (folder, name) = self.folder(id, false)?;
             place::open(folder, &name, OFlags::RDONLY)?.sync_data()?;
-            folders.insert(parts(id).0);
+            let path = parts(id).0;
+            let above = path.match_indices('/').filter_map(|(end, _)| path.get(..end)).map(str::to_owned);
+            folders.extend(above.collect::<Vec<_>>());
+            folders.insert(path);
         }
         folders.iter().try_for_each(|folder| {
             let folder = place::folder(self.0.directory(), folder, false)?;
-            Ok(rustix::fs::fsync(folder)?)
-        })
+            Ok::<_, io::Error>(rustix::fs::fsync(folder)?)
+        })?;
+        Ok(rustix::fs::fsync(&*self.0.directory())?)
     }
 
-    /// Writes the tiles that are not there as they should be. Whether there were any.
+    /// Writes the tiles that are not there as they should be, and what a power failure left of their parts: shorter ones must be their
+    /// beginnings, and there is nothing longer. Whether anything was wrong.
     pub(super) fn mend<'t>(&self, tiles: impl IntoIterator<Item = &'t Tile>) -> io::Result<bool> {
         let mut mended = false;
         for tile in tiles {
             if self.read(tile.id)?.as_ref() != Some(tile) {
                 self.write([tile])?;
+                mended = true;
+            }
+            if tile.id.is_full() {
+                self.remove_partial(tile.id);
+            } else {
+                mended |= self.mend_parts(tile)?;
+            }
+        }
+        Ok(mended)
+    }
+
+    fn mend_parts(&self, tile: &Tile) -> io::Result<bool> {
+        let (folder, _) = self.folder(tile.id, false)?;
+        let mut mended = false;
+        for name in place::names(&folder)? {
+            let width = name.parse().ok().filter(|width| *width <= tile.id.width());
+            let id = width.and_then(|width| TileId::new(tile.id.level(), tile.id.index(), width));
+            let Some(id) = id.filter(|id| parts(*id).1 == name) else {
+                place::remove(&folder, &name)?;
+                mended = true;
+                continue;
+            };
+            let part = Tile { id, hashes: tile.hashes.iter().take(id.width()).copied().collect() };
+            if self.read(id)?.as_ref() != Some(&part) {
+                self.write([&part])?;
                 mended = true;
             }
         }
