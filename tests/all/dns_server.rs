@@ -33,6 +33,8 @@ pub enum Reply {
     Records(Vec<Data>),
     /// An error.
     Code(u8),
+    /// A code (0: the name has no such record), and for how many seconds that holds, as an SOA record says it.
+    Absent(u8, u32),
     /// Nothing but the truncation flag.
     Truncated,
     /// No answer.
@@ -84,6 +86,12 @@ impl DnsServer {
         format!("dns: {{servers: [\"{scheme}://{}\"]{more}}}\n", self.address)
     }
 
+    /// The configuration's `dns` with these servers in their order, and more of its keys.
+    pub fn several(servers: &[&Self], more: &str) -> String {
+        let servers: Vec<String> = servers.iter().map(|server| format!("\"udp://{}\"", server.address)).collect();
+        format!("dns: {{servers: [{}]{more}}}\n", servers.join(", "))
+    }
+
     /// Everything that was asked so far.
     pub fn asked(&self) -> Vec<Question> {
         self.asked.lock().unwrap().clone()
@@ -127,16 +135,20 @@ fn answer(query: &[u8], tcp: bool, script: &Script, asked: &Mutex<Vec<Question>>
         asked.push(Question { name, kind, tcp, turn });
         asked.last().unwrap().clone()
     };
-    let (flags, records) = match script(&question) {
+    let reply = script(&question);
+    let soa = if let Reply::Absent(_, minimum) = &reply { soa(*minimum) } else { Vec::new() };
+    let (flags, records) = match reply {
         Reply::Records(records) => (0x8180, records),
-        Reply::Code(code) => (0x8180 | u16::from(code), Vec::new()),
+        Reply::Code(code) | Reply::Absent(code, _) => (0x8180 | u16::from(code), Vec::new()),
         Reply::Truncated => (0x8380, Vec::new()),
         Reply::Silence => return None,
         Reply::Garbage => return Some(vec![0xff; 40]),
     };
     let count = u16::try_from(records.len()).unwrap();
     // The question goes back as it came: its case is a guard against forged answers.
-    let head = [&query[..2], &u16::to_be_bytes(flags), &[0, 1], &count.to_be_bytes(), &[0; 4], &query[12..end + 4]];
+    let authorities = [0, u8::from(!soa.is_empty()), 0, 0];
+    let head =
+        [&query[..2], &u16::to_be_bytes(flags), &[0, 1], &count.to_be_bytes(), &authorities, &query[12..end + 4]];
     let mut owner = vec![0xc0, 12];
     let mut answer = head.concat();
     for record in records {
@@ -151,7 +163,16 @@ fn answer(query: &[u8], tcp: bool, script: &Script, asked: &Mutex<Vec<Question>>
         answer.extend([owner.clone(), fixed, data].concat());
         owner = alias.unwrap_or(owner);
     }
+    answer.extend(soa);
     Some(answer)
+}
+
+/// An SOA record of the zone `test`, with a long time of its own: RFC 2308 takes the lesser of the two.
+fn soa(minimum: u32) -> Vec<u8> {
+    let numbers = [1_u32, 7200, 900, 86_400, minimum].map(u32::to_be_bytes).concat();
+    let data = [name_bytes("ns.test"), name_bytes("admin.test"), numbers].concat();
+    let length = u16::try_from(data.len()).unwrap().to_be_bytes();
+    [name_bytes("test"), vec![0, 6, 0, 1], 86_400_u32.to_be_bytes().to_vec(), length.to_vec(), data].concat()
 }
 
 /// The name at `place` and where it ends. Queries have no pointers.

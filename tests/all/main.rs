@@ -36,6 +36,8 @@ mod kills;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod lookups;
+#[cfg(test)]
 mod names;
 #[cfg(test)]
 mod nginx;
