@@ -18,6 +18,8 @@ mod dns_server;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod encrypted_dns;
+#[cfg(test)]
 mod ends;
 #[cfg(test)]
 mod export;

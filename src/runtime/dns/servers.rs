@@ -16,11 +16,11 @@ use hickory_resolver::net::xfer::{DnsHandle, FirstAnswer};
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::{DnsRequestOptions, Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, Record, RecordType};
-use hickory_resolver::{NameServerPool, PoolContext, TlsConfig};
+use hickory_resolver::{NameServerPool, PoolContext};
 use tokio::time::{Instant, sleep};
 
 use super::Failure;
-use super::connect::Connector;
+use super::connect::{self, Connector};
 use crate::config::{Dns as Settings, DnsServer};
 use crate::name::Fqdn;
 
@@ -34,6 +34,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(1);
 /// Upper bound of questions under way over one TCP connection.
 const MAX_OVER_ONE: usize = 512;
 
+/// Upper bound in characters of what is told about a server's failure: a certificate may name a lot.
+const MAX_WHY: usize = 200;
+
 /// The servers of one worker.
 pub struct Servers {
     servers: Vec<Server>,
@@ -46,6 +49,7 @@ pub struct Servers {
 struct Server {
     label: Arc<str>,
     config: NameServerConfig,
+    connector: Connector,
     pool: Mutex<NameServerPool<Connector>>,
 }
 
@@ -65,8 +69,17 @@ pub enum Reply {
 
 /// Why the resolver could not be made.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot use the system's name servers: {0}; give `dns.servers` in the configuration")]
-pub struct ResolverError(#[from] NetError);
+pub enum ResolverError {
+    /// resolv.conf(5) cannot be read.
+    #[error("cannot use the system's name servers: {0}; give `dns.servers` in the configuration")]
+    System(#[from] NetError),
+    /// No certificate of a server asked over TLS could be trusted.
+    #[error(
+        "cannot ask a name server over TLS: this host trusts no certificate authority ({0}); install `ca-certificates`, or name a file of \
+         certificates in SSL_CERT_FILE"
+    )]
+    NoRoots(String),
+}
 
 /// Which servers are asked after the others, by label, and until when. All workers share it.
 #[derive(Default)]
@@ -114,11 +127,14 @@ impl Servers {
         options.max_active_requests = MAX_OVER_ONE;
         options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
         options.case_randomization = true;
-        let context = Arc::new(PoolContext::new(options, TlsConfig::new()?));
+        let is_encrypted = |server: &DnsServer| matches!(server, DnsServer::Tls { .. } | DnsServer::Https { .. });
+        let tls = connect::tls(settings.servers.iter().any(is_encrypted))?;
+        let context = Arc::new(PoolContext::new(options, tls));
         let mut servers = Vec::new();
         for (label, config) in configs(&settings.servers)? {
-            let pool = Mutex::new(pool(&config, &context));
-            servers.push(Server { label: label.into(), config, pool });
+            let connector = Connector::default();
+            let pool = Mutex::new(pool(&config, &connector, &context));
+            servers.push(Server { label: label.into(), config, connector, pool });
         }
         let shares = u32::try_from(servers.len()).unwrap_or(u32::MAX).saturating_mul(2).max(1);
         Ok(Self { servers, health, context, pause: (settings.timeout / shares).min(MAX_PAUSE) })
@@ -154,7 +170,8 @@ impl Servers {
                             }
                         }
                         if trouble.is_ill {
-                            self.fell_ill(server, &trouble.error.to_string());
+                            let why = server.connector.failure().unwrap_or_else(|| trouble.error.to_string());
+                            self.fell_ill(server, &why);
                         }
                     }
                     None => return Err(failure),
@@ -188,6 +205,7 @@ impl Servers {
         // A connection over which nothing comes back any more must not be asked over again.
         server.renew(&self.context);
         if self.health.fell_ill(&server.label, Instant::now()) {
+            let why: String = why.chars().flat_map(char::escape_debug).take(MAX_WHY).collect();
             tracing::warn!(server = &*server.label, why, "a name server fails and is asked last for 10 s");
         }
     }
@@ -213,7 +231,7 @@ impl Server {
     }
 
     fn renew(&self, context: &Arc<PoolContext>) {
-        *self.pool() = pool(&self.config, context);
+        *self.pool() = pool(&self.config, &self.connector, context);
     }
 
     fn pool(&self) -> MutexGuard<'_, NameServerPool<Connector>> {
@@ -221,25 +239,33 @@ impl Server {
     }
 }
 
-fn pool(config: &NameServerConfig, context: &Arc<PoolContext>) -> NameServerPool<Connector> {
-    NameServerPool::from_config([config.clone()], Arc::clone(context), Connector::default())
+fn pool(config: &NameServerConfig, connector: &Connector, context: &Arc<PoolContext>) -> NameServerPool<Connector> {
+    NameServerPool::from_config([config.clone()], Arc::clone(context), connector.clone())
 }
 
 fn configs(servers: &[DnsServer]) -> Result<Vec<(String, NameServerConfig)>, ResolverError> {
     let mut configs = Vec::new();
     for server in servers {
-        match *server {
+        let (label, address, protocols) = match server {
             DnsServer::System => {
                 configs.extend(system()?.into_iter().map(|config| (format!("system {}", config.ip), config)));
+                continue;
             }
             DnsServer::Udp(address) => {
-                let config = name_server(address, &[ProtocolConfig::Udp, ProtocolConfig::Tcp]);
-                configs.push((format!("udp://{address}"), config));
+                (format!("udp://{address}"), address, vec![ProtocolConfig::Udp, ProtocolConfig::Tcp])
             }
-            DnsServer::Tcp(address) => {
-                configs.push((format!("tcp://{address}"), name_server(address, &[ProtocolConfig::Tcp])));
+            DnsServer::Tcp(address) => (format!("tcp://{address}"), address, vec![ProtocolConfig::Tcp]),
+            DnsServer::Tls { name, address } => (
+                format!("tls://{name}@{address}"),
+                address,
+                vec![ProtocolConfig::Tls { server_name: name.as_str().into() }],
+            ),
+            DnsServer::Https { name, address, path } => {
+                let over = ProtocolConfig::Https { server_name: name.as_str().into(), path: Arc::clone(path) };
+                (format!("https://{name}@{address}{path}"), address, vec![over])
             }
-        }
+        };
+        configs.push((label, name_server(*address, &protocols)));
     }
     Ok(configs)
 }
