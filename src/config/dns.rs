@@ -20,6 +20,12 @@ const MIN_TTL: Duration = Duration::from_secs(5);
 /// A customer who moves waits at most this long.
 const MAX_TTL: Duration = Duration::from_secs(3600);
 
+/// Long enough for a resolver's restart, short against the times at which customers move.
+const SERVE_STALE: Duration = Duration::from_secs(300);
+
+/// Upper bound for `serve_stale`: RFC 8767, section 5, has one to three days.
+const MOST_STALE: Duration = Duration::from_secs(3 * 86_400);
+
 /// Below, every lookup over a network fails; above, the client is gone.
 const TIMEOUT_RANGE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
 
@@ -34,6 +40,7 @@ pub fn dns(field: Option<Field<'_>>, faults: &mut Faults) -> Dns {
         timeout: TIMEOUT,
         min_ttl: MIN_TTL,
         max_ttl: MAX_TTL,
+        serve_stale: SERVE_STALE,
     };
     let Some(mut map) = field.and_then(|field| field.map("`dns`", faults)) else { return defaults };
     let servers = map.take("servers").and_then(|field| servers(field, faults));
@@ -43,13 +50,17 @@ pub fn dns(field: Option<Field<'_>>, faults: &mut Faults) -> Dns {
     if let Some(dnssec) = map.take("dnssec") {
         dnssec.only("none", &["validate"], faults);
     }
-    map.finish(&["serve_stale"], faults);
+    let least = Duration::from_secs(1);
+    let serve_stale = map.take("serve_stale").and_then(|field| field.duration(least..=MOST_STALE, faults));
+    let no_stale = map.is_none("serve_stale").then_some(Duration::ZERO);
+    map.finish(&[], faults);
     Dns {
         servers: servers.unwrap_or(defaults.servers),
         hosts: hosts.unwrap_or_default(),
         timeout: timeout.unwrap_or(TIMEOUT),
         min_ttl,
         max_ttl,
+        serve_stale: no_stale.or(serve_stale).unwrap_or(SERVE_STALE),
     }
 }
 

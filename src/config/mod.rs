@@ -79,6 +79,8 @@ pub struct Dns {
     pub min_ttl: Duration,
     /// Answers are kept at most this long; not below `min_ttl`.
     pub max_ttl: Duration,
+    /// How long an answer that is over still serves while its servers fail; zero: not at all.
+    pub serve_stale: Duration,
 }
 
 /// Addresses from which connections leave.

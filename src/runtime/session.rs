@@ -166,7 +166,7 @@ async fn resolve(worker: &Worker, admitted: &Admitted, facts: &mut Facts) -> Res
     worker.metrics().dns_lookups(result).inc();
     let took = facts.step(worker.metrics(), SetupStep::Dns);
     let found = found.map_err(|failure| admitted.deny(failure.reason()))?;
-    facts.resolved(&found.addresses, took);
+    facts.resolved(&found, result, took);
     admitted.addresses(&Answer { addresses: &found.addresses, cnames: &found.aliases }, own)
 }
 

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::dns_server::{A, DnsServer, NXDOMAIN, Question, REFUSED, Reply, SERVFAIL, of_kind};
-use super::ends::{Origin, Tunnel, await_metric, finish, metric, refusal};
+use super::dns_server::{A, Data, DnsServer, NXDOMAIN, Question, REFUSED, Reply, SERVFAIL, of_kind};
+use super::ends::{Origin, Tunnel, await_metric, close_of, finish, metric, refusal};
 use super::harness::{PATIENCE, Proxy, Setup, eventually, read_answer, status_of};
 
 const POLICY: &str = "rules:
@@ -202,4 +202,80 @@ fn a_resolver_that_goes_silent_lies_and_comes_back() {
         ["allow", "allowed", ["127.0.0.1"]],
     ]);
     assert_eq!(Value::from(decided), want);
+}
+
+/// C8: while its servers fail, a listed name is served from the last answer, for so long; a name below a wildcard is not, nor one that
+/// the servers say is gone.
+#[test]
+fn a_listed_name_is_served_stale_while_servers_fail() {
+    let origin = Origin::new();
+    let phase = Arc::new(AtomicU8::new(0));
+    let now = Arc::clone(&phase);
+    let dns = DnsServer::start(move |question| match now.load(Ordering::Relaxed) {
+        0 => here(question),
+        1 => Reply::Silence,
+        2 => Reply::Code(SERVFAIL),
+        _ => Reply::Code(NXDOMAIN),
+    });
+    let proxy = start(origin.port(), &dns.settings("udp", ", timeout: 500ms, min_ttl: 0s, serve_stale: 1m"));
+    let target = |name: &str| format!("{name}.here.test:{}", origin.port());
+    for name in ["api", "wild"] {
+        finish(Tunnel::open(&proxy, &format!("{name}.here.test"), &origin));
+    }
+    phase.store(1, Ordering::Relaxed);
+    let tunnel = Tunnel::open(&proxy, "api.here.test", &origin);
+    let record = proxy.decision_of(tunnel.address);
+    assert_eq!((&record["outcome"], &record["addresses"]), (&json!("allow"), &json!(["127.0.0.1"])), "{record}");
+    assert_eq!(record["detail"], json!({"dns": "stale"}), "{record}");
+    assert_eq!(close_of(&proxy, finish(tunnel)).get("detail"), None);
+    assert_eq!(refusal(&proxy, &target("wild")).1, "dns_timeout");
+    // Nobody waits for dead servers again so soon.
+    let begin = Instant::now();
+    for _ in 0..5 {
+        finish(Tunnel::open(&proxy, "api.here.test", &origin));
+    }
+    assert!(begin.elapsed() < Duration::from_millis(2_000), "{:?}", begin.elapsed());
+    assert_eq!(metric(&proxy, "sallyport_dns_lookups_total{result=\"stale\"}"), Some(6.0));
+}
+
+/// Each word of a server that fails, and `none`, which turns it off.
+#[test]
+fn what_is_gone_is_not_served_stale() {
+    let origin = Origin::new();
+    for (what, code, stale, want) in [
+        ("fails", SERVFAIL, "1m", None),
+        ("refuses", REFUSED, "1m", None),
+        ("gone", NXDOMAIN, "1m", Some("dns_failure")),
+        ("no address", 0, "1m", Some("dns_failure")),
+        ("turned off", SERVFAIL, "none", Some("dns_failure")),
+    ] {
+        let dns = DnsServer::start(move |question| if question.turn == 0 { here(question) } else { Reply::Code(code) });
+        let proxy = start(origin.port(), &dns.settings("udp", &format!(", min_ttl: 0s, serve_stale: {stale}")));
+        finish(Tunnel::open(&proxy, "api.here.test", &origin));
+        match want {
+            None => drop(finish(Tunnel::open(&proxy, "api.here.test", &origin))),
+            Some(reason) => {
+                let target = format!("api.here.test:{}", origin.port());
+                assert_eq!(refusal(&proxy, &target).1, reason, "{what}");
+            }
+        }
+        assert_eq!(dns.times("api.here.test", A), 2, "{what}");
+    }
+}
+
+/// Every alias on the way is on record.
+#[test]
+fn aliases_are_on_record() {
+    let origin = Origin::new();
+    let dns = DnsServer::start(|question| match (question.name.as_str(), question.kind) {
+        ("chain.here.test", _) => Reply::Records(vec![Data::Alias("one.cdn.example"), Data::Alias("two.cdn.example")]),
+        ("two.cdn.example", A) => of_kind(A, &[IpAddr::from([127, 0, 0, 1])]),
+        _ => Reply::Absent(0, 60),
+    });
+    let proxy = start(origin.port(), &dns.settings("udp", ""));
+    let tunnel = Tunnel::open(&proxy, "chain.here.test", &origin);
+    let record = proxy.decision_of(tunnel.address);
+    assert_eq!(record["detail"], json!({"aliases": ["one.cdn.example", "two.cdn.example"]}), "{record}");
+    assert_eq!(dns.times("one.cdn.example", A), 0, "the server told what is behind it");
+    finish(tunnel);
 }

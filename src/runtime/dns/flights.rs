@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::Outcome;
 use super::servers::Health;
 use super::store::{Bounds, Said, Store};
+use super::{Answer, Outcome};
 use crate::config::Dns as Settings;
 use crate::name::Fqdn;
 
@@ -59,7 +59,11 @@ pub struct Flight {
 impl Lookups {
     /// Nothing known, nothing under way, all servers well.
     pub fn new(settings: &Settings) -> Self {
-        let store = Store::new(Bounds { min_ttl: settings.min_ttl, max_ttl: settings.max_ttl });
+        let store = Store::new(Bounds {
+            min_ttl: settings.min_ttl,
+            max_ttl: settings.max_ttl,
+            serve_stale: settings.serve_stale,
+        });
         Self { state: Mutex::new(State { store, flights: HashMap::new(), wild: 0 }), health: Arc::default() }
     }
 
@@ -86,6 +90,11 @@ impl Lookups {
         state.flights.insert(name.clone(), landing.clone());
         state.wild = state.wild.saturating_add(usize::from(!exact));
         Begun::First(Flight { lookups: Arc::clone(self), name: name.clone(), exact, landed: false, sender }, landing)
+    }
+
+    /// The answer that was over not long before `now`, if a rule lists the name.
+    pub fn stale(&self, name: &Fqdn, now: Instant) -> Option<Arc<Answer>> {
+        self.state().store.stale(name, now)
     }
 
     /// Nothing panics behind this lock.
@@ -137,7 +146,7 @@ impl Drop for Flight {
 mod tests {
     use std::time::Duration;
 
-    use super::super::{Answer, Failure, settings};
+    use super::super::{Failure, settings};
     use super::*;
 
     fn lookups() -> Arc<Lookups> {

@@ -72,6 +72,8 @@ pub enum LookupResult {
     Stored,
     /// From a server.
     Answered,
+    /// From the store, over, because the servers fail.
+    Stale,
     /// No answer that can be used.
     Failed,
     /// No answer in time.
@@ -80,7 +82,7 @@ pub enum LookupResult {
 
 impl LookupResult {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Hosts, Self::Stored, Self::Answered, Self::Failed, Self::TimedOut];
+    pub const ALL: [Self; 6] = [Self::Hosts, Self::Stored, Self::Answered, Self::Stale, Self::Failed, Self::TimedOut];
 
     /// The metric's label.
     pub fn as_str(self) -> &'static str {
@@ -88,6 +90,7 @@ impl LookupResult {
             Self::Hosts => "hosts",
             Self::Stored => "stored",
             Self::Answered => "answered",
+            Self::Stale => "stale",
             Self::Failed => "failed",
             Self::TimedOut => "timeout",
         }
@@ -130,9 +133,15 @@ impl Names {
         if let Some(addresses) = self.hosts.get(name) {
             return (Ok(Arc::new(Answer::of(addresses))), LookupResult::Hosts);
         }
-        timeout(self.timeout, self.shared(name, admitted))
-            .await
-            .unwrap_or((Err(Failure::TimedOut), LookupResult::TimedOut))
+        let late = (Err(Failure::TimedOut), LookupResult::TimedOut);
+        let (outcome, result) = timeout(self.timeout, self.shared(name, admitted)).await.unwrap_or(late);
+        match outcome {
+            Err(Failure::Failed | Failure::TimedOut) if admitted.is_listed_exactly() => {
+                let stale = self.lookups.stale(name, Instant::now());
+                stale.map_or((outcome, result), |answer| (Ok(answer), LookupResult::Stale))
+            }
+            Ok(_) | Err(_) => (outcome, result),
+        }
     }
 
     /// What is remembered, or what the one lookup of this name ends with, whoever began it.
@@ -186,5 +195,6 @@ fn settings() -> Settings {
         timeout: seconds(3),
         min_ttl: seconds(5),
         max_ttl: seconds(3600),
+        serve_stale: seconds(300),
     }
 }

@@ -1,13 +1,14 @@
 //! What lookups have said, for the whole process: bounded, each for its time.
 //! Not here: asking (`lookup`), who waits (`flights`), clocks: the time comes in.
-//! Source: RFC 2308 section 5 (what is not there), RFC 9520 section 3.2 (failures), RFC 2181 section 8 (times).
+//! Source: RFC 2308 section 5 (what is not there), RFC 9520 section 3.2 (failures), RFC 8767 (what is stale).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Failure, Outcome};
+use super::{Answer, Failure, Outcome};
 use crate::name::Fqdn;
 
 /// Upper bound of names kept: some 300 bytes each.
@@ -18,6 +19,9 @@ pub const MAX_ABSENT: Duration = Duration::from_secs(30);
 
 /// How long a failure is kept: the least of RFC 9520 section 3.2. A storm of requests for a dead name is one of queries once a second.
 pub const FAILURE_TIME: Duration = Duration::from_secs(1);
+
+/// How soon the servers are asked again for a name that is served stale: RFC 8767 section 5. Until then nobody waits for them.
+pub const RECHECK: Duration = Duration::from_secs(30);
 
 /// How often a full store is swept: each time costs a look at every entry.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -45,6 +49,8 @@ pub struct Bounds {
     pub min_ttl: Duration,
     /// `dns.max_ttl`.
     pub max_ttl: Duration,
+    /// `dns.serve_stale`.
+    pub serve_stale: Duration,
 }
 
 /// Names and what was said of them last.
@@ -54,11 +60,26 @@ pub struct Store {
     bounds: Bounds,
 }
 
+/// The last answer, and what was said since.
 struct Held {
-    outcome: Outcome,
-    until: Instant,
-    /// Whether a rule lists the name exactly: clients cannot invent such names.
+    answer: Option<(Arc<Answer>, Instant)>,
+    failure: Option<(Failure, Instant)>,
+    /// Whether a rule lists the name exactly: clients cannot invent such names, and only they are served stale.
     exact: bool,
+}
+
+impl Held {
+    fn get(&self, now: Instant) -> Option<Outcome> {
+        let answer = self.answer.as_ref().filter(|(_, until)| *until > now).map(|(answer, _)| Ok(Arc::clone(answer)));
+        answer.or_else(|| self.failure.filter(|(_, until)| *until > now).map(|(failure, _)| Err(failure)))
+    }
+
+    /// The answer that may still serve at `now`, and until when.
+    fn stale(&self, bounds: &Bounds, now: Instant) -> Option<(&Arc<Answer>, Instant)> {
+        let (answer, until) = self.answer.as_ref().filter(|_| self.exact)?;
+        let last = *until + bounds.serve_stale;
+        (last > now).then_some((answer, last))
+    }
 }
 
 impl Store {
@@ -69,29 +90,38 @@ impl Store {
 
     /// What holds at `now`.
     pub fn get(&self, name: &Fqdn, now: Instant) -> Option<Outcome> {
-        self.held.get(name).filter(|held| held.until > now).map(|held| held.outcome.clone())
+        self.held.get(name)?.get(now)
+    }
+
+    /// An answer that was over at most `serve_stale` before `now`, of a name that a rule lists.
+    pub fn stale(&self, name: &Fqdn, now: Instant) -> Option<Arc<Answer>> {
+        let (answer, _) = self.held.get(name)?.stale(&self.bounds, now)?;
+        Some(Arc::clone(answer))
     }
 
     /// Keeps what was said at `now`. A full store makes room for it once a second at most, else it is used once and looked up again.
     pub fn keep(&mut self, name: &Fqdn, said: &Said, exact: bool, now: Instant) {
-        let held = Held { outcome: said.outcome.clone(), until: now + self.time(said), exact };
         if self.held.len() >= MAX_ANSWERS && !self.held.contains_key(name) {
             self.make_room(now);
             if self.held.len() >= MAX_ANSWERS {
                 return;
             }
         }
-        self.held.insert(name.clone(), held);
-    }
-
-    fn time(&self, said: &Said) -> Duration {
-        let Bounds { min_ttl, max_ttl } = self.bounds;
+        let bounds = self.bounds;
+        let held = self.held.entry(name.clone()).or_insert(Held { answer: None, failure: None, exact });
+        held.exact = exact;
+        let Bounds { min_ttl, max_ttl, .. } = bounds;
+        let time = said.ttl.unwrap_or_default().clamp(min_ttl, max_ttl);
         match &said.outcome {
-            Ok(_) => said.ttl.unwrap_or_default().clamp(min_ttl, max_ttl),
-            Err(Failure::Absent) => {
-                said.ttl.unwrap_or_default().clamp(min_ttl, max_ttl).clamp(FAILURE_TIME, MAX_ABSENT)
+            Ok(answer) => (held.answer, held.failure) = (Some((Arc::clone(answer), now + time)), None),
+            // RFC 8767 section 4: what the servers say is gone is gone.
+            Err(absent @ Failure::Absent) => {
+                (held.answer, held.failure) = (None, Some((*absent, now + time.clamp(FAILURE_TIME, MAX_ABSENT))));
             }
-            Err(Failure::Failed | Failure::TimedOut) => FAILURE_TIME,
+            Err(failure @ (Failure::Failed | Failure::TimedOut)) => {
+                let until = held.stale(&bounds, now).map_or(now, |(_, last)| last.min(now + RECHECK));
+                held.failure = Some((*failure, until.max(now + FAILURE_TIME)));
+            }
         }
     }
 
@@ -101,23 +131,30 @@ impl Store {
             return;
         }
         self.swept = Some(now);
-        self.held.retain(|_, held| held.until > now);
+        let bounds = self.bounds;
+        self.held.retain(|_, held| held.get(now).is_some() || held.stale(&bounds, now).is_some());
         if self.held.len() >= MAX_ANSWERS {
-            self.held.retain(|_, held| held.exact && held.outcome.is_ok());
+            self.held.retain(|_, held| held.exact && held.answer.is_some());
+        }
+        // What is stale is the last to give way to what is not.
+        if self.held.len() >= MAX_ANSWERS {
+            self.held.retain(|_, held| held.get(now).is_some());
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use proptest::prelude::*;
 
-    use super::super::Answer;
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { min_ttl: Duration::from_secs(5), max_ttl: Duration::from_secs(60) };
+    const BOUNDS: Bounds = bounds(5, 60, 0);
+
+    const fn bounds(min_ttl: u64, max_ttl: u64, serve_stale: u64) -> Bounds {
+        let seconds = Duration::from_secs;
+        Bounds { min_ttl: seconds(min_ttl), max_ttl: seconds(max_ttl), serve_stale: seconds(serve_stale) }
+    }
 
     fn name(number: usize) -> Fqdn {
         format!("n{number}.here.test").parse().unwrap()
@@ -133,8 +170,7 @@ mod tests {
 
     #[test]
     fn each_has_its_time() {
-        let wide = Bounds { min_ttl: Duration::ZERO, max_ttl: Duration::from_secs(3600) };
-        let short = Bounds { min_ttl: Duration::ZERO, max_ttl: Duration::ZERO };
+        let (wide, short) = (bounds(0, 3600, 0), bounds(0, 0, 0));
         let (absent, failed, late) = (Err(Failure::Absent), Err(Failure::Failed), Err(Failure::TimedOut));
         for (what, bounds, outcome, ttl, want) in [
             ("its own time", BOUNDS, answer(), Some(20), 20),
@@ -193,6 +229,47 @@ mod tests {
         assert!(store.get(&name(7), later).is_some() && store.get(&name(MAX_ANSWERS), later).is_some());
     }
 
+    /// RFC 8767: only while servers fail, only for listed names, only for so long; and nobody waits for dead servers each time.
+    #[test]
+    fn what_is_stale_serves_while_servers_fail() {
+        let (stale, none) = (bounds(0, 60, 300), bounds(0, 60, 0));
+        let (failed, late, absent) = (Err(Failure::Failed), Err(Failure::TimedOut), Err(Failure::Absent));
+        for (what, bounds, exact, then, at, want) in [
+            ("failed", stale, true, failed.clone(), 100, true),
+            ("no answer", stale, true, late.clone(), 100, true),
+            ("to the last second", stale, true, late.clone(), 359, true),
+            ("and no longer", stale, true, late.clone(), 360, false),
+            ("gone", stale, true, absent, 100, false),
+            ("below a wildcard", stale, false, late.clone(), 100, false),
+            ("turned off", none, true, late, 100, false),
+        ] {
+            let (mut store, now) = (Store::new(bounds), Instant::now());
+            store.keep(&name(1), &said(answer(), Some(60)), exact, now);
+            let then_at = now + Duration::from_secs(at);
+            store.keep(&name(1), &said(then.clone(), None), exact, then_at);
+            assert_eq!(store.get(&name(1), then_at), Some(then), "{what}: the failure is told, and who asks decides");
+            assert_eq!(store.stale(&name(1), then_at).map(Ok), want.then(answer), "{what}");
+        }
+    }
+
+    #[test]
+    fn dead_servers_are_asked_now_and_then() {
+        for (at, want) in [(100, 30), (345, 15), (359, 1), (400, 1)] {
+            let (mut store, now) = (Store::new(bounds(0, 60, 300)), Instant::now());
+            store.keep(&name(1), &said(answer(), Some(60)), true, now);
+            let then = now + Duration::from_secs(at);
+            store.keep(&name(1), &Said::failed(Failure::TimedOut), true, then);
+            let asked_again = then + Duration::from_secs(want);
+            assert!(store.get(&name(1), asked_again - Duration::from_millis(1)).is_some(), "{at}");
+            assert_eq!(store.get(&name(1), asked_again), None, "{at}");
+        }
+        // An answer is the end of it.
+        let (mut store, now) = (Store::new(bounds(0, 60, 300)), Instant::now());
+        store.keep(&name(1), &Said::failed(Failure::Failed), true, now);
+        store.keep(&name(1), &said(answer(), Some(60)), true, now);
+        assert_eq!(store.get(&name(1), now), Some(answer()));
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
         Keep { name: usize, kind: u8, ttl: Option<u64> },
@@ -209,11 +286,11 @@ mod tests {
     }
 
     proptest! {
-        /// The last word holds for its time, and nothing else is ever told.
+        /// An answer holds for its time, a failure where there is none for its own; and nothing else is ever told.
         #[test]
-        fn the_last_word_holds_for_its_time(steps in steps()) {
+        fn an_answer_holds_for_its_time_and_so_does_a_failure(steps in steps()) {
             let (mut store, mut now) = (Store::new(BOUNDS), Instant::now());
-            let mut model: HashMap<usize, (Outcome, Instant)> = HashMap::new();
+            let mut model: HashMap<usize, [Option<(Outcome, Instant)>; 2]> = HashMap::new();
             for step in steps {
                 match step {
                     Step::Pass(seconds) => now += Duration::from_secs(seconds),
@@ -225,11 +302,18 @@ mod tests {
                             _ => (Err(Failure::TimedOut), 1),
                         };
                         store.keep(&name(number), &said(outcome.clone(), ttl), false, now);
-                        model.insert(number, (outcome, now + Duration::from_secs(seconds)));
+                        let word = Some((outcome, now + Duration::from_secs(seconds)));
+                        let words = model.entry(number).or_default();
+                        match kind {
+                            0 => *words = [word, None],
+                            1 => *words = [None, word],
+                            _ => words[1] = word,
+                        }
                     }
                 }
                 for number in 0..4 {
-                    let want = model.get(&number).filter(|(_, until)| *until > now).map(|(outcome, _)| outcome.clone());
+                    let mut words = model.get(&number).into_iter().flatten().flatten();
+                    let want = words.find(|(_, until)| *until > now).map(|(outcome, _)| outcome.clone());
                     prop_assert_eq!(store.get(&name(number), now), want);
                 }
             }
