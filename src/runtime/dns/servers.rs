@@ -2,6 +2,7 @@
 //! Not here: what is asked (`lookup`), how a connection is made (`connect`).
 //! Source: ours. The order is the operator's; RFC 1035 section 7.2 (servers that do not answer).
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -81,27 +82,52 @@ pub enum ResolverError {
     NoRoots(String),
 }
 
-/// Which servers are asked after the others, by label, and until when. All workers share it.
+/// Which servers are asked after the others, by label. All workers share it.
 #[derive(Default)]
-pub struct Health(Mutex<HashMap<Arc<str>, Instant>>);
+pub struct Health(Mutex<HashMap<Arc<str>, Illness>>);
+
+struct Illness {
+    until: Instant,
+    /// When it was told last: a server that fails for one name and answers for the next must not fill the log.
+    told: Instant,
+    /// Whether that it answers is worth telling.
+    is_open: bool,
+}
 
 impl Health {
-    /// Notes that a server is of no use at `now`. Whether that is news.
+    /// Notes that a server is of no use at `now`. Whether that is to be told.
     fn fell_ill(&self, server: &Arc<str>, now: Instant) -> bool {
-        let before = self.ill().insert(Arc::clone(server), now + ILL_TIME);
-        before.is_none_or(|until| until <= now)
+        let until = now + ILL_TIME;
+        match self.ill().entry(Arc::clone(server)) {
+            Entry::Vacant(place) => {
+                place.insert(Illness { until, told: now, is_open: true });
+                true
+            }
+            Entry::Occupied(mut illness) => {
+                let illness = illness.get_mut();
+                illness.until = until;
+                let is_news = illness.told + ILL_TIME <= now;
+                if is_news {
+                    (illness.told, illness.is_open) = (now, true);
+                }
+                is_news
+            }
+        }
     }
 
     fn is_ill(&self, server: &Arc<str>, now: Instant) -> bool {
-        self.ill().get(server).is_some_and(|until| *until > now)
+        self.ill().get(server).is_some_and(|illness| illness.until > now)
     }
 
-    /// Notes that a server answers. Whether that is news.
-    fn is_well(&self, server: &Arc<str>) -> bool {
-        self.ill().remove(server).is_some()
+    /// Notes that a server answers at `now`. Whether that is to be told.
+    fn is_well(&self, server: &Arc<str>, now: Instant) -> bool {
+        self.ill().get_mut(server).is_some_and(|illness| {
+            illness.until = now;
+            std::mem::take(&mut illness.is_open)
+        })
     }
 
-    fn ill(&self) -> MutexGuard<'_, HashMap<Arc<str>, Instant>> {
+    fn ill(&self) -> MutexGuard<'_, HashMap<Arc<str>, Illness>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -190,7 +216,7 @@ impl Servers {
 
     /// Whoever was asked before `server` and has not answered yet, had its time.
     fn answered(&self, server: &Server, asked: &[&Arc<str>]) {
-        if self.health.is_well(&server.label) {
+        if self.health.is_well(&server.label, Instant::now()) {
             tracing::info!(server = &*server.label, "a name server answers again");
         }
         let overtaken = asked.iter().take_while(|label| ***label != server.label);
@@ -308,11 +334,16 @@ mod tests {
         assert!(health.fell_ill(label(1), now + Duration::from_secs(5)));
         assert_eq!(order(now + Duration::from_secs(5)), [three, one, two]);
         assert_eq!(order(now + ILL_TIME), [one, three, two]);
-        assert!(health.is_well(label(1)) && !health.is_well(label(1)), "told once");
-        assert_eq!(order(now + Duration::from_secs(5)), [two, three, one]);
+        let later = now + Duration::from_secs(6);
+        assert!(health.is_well(label(1), later) && !health.is_well(label(1), later), "told once");
+        assert_eq!(order(later), [two, three, one]);
+        // In and out: told once in 10 s, and that it is well only if that it was ill was told.
+        assert!(!health.fell_ill(label(1), later) && !health.is_well(label(1), later));
+        let at = later + ILL_TIME;
+        assert!(health.fell_ill(label(1), at) && health.is_well(label(1), at));
         for number in 0..3 {
-            health.fell_ill(label(number), now);
+            health.fell_ill(label(number), at);
         }
-        assert_eq!(order(now), [one, two, three], "all of them");
+        assert_eq!(order(at), [one, two, three], "all of them");
     }
 }
