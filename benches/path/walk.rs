@@ -57,7 +57,8 @@ pub async fn request(setting: &Setting, records: &mut Records) {
         Ok::<_, Denial>((in_force, identified, admitted))
     });
     let (in_force, identified, admitted) = judged.expect("an allowed request");
-    let found = worker.names.lookup(admitted.lookup().expect("a name")).await.0.expect("an address");
+    let (found, result) = worker.names.lookup(&admitted).await;
+    let found = found.expect("an address");
     let answer = Answer { addresses: &found.addresses, cnames: &found.aliases };
     let routed = Step::Policy.run(|| admitted.addresses(&answer, &shared.own_addresses())).expect("allowed addresses");
     let (dialled, _origin) = dialled(setting, &routed).await;
@@ -76,7 +77,7 @@ pub async fn request(setting: &Setting, records: &mut Records) {
         facts.read(&head);
         facts.identified(&identified);
         facts.admitted(&admitted);
-        facts.resolved(&found.addresses, took);
+        facts.resolved(&found, result, took);
         facts.dialled(&dialled, None, took);
         facts.heard(&heard.hello, took);
         let decision = facts.allow();

@@ -176,19 +176,19 @@ impl Request<'_> {
     }
 
     /// Addresses and aliases to judge; `None`: they stay unjudged.
-    fn answer(&self, admitted: &Admitted, explained: &mut Explained) -> Result<Option<dns::Answer>, Denial> {
-        let Some(name) = admitted.lookup() else { return Ok(Some(dns::Answer::of(&[]))) };
+    fn answer(&self, admitted: &Admitted, explained: &mut Explained) -> Result<Option<Arc<dns::Answer>>, Denial> {
+        let Some(name) = admitted.lookup() else { return Ok(Some(Arc::default())) };
         if !self.args.addresses.is_empty() {
-            return Ok(Some(dns::Answer::of(&self.args.addresses)));
+            return Ok(Some(dns::Answer::of(&self.args.addresses).into()));
         }
         if let Some(addresses) = self.config.dns.hosts.get(name) {
             explained.step("dns", format!("`dns.hosts` has {}", list(addresses)));
-            return Ok(Some(dns::Answer::of(addresses)));
+            return Ok(Some(dns::Answer::of(addresses).into()));
         }
         if !self.args.resolve {
             return Ok(None);
         }
-        let found = dns::lookup_once(&self.config.dns, name).map_err(|reason| admitted.deny(reason))?;
+        let found = dns::lookup_once(&self.config.dns, admitted).map_err(|reason| admitted.deny(reason))?;
         explained.step("dns", list(&found.addresses));
         Ok(Some(found))
     }

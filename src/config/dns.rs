@@ -1,16 +1,15 @@
 //! How names are looked up: whom to ask, what is known already, how long to wait and to remember.
-//! Not here: asking (`runtime::dns`), nor whether an address may be used (`policy`).
+//! Not here: how a server is written (`name_server`), asking (`runtime::dns`), nor whether an address may be used (`policy`).
 //! Source: the contract: `dns`.
 
 use std::collections::{BTreeMap, btree_map};
-use std::net::{IpAddr, SocketAddr};
-use std::str::FromStr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Dns, DnsServer};
 use crate::address::canonical;
 use crate::name::Fqdn;
-use crate::yaml::{Faults, Field, MapReader, duration_text, not_available, shown};
+use crate::yaml::{Faults, Field, MapReader, duration_text, shown};
 
 /// Long enough for a retry at a second server; a client waits at most ten seconds or so.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -20,6 +19,12 @@ const MIN_TTL: Duration = Duration::from_secs(5);
 
 /// A customer who moves waits at most this long.
 const MAX_TTL: Duration = Duration::from_secs(3600);
+
+/// Long enough for a resolver's restart, short against the times at which customers move.
+const SERVE_STALE: Duration = Duration::from_secs(300);
+
+/// Upper bound for `serve_stale`: RFC 8767, section 5, has one to three days.
+const MOST_STALE: Duration = Duration::from_secs(3 * 86_400);
 
 /// Below, every lookup over a network fails; above, the client is gone.
 const TIMEOUT_RANGE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
@@ -35,6 +40,7 @@ pub fn dns(field: Option<Field<'_>>, faults: &mut Faults) -> Dns {
         timeout: TIMEOUT,
         min_ttl: MIN_TTL,
         max_ttl: MAX_TTL,
+        serve_stale: SERVE_STALE,
     };
     let Some(mut map) = field.and_then(|field| field.map("`dns`", faults)) else { return defaults };
     let servers = map.take("servers").and_then(|field| servers(field, faults));
@@ -44,13 +50,17 @@ pub fn dns(field: Option<Field<'_>>, faults: &mut Faults) -> Dns {
     if let Some(dnssec) = map.take("dnssec") {
         dnssec.only("none", &["validate"], faults);
     }
-    map.finish(&["serve_stale"], faults);
+    let least = Duration::from_secs(1);
+    let serve_stale = map.take("serve_stale").and_then(|field| field.duration(least..=MOST_STALE, faults));
+    let no_stale = map.is_none("serve_stale").then_some(Duration::ZERO);
+    map.finish(&[], faults);
     Dns {
         servers: servers.unwrap_or(defaults.servers),
         hosts: hosts.unwrap_or_default(),
         timeout: timeout.unwrap_or(TIMEOUT),
         min_ttl,
         max_ttl,
+        serve_stale: no_stale.or(serve_stale).unwrap_or(SERVE_STALE),
     }
 }
 
@@ -75,52 +85,6 @@ fn servers(field: Field<'_>, faults: &mut Faults) -> Option<Vec<DnsServer>> {
         field.fault("`servers` is empty; write `[system]`, or `udp://IP` and `tcp://IP`", faults);
     }
     Some(items.filter_map(|item| item.parse(faults)).collect())
-}
-
-/// Why a text is no server.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ServerError {
-    /// DNS over TLS or HTTPS.
-    #[error("{}", not_available(text))]
-    NotAvailable {
-        /// What was written.
-        text: String,
-    },
-    /// Anything else.
-    #[error("{} is no DNS server; write `system`, `udp://IP` or `tcp://IP`, with `:PORT` if it is not 53", shown(text))]
-    Bad {
-        /// What was written.
-        text: String,
-    },
-}
-
-impl FromStr for DnsServer {
-    type Err = ServerError;
-
-    fn from_str(text: &str) -> Result<Self, ServerError> {
-        let bad = || ServerError::Bad { text: text.to_owned() };
-        if text == "system" {
-            return Ok(Self::System);
-        }
-        match text.split_once("://") {
-            Some(("udp", address)) => server_address(address).map(Self::Udp).ok_or_else(bad),
-            Some(("tcp", address)) => server_address(address).map(Self::Tcp).ok_or_else(bad),
-            Some(("tls" | "https", _)) => Err(ServerError::NotAvailable { text: text.to_owned() }),
-            Some(_) | None => Err(bad()),
-        }
-    }
-}
-
-/// `IP`, `[IP]`, `IP:PORT` or `[IP]:PORT`.
-fn server_address(text: &str) -> Option<SocketAddr> {
-    /// DNS's port, RFC 1035, section 4.2.
-    const PORT: u16 = 53;
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    let address = match bare.parse::<IpAddr>() {
-        Ok(ip) => SocketAddr::new(ip, PORT),
-        Err(_) => text.parse().ok()?,
-    };
-    (address.port() != 0 && !address.ip().is_unspecified()).then_some(address)
 }
 
 fn hosts(field: Field<'_>, faults: &mut Faults) -> BTreeMap<Fqdn, Vec<IpAddr>> {
@@ -154,43 +118,6 @@ fn address(field: Field<'_>, faults: &mut Faults) -> Option<IpAddr> {
             let message = format!("{} is no IP address; write one such as `192.0.2.1` or `2001:db8::1`", shown(text));
             field.fault(message, faults);
             None
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn servers() {
-        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
-        for (text, want) in [
-            ("system", DnsServer::System),
-            ("udp://192.0.2.1", DnsServer::Udp(at("192.0.2.1:53"))),
-            ("udp://192.0.2.1:5353", DnsServer::Udp(at("192.0.2.1:5353"))),
-            ("tcp://2001:db8::1", DnsServer::Tcp(at("[2001:db8::1]:53"))),
-            ("tcp://[2001:db8::1]", DnsServer::Tcp(at("[2001:db8::1]:53"))),
-            ("tcp://[2001:db8::1]:5353", DnsServer::Tcp(at("[2001:db8::1]:5353"))),
-        ] {
-            assert_eq!(text.parse(), Ok(want), "`{text}`");
-        }
-        for text in [
-            "",
-            "192.0.2.1",
-            "udp://",
-            "udp://dns.example",
-            "udp://192.0.2.1:0",
-            "udp://0.0.0.0",
-            "System",
-            "ftp://192.0.2.1",
-            "udp://192.0.2.1/",
-            "udp://[192.0.2.1:53",
-        ] {
-            assert_eq!(text.parse::<DnsServer>(), Err(ServerError::Bad { text: text.to_owned() }), "`{text}`");
-        }
-        for text in ["tls://dns.example@192.0.2.1", "https://dns.example@192.0.2.1/dns-query"] {
-            assert_eq!(text.parse::<DnsServer>(), Err(ServerError::NotAvailable { text: text.to_owned() }), "`{text}`");
         }
     }
 }

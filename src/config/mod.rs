@@ -9,6 +9,7 @@ mod expand;
 mod limits;
 mod listeners;
 mod log;
+mod name_server;
 mod pools;
 mod tokens;
 
@@ -24,6 +25,7 @@ use crate::redact::FieldName;
 use crate::yaml::{self, Faults, Field, Located, MapReader, Place, shown};
 
 pub use admin::{Admin, AdminTls};
+pub use name_server::{DnsServer, ServerError};
 pub use tokens::{Role, Token, TokenNameError, Tokens, tokens};
 
 /// How this proxy runs, checked.
@@ -77,17 +79,8 @@ pub struct Dns {
     pub min_ttl: Duration,
     /// Answers are kept at most this long; not below `min_ttl`.
     pub max_ttl: Duration,
-}
-
-/// A resolver to ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DnsServer {
-    /// Those of the system (`/etc/resolv.conf`).
-    System,
-    /// This one over UDP, and TCP for long answers.
-    Udp(SocketAddr),
-    /// This one over TCP.
-    Tcp(SocketAddr),
+    /// How long an answer that is over still serves while its servers fail; zero: not at all.
+    pub serve_stale: Duration,
 }
 
 /// Addresses from which connections leave.

@@ -145,10 +145,19 @@ fn what_depends_on_other_things() {
     assert!(config.decision_log.stdout);
 }
 
+/// The one key that `none` turns off, because its default is something.
+#[test]
+fn serve_stale_is_turned_off_by_none() {
+    for (text, want) in [("timeout: 2s", 300), ("serve_stale: 1h", 3600), ("serve_stale: none", 0)] {
+        assert_eq!(valid(&format!("{LEAST}dns: {{{text}}}\n")).dns.serve_stale.as_secs(), want, "`{text}`");
+    }
+    assert_eq!(valid(&format!("{LEAST}dns: none\n")).dns.serve_stale.as_secs(), 300);
+}
+
 #[test]
 fn absence_is_always_accepted() {
     let absent = "profile: standard\nstate: none\nenvironment: none\nredaction: none\nprobes: none\negress: none\n\
-                  dns: {hosts: none, dnssec: none, serve_stale: none}\ndecision_log: {denial_rate: none, retention: none}\n\
+                  dns: {hosts: none, dnssec: none}\ndecision_log: {denial_rate: none, retention: none}\n\
                   admin: {tls: none, tokens: none}\n";
     assert_eq!(valid(&format!("{LEAST}{absent}")), valid(LEAST));
     let listener = "listeners: [{name: edge, address: '127.0.0.1:3128', mode: none, tls: none, proxy_protocol: none}]";
@@ -159,7 +168,7 @@ fn absence_is_always_accepted() {
         assert_eq!(valid(&format!("{LEAST}{key}: none\n")), valid(LEAST), "`{key}`");
     }
     for (key, inner) in [
-        ("dns", &["servers", "hosts", "timeout", "min_ttl", "max_ttl", "serve_stale", "dnssec"][..]),
+        ("dns", &["servers", "hosts", "timeout", "min_ttl", "max_ttl", "dnssec"][..]),
         ("egress", &["pools"]),
         ("limits", &["connections", "connections_per_source", "head_timeout", "hello_timeout", "dial_timeout"]),
         ("limits", &["idle_timeout", "lifetime", "drain_timeout"]),
@@ -199,7 +208,8 @@ fn faults_of_one_line() {
         ("environment: a+b", 14, "`environment` is `a+b`; write 1 to 128 letters,".into()),
         ("dns: {servers: []}", 16, "`servers` is empty; write `[system]`, or `udp://IP`".into()),
         ("dns: {servers: system}", 16, "`servers` is `system`; write a list, as `[…]` or".into()),
-        ("dns: {servers: [tls://a@192.0.2.1]}", 17, format!("`tls://a@192.0.2.1` {later}")),
+        ("dns: {servers: [udp://192.0.2.1, tls://192.0.2.1]}", 34, "`tls://192.0.2.1` says no name for the".into()),
+        ("dns: {servers: [\"https://a@192.0.2.1\"]}", 17, "`https://a@192.0.2.1` has no usable path; write".into()),
         ("dns: {servers: [192.0.2.1]}", 17, "`192.0.2.1` is no DNS server; write `system`, `udp://IP`".into()),
         ("dns: {hosts: {a.test: []}}", 23, "`a.test` has no address; write at least one".into()),
         ("dns: {hosts: {a.test: [b.test]}}", 24, "`b.test` is no IP address; write one such as".into()),
@@ -208,7 +218,7 @@ fn faults_of_one_line() {
         ("dns: {timeout: 3}", 16, "`timeout` is `3`, without a unit; write a duration such as `3s`".into()),
         ("dns: {min_ttl: 2s, max_ttl: 1s}", 16, "`min_ttl: 2s` is more than `max_ttl: 1s`; write at most `1s`".into()),
         ("dns: {dnssec: validate}", 15, format!("`dnssec: validate` {later}")),
-        ("dns: {serve_stale: 5m}", 7, format!("`serve_stale` {later}")),
+        ("dns: {serve_stale: 0s}", 20, "`serve_stale` is `0s`; write from `1s` to `3d`".into()),
         ("egress: {pools: {a: {}}}", 21, "a pool lacks `bind`; add it".into()),
         ("egress: {pools: {a: {bind: []}}}", 28, "`bind` is empty; write at least one prefix".into()),
         ("egress: {pools: {a: {bind: [198.51.100.9/29]}}}", 29, "host bits in `198.51.100.9/29`; write".into()),

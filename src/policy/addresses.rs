@@ -84,14 +84,15 @@ impl Admitted {
                 addresses.push(address);
             }
         }
-        if addresses.is_empty() {
-            return Err(self.deny(Reason::DnsFailure));
-        }
         let never = self.policy().never();
-        if answer.cnames.iter().any(|name| never.holds_name(name))
+        // Aliases first: behind one that is denied no address was asked for.
+        if !answer.cnames.iter().all(|name| self.may_follow(name))
             || addresses.iter().any(|address| never.holds_address(*address))
         {
             return Err(self.deny(Reason::DestinationDenied));
+        }
+        if addresses.is_empty() {
+            return Err(self.deny(Reason::DnsFailure));
         }
         if !addresses.iter().all(|address| self.may_reach(*address, own)) {
             return Err(self.deny(Reason::AddressForbidden));

@@ -142,6 +142,16 @@ impl Admitted {
         }
     }
 
+    /// Whether a rule lists the target exactly, and not by a wildcard alone: a client cannot invent such a name.
+    pub fn is_listed_exactly(&self) -> bool {
+        self.policy.names_exactly(self.target.host())
+    }
+
+    /// Whether a name that the answer leads to may be asked for.
+    pub fn may_follow(&self, alias: &Fqdn) -> bool {
+        !self.policy.never().holds_name(alias)
+    }
+
     /// A refusal of this request for what happened outside the policy, such as a lookup that failed.
     pub fn deny(&self, reason: Reason) -> Denial {
         Denial::by(&self.rule, reason)

@@ -9,12 +9,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::decision_log::{Entry, Kind, Record};
-use crate::name::{Host, Target};
+use crate::decision_log::{Detail, Entry, Kind, Record, Value};
+use crate::name::{Fqdn, Host, Target};
 use crate::policy::{Admitted, Allowed, Denial, Ending, Identified, Reason, Rule};
 use crate::redact::{Cleaned, Redacted, Redactor};
 use crate::runtime::clock;
 use crate::runtime::dial::Dialled;
+use crate::runtime::dns::{Answer, LookupResult};
 use crate::runtime::head_reader::Head;
 use crate::runtime::journal::Unavailable;
 use crate::runtime::metrics::{Metrics, SetupStep};
@@ -124,10 +125,21 @@ impl Facts {
         }
     }
 
-    /// The name was looked up.
-    pub fn resolved(&mut self, addresses: &[IpAddr], took: Duration) {
-        self.record.addresses = addresses.to_vec();
+    /// The name was looked up. Aliases come from outside, so they pass redaction.
+    pub fn resolved(&mut self, answer: &Answer, result: LookupResult, took: Duration) {
+        self.record.addresses.clone_from(&answer.addresses);
         self.record.dns_us = Some(micros(took));
+        let mut detail = Detail::new();
+        if result == LookupResult::Stale {
+            detail = detail.with("dns", "stale");
+        }
+        if !answer.aliases.is_empty() {
+            let clean = |alias: &Fqdn| self.redactor.clean_name(alias.as_str().as_bytes(), MAX_HOST);
+            let cleaned: Vec<Cleaned> = answer.aliases.iter().map(clean).collect();
+            let aliases = cleaned.into_iter().map(|alias| self.marked("aliases", alias).into()).collect::<Vec<Value>>();
+            detail = detail.with("aliases", aliases);
+        }
+        self.record.detail = detail;
     }
 
     /// The upstream is connected.
@@ -205,6 +217,8 @@ impl Facts {
     /// The decision has its permit: from now on the request has an end of its own.
     pub fn permitted(&mut self) {
         self.permitted = true;
+        // It stands in the decision; the tunnel need not hold it.
+        self.record.detail = Detail::new();
     }
 
     /// What a fault of the program leaves on record: the end of a tunnel that was let through, or else `denial`, which counts.

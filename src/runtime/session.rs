@@ -159,14 +159,14 @@ async fn set_up(
 /// The name's addresses, every one of them judged. A literal is judged without a lookup.
 async fn resolve(worker: &Worker, admitted: &Admitted, facts: &mut Facts) -> Result<Routed, Denial> {
     let own = &*worker.shared().own_addresses();
-    let Some(name) = admitted.lookup() else {
+    if admitted.lookup().is_none() {
         return admitted.addresses(&Answer { addresses: &[], cnames: &[] }, own);
-    };
-    let (found, result) = worker.names.lookup(name).await;
+    }
+    let (found, result) = worker.names.lookup(admitted).await;
     worker.metrics().dns_lookups(result).inc();
     let took = facts.step(worker.metrics(), SetupStep::Dns);
-    let found = found.map_err(|reason| admitted.deny(reason))?;
-    facts.resolved(&found.addresses, took);
+    let found = found.map_err(|failure| admitted.deny(failure.reason()))?;
+    facts.resolved(&found, result, took);
     admitted.addresses(&Answer { addresses: &found.addresses, cnames: &found.aliases }, own)
 }
 

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use crate::config::{Config, Dns, Limits};
 use crate::policy::{Denial, OwnAddresses, Policy, Reason};
 use crate::redact::Redactor;
+use crate::runtime::dns::Lookups;
 use crate::runtime::egress::Pools;
 use crate::runtime::gate::Gate;
 use crate::runtime::journal::Journal;
@@ -43,6 +44,7 @@ pub struct Shared {
     environment: Option<Arc<str>>,
     limits: Limits,
     dns: Dns,
+    lookups: Arc<Lookups>,
     in_force: ArcSwap<InForce>,
     /// Policies that were replaced, until nobody judges by them any more: a worker must not be the one who frees a million names.
     replaced: Mutex<Vec<Arc<InForce>>>,
@@ -70,6 +72,7 @@ impl Shared {
             environment: config.environment.as_deref().map(Arc::from),
             limits: config.limits.clone(),
             dns: config.dns.clone(),
+            lookups: Arc::new(Lookups::new(&config.dns)),
             in_force: ArcSwap::from_pointee(InForce::new(
                 Arc::new(policy),
                 &config.listeners.iter().map(|listener| Arc::clone(&listener.name)).collect::<Vec<_>>(),
@@ -103,6 +106,11 @@ impl Shared {
     /// How names are looked up.
     pub fn dns(&self) -> &Dns {
         &self.dns
+    }
+
+    /// The lookups under way and what they have said.
+    pub fn lookups(&self) -> &Arc<Lookups> {
+        &self.lookups
     }
 
     /// The policy in force, with its counters.

@@ -52,7 +52,7 @@ impl Worker {
     /// # Errors
     /// The system's name servers are asked for and cannot be read.
     pub fn new(shared: Arc<Shared>) -> Result<Self, ResolverError> {
-        let names = Names::new(shared.dns())?;
+        let names = Names::new(shared.dns(), shared.lookups())?;
         let (stop, _) = watch::channel(false);
         Ok(Self { shared, names, tunnels: OpenTunnels::default(), lane: Lane::default(), open: Rc::default(), stop })
     }

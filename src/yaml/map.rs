@@ -44,6 +44,11 @@ impl<'a> MapReader<'a> {
         self.written(key).filter(|field| !field.node().is_none())
     }
 
+    /// Whether `key` is written as `none`: for a key whose default is something, where `none` turns it off.
+    pub fn is_none(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| &*entry.key.value == key && entry.node.is_none())
+    }
+
     /// The value of `key`; if it is not given, that is a fault at the mapping's place, or at the `none`.
     pub fn require(&mut self, key: &'static str, faults: &mut Faults) -> Option<Field<'a>> {
         let field = self.written(key);

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex};
 
 /// Record types.
@@ -33,6 +33,8 @@ pub enum Reply {
     Records(Vec<Data>),
     /// An error.
     Code(u8),
+    /// A code (0: the name has no such record), and for how many seconds that holds, as an SOA record says it.
+    Absent(u8, u32),
     /// Nothing but the truncation flag.
     Truncated,
     /// No answer.
@@ -49,34 +51,42 @@ pub enum Data {
 /// Runs until the test binary ends.
 pub struct DnsServer {
     address: SocketAddr,
-    asked: Arc<Mutex<Vec<Question>>>,
+    book: Book,
 }
 
-type Script = Arc<dyn Fn(&Question) -> Reply + Send + Sync>;
+/// A server's script, and everything that it was asked.
+#[derive(Clone)]
+pub struct Book {
+    script: Arc<dyn Fn(&Question) -> Reply + Send + Sync>,
+    asked: Arc<Mutex<Vec<Question>>>,
+}
 
 impl DnsServer {
     pub fn start(script: impl Fn(&Question) -> Reply + Send + Sync + 'static) -> Self {
         let (udp, tcp) = sockets();
         let address = udp.local_addr().unwrap();
-        let asked: Arc<Mutex<Vec<Question>>> = Arc::default();
-        let script: Script = Arc::new(script);
-        let (notes, answers) = (Arc::clone(&asked), Arc::clone(&script));
+        let book = Book { script: Arc::new(script), asked: Arc::default() };
+        let (over_udp, over_tcp) = (book.clone(), book.clone());
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok((count, peer)) = udp.recv_from(&mut bytes) {
-                if let Some(answer) = answer(&bytes[..count], false, &answers, &notes) {
+                if let Some(answer) = over_udp.answer(&bytes[..count], false) {
                     let _ = udp.send_to(&answer, peer);
                 }
             }
         });
-        let notes = Arc::clone(&asked);
         std::thread::spawn(move || {
             for socket in tcp.incoming().flatten() {
-                let (script, notes) = (Arc::clone(&script), Arc::clone(&notes));
-                std::thread::spawn(move || serve(socket, &script, &notes));
+                let book = over_tcp.clone();
+                std::thread::spawn(move || book.serve(socket));
             }
         });
-        Self { address, asked }
+        Self { address, book }
+    }
+
+    /// What it answers, for who carries it otherwise.
+    pub fn book(&self) -> &Book {
+        &self.book
     }
 
     /// The configuration's `dns` with this server alone, and more of its keys.
@@ -84,9 +94,15 @@ impl DnsServer {
         format!("dns: {{servers: [\"{scheme}://{}\"]{more}}}\n", self.address)
     }
 
+    /// The configuration's `dns` with these servers in their order, and more of its keys.
+    pub fn several(servers: &[&Self], more: &str) -> String {
+        let servers: Vec<String> = servers.iter().map(|server| format!("\"udp://{}\"", server.address)).collect();
+        format!("dns: {{servers: [{}]{more}}}\n", servers.join(", "))
+    }
+
     /// Everything that was asked so far.
     pub fn asked(&self) -> Vec<Question> {
-        self.asked.lock().unwrap().clone()
+        self.book.asked.lock().unwrap().clone()
     }
 
     /// How often this name and type were asked.
@@ -105,38 +121,50 @@ fn sockets() -> (UdpSocket, TcpListener) {
     }
 }
 
-fn serve(mut socket: TcpStream, script: &Script, asked: &Mutex<Vec<Question>>) -> io::Result<()> {
-    loop {
-        let mut length = [0; 2];
-        socket.read_exact(&mut length)?;
-        let mut query = vec![0; usize::from(u16::from_be_bytes(length))];
-        socket.read_exact(&mut query)?;
-        if let Some(answer) = answer(&query, true, script, asked) {
-            let length = u16::try_from(answer.len()).unwrap();
-            socket.write_all(&[&length.to_be_bytes()[..], &answer].concat())?;
+impl Book {
+    /// Messages with their lengths in front, as over TCP and TLS.
+    pub fn serve(&self, mut socket: impl Read + Write) -> io::Result<()> {
+        loop {
+            let mut length = [0; 2];
+            socket.read_exact(&mut length)?;
+            let mut query = vec![0; usize::from(u16::from_be_bytes(length))];
+            socket.read_exact(&mut query)?;
+            if let Some(answer) = self.answer(&query, true) {
+                let length = u16::try_from(answer.len()).unwrap();
+                socket.write_all(&[&length.to_be_bytes()[..], &answer].concat())?;
+                socket.flush()?;
+            }
         }
+    }
+
+    /// The answer to one message. `None`: silence.
+    pub fn answer(&self, query: &[u8], tcp: bool) -> Option<Vec<u8>> {
+        let (name, end) = name_at(query, 12);
+        let kind = u16::from_be_bytes([query[end], query[end + 1]]);
+        let question = {
+            let mut asked = self.asked.lock().unwrap();
+            let turn = asked.iter().filter(|question| question.name == name && question.kind == kind).count();
+            asked.push(Question { name, kind, tcp, turn });
+            asked.last().unwrap().clone()
+        };
+        message(query, end, (self.script)(&question))
     }
 }
 
-fn answer(query: &[u8], tcp: bool, script: &Script, asked: &Mutex<Vec<Question>>) -> Option<Vec<u8>> {
-    let (name, end) = name_at(query, 12);
-    let kind = u16::from_be_bytes([query[end], query[end + 1]]);
-    let question = {
-        let mut asked = asked.lock().unwrap();
-        let turn = asked.iter().filter(|question| question.name == name && question.kind == kind).count();
-        asked.push(Question { name, kind, tcp, turn });
-        asked.last().unwrap().clone()
-    };
-    let (flags, records) = match script(&question) {
+fn message(query: &[u8], end: usize, reply: Reply) -> Option<Vec<u8>> {
+    let soa = if let Reply::Absent(_, minimum) = &reply { soa(*minimum) } else { Vec::new() };
+    let (flags, records) = match reply {
         Reply::Records(records) => (0x8180, records),
-        Reply::Code(code) => (0x8180 | u16::from(code), Vec::new()),
+        Reply::Code(code) | Reply::Absent(code, _) => (0x8180 | u16::from(code), Vec::new()),
         Reply::Truncated => (0x8380, Vec::new()),
         Reply::Silence => return None,
         Reply::Garbage => return Some(vec![0xff; 40]),
     };
     let count = u16::try_from(records.len()).unwrap();
     // The question goes back as it came: its case is a guard against forged answers.
-    let head = [&query[..2], &u16::to_be_bytes(flags), &[0, 1], &count.to_be_bytes(), &[0; 4], &query[12..end + 4]];
+    let authorities = [0, u8::from(!soa.is_empty()), 0, 0];
+    let head =
+        [&query[..2], &u16::to_be_bytes(flags), &[0, 1], &count.to_be_bytes(), &authorities, &query[12..end + 4]];
     let mut owner = vec![0xc0, 12];
     let mut answer = head.concat();
     for record in records {
@@ -151,7 +179,16 @@ fn answer(query: &[u8], tcp: bool, script: &Script, asked: &Mutex<Vec<Question>>
         answer.extend([owner.clone(), fixed, data].concat());
         owner = alias.unwrap_or(owner);
     }
+    answer.extend(soa);
     Some(answer)
+}
+
+/// An SOA record of the zone `test`, with a long time of its own: RFC 2308 takes the lesser of the two.
+fn soa(minimum: u32) -> Vec<u8> {
+    let numbers = [1_u32, 7200, 900, 86_400, minimum].map(u32::to_be_bytes).concat();
+    let data = [name_bytes("ns.test"), name_bytes("admin.test"), numbers].concat();
+    let length = u16::try_from(data.len()).unwrap().to_be_bytes();
+    [name_bytes("test"), vec![0, 6, 0, 1], 86_400_u32.to_be_bytes().to_vec(), length.to_vec(), data].concat()
 }
 
 /// The name at `place` and where it ends. Queries have no pointers.

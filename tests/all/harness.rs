@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -23,6 +23,8 @@ pub struct Proxy {
     child: Child,
     /// The decisions that a test has asked for: a later client may get the same port.
     told: Mutex<HashSet<String>>,
+    /// What it has written to stderr since it serves.
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 /// What a test sets up: a policy, and what the configuration says beyond the defaults of the harness.
@@ -62,9 +64,16 @@ impl Proxy {
 
     /// Starts it on a folder that is there, such as one whose log has records.
     pub fn start_in(dir: TempDir) -> Self {
+        Self::start_with(dir, &[])
+    }
+
+    /// The same, with more in its environment.
+    pub fn start_with(dir: TempDir, environment: &[(&str, &Path)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_sallyport"))
             .args(["run", "-c"])
             .arg(dir.path().join("sallyport.yaml"))
+            .env_remove("SSL_CERT_DIR")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -82,13 +91,20 @@ impl Proxy {
             seen.push(line);
         };
         // Goes on reading, so that the proxy never waits for its own log.
-        std::thread::spawn(move || lines.iter().count());
-        Self { dir, edge, admin, child, told: Mutex::default() }
+        let log: Arc<Mutex<Vec<String>>> = Arc::default();
+        let kept = Arc::clone(&log);
+        std::thread::spawn(move || lines.iter().for_each(|line| kept.lock().unwrap().push(line)));
+        Self { dir, edge, admin, child, told: Mutex::default(), log }
     }
 
     /// The process's id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it has written to stderr since it serves.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
     }
 
     /// Sends a signal by name, such as `HUP`.

@@ -18,6 +18,8 @@ mod dns_server;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod encrypted_dns;
+#[cfg(test)]
 mod ends;
 #[cfg(test)]
 mod export;
@@ -35,6 +37,8 @@ mod instructions;
 mod kills;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod lookups;
 #[cfg(test)]
 mod names;
 #[cfg(test)]

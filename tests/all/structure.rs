@@ -45,7 +45,7 @@ const IN_SEVERAL: [(&str, &[&str], &str); 8] = [
         &["src/policy/addresses.rs", "src/policy/hello.rs", "src/policy/request.rs"],
         "`never` holds for target, addresses and SNI",
     ),
-    ("DnsFailure", &["src/policy/addresses.rs", "src/runtime/dns.rs"], "no answer, an empty one"),
+    ("DnsFailure", &["src/policy/addresses.rs", "src/runtime/dns/mod.rs"], "no answer, an empty one"),
     (
         "HelloTimeout",
         &["src/runtime/hello.rs", "src/runtime/tunnel/first_flight.rs"],
