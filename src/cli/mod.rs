@@ -16,9 +16,13 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::Config;
+use crate::policy::OwnAddresses;
+use crate::runtime::egress::Pools;
 use crate::runtime::journal::JournalError;
 use crate::runtime::load::LoadError;
 use crate::runtime::server::StartError;
+use crate::runtime::sys;
 
 pub use output::Output;
 
@@ -171,4 +175,13 @@ fn unknown(word: &str) -> Failure {
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// The addresses and sockets of the proxy that `config` makes, on this host.
+fn own_addresses(config: &Config) -> Result<OwnAddresses, Failure> {
+    let interfaces = sys::interface_addresses().map_err(|error| Failure::Outside(error.into()))?;
+    let pools = Pools::new(config.pools.iter().map(|(name, pool)| (name.as_str(), pool.bind.as_slice())));
+    let listeners = config.listeners.iter().map(|listener| listener.address);
+    let sockets = listeners.chain([config.admin.address]).chain(config.probes);
+    Ok(OwnAddresses::new(interfaces.into_iter().chain(pools.addresses()), sockets))
 }

@@ -9,6 +9,7 @@
 //! Each stage is a type that only the stage before it makes, so none can be skipped; whatever no stage allows is refused.
 
 mod addresses;
+mod ask;
 mod compile;
 mod decision;
 mod file;
@@ -26,6 +27,7 @@ mod rule;
 mod tests;
 
 pub use addresses::{Answer, OwnAddresses, Routed};
+pub use ask::{Judged, Lookup, Offer, OfferedName, Question, Resolve, Ruling};
 pub use compile::{Grant, Policy, Reach};
 pub use decision::{Denial, Ending, InTunnel, Outcome};
 pub use file::{PolicyFile, Setting};

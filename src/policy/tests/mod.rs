@@ -2,6 +2,7 @@
 //! Not here: tests of single parts, which stand beside them.
 
 mod addresses;
+mod ask;
 mod attacks;
 mod compile;
 mod hello;
