@@ -7,6 +7,7 @@ mod demo;
 mod explain;
 mod keys;
 mod output;
+mod policy;
 mod progress;
 mod run;
 mod version;
@@ -67,6 +68,9 @@ enum Command {
     /// Verify a decision log and work with it, from its files alone
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Work with policies: run their cases
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Make keys and tokens
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -78,7 +82,7 @@ enum Command {
 }
 
 /// Commands that are named for users already and not built yet.
-const NOT_YET: &[&str] = &["policy", "redact", "egress-addresses", "reach", "firewall", "doctor", "completions", "man"];
+const NOT_YET: &[&str] = &["redact", "egress-addresses", "reach", "firewall", "doctor", "completions", "man"];
 
 /// Why a command ended without a yes.
 #[derive(Debug)]
@@ -157,6 +161,7 @@ fn command(cli: Cli) -> Result<(), Failure> {
         Command::Check => check::check(&config, output),
         Command::Explain(args) => explain::explain(&config, &args, output),
         Command::Audit(command) => audit::audit(&config, &command, output),
+        Command::Policy(command) => policy::policy(&config, &command, output),
         Command::Keys(command) => keys::keys(&config, &command, output),
         Command::Version => version::version(output),
         Command::Other(words) => Err(unknown(words.first().map_or("", String::as_str))),

@@ -10,6 +10,7 @@
 
 mod addresses;
 mod ask;
+mod cases;
 mod compile;
 mod decision;
 mod file;
@@ -28,6 +29,7 @@ mod tests;
 
 pub use addresses::{Answer, OwnAddresses, Routed};
 pub use ask::{Judged, Lookup, Offer, OfferedName, Question, Resolve, Ruling};
+pub use cases::{Case, Difference, Surroundings, Tried};
 pub use compile::{Grant, Policy, Reach};
 pub use decision::{Denial, Ending, InTunnel, Outcome};
 pub use file::{PolicyFile, Setting};
