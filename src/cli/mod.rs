@@ -68,7 +68,7 @@ enum Command {
     /// Verify a decision log and work with it, from its files alone
     #[command(subcommand)]
     Audit(audit::Audit),
-    /// Work with policies: run their cases
+    /// Work with policies: run their cases, print all that they allow, compare two
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     /// Make keys and tokens

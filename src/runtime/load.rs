@@ -196,6 +196,16 @@ pub fn load_with_cases(
     }
 }
 
+/// Loads policies, each a file or a folder, without a configuration: any pool is taken for one, environments are not compared.
+///
+/// # Errors
+/// As [`load`].
+pub fn policies<const N: usize>(paths: [&Path; N]) -> Result<[Policy; N], LoadError> {
+    let mut reading = Reading::default();
+    let read: Vec<Policy> = paths.into_iter().filter_map(|path| PolicySource::alone(path).read(&mut reading)).collect();
+    read.try_into().map_err(|_| reading.end())
+}
+
 impl PolicySource {
     /// A policy without a configuration.
     fn alone(path: &Path) -> Self {

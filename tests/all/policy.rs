@@ -1,5 +1,5 @@
-//! `policy test` and the cases of `check`, by the real binary: what they print and their exit codes.
-//! Not here: which faults cases may have, which the modules' own tables have.
+//! `policy test`, `policy diff`, `policy matrix` and the cases of `check`, by the real binary: what they print and their exit codes.
+//! Not here: which faults cases may have and what differs between policies, which the modules' own tables have.
 
 use std::fs;
 use std::path::Path;
@@ -157,6 +157,9 @@ fn a_policy_of_one_file_has_the_cases_beside_it() {
         ("test nowhere.yaml", 3, "nowhere.yaml: No such file"),
         ("test nowhere.cases.yaml", 3, "nowhere.cases.yaml: No such file"),
         ("test below", 2, "no policy file"),
+        ("matrix nowhere.yaml", 3, "nowhere.yaml: No such file"),
+        ("diff p.yaml nowhere.yaml", 3, "nowhere.yaml: No such file"),
+        ("diff p.yaml", 2, "<NEW>"),
         ("frobnicate", 2, "unknown command `policy frobnicate`"),
     ] {
         let ended = policy(dir.path(), words);
@@ -165,7 +168,7 @@ fn a_policy_of_one_file_has_the_cases_beside_it() {
     }
     let alone = finish(sallyport().arg("policy"), "");
     assert_eq!(alone.code, Some(2), "{alone:?}");
-    assert!(alone.err.contains("test"), "{alone:?}");
+    assert!(["test", "diff", "matrix"].iter().all(|word| alone.err.contains(word)), "{alone:?}");
 }
 
 #[test]
@@ -176,4 +179,67 @@ fn the_examples_load_and_their_cases_pass() {
         assert_eq!((ended.code, &report["failed"]), (Some(0), &0.into()), "{path}: {report}");
         assert!(report["passed"].as_u64() >= Some(least), "{path}: {report}");
     }
+}
+
+#[test]
+fn a_matrix_of_the_examples() {
+    let matrix = |words: &str| {
+        let ended = policy(Path::new(EXAMPLES), &format!("matrix {words}"));
+        assert_eq!((ended.code, &*ended.err), (Some(0), ""), "{words}: {ended:?}");
+        ended.out
+    };
+    let text = matrix("platform");
+    assert_eq!(text, matrix("platform/"), "the same policy, the same bytes");
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows.len(), 15, "{text}");
+    let row = rows.iter().find(|row| row[2] == "203.0.113.64/28").unwrap();
+    assert_eq!(row[..5], ["ivr-east", "northbank", "203.0.113.64/28", "9443", "northbank/switch"]);
+    let objects: Vec<Value> = serde_json::from_str(&matrix("platform -o json")).unwrap();
+    assert_eq!((objects.len(), &objects[0]["port"]), (14, &443.into()));
+    let sheet = matrix("platform --format csv");
+    assert_eq!(sheet.lines().count(), 15);
+    assert!(sheet.starts_with("source,customer,destination,port,rule,") && sheet.ends_with(",DEU\r\n"), "{sheet:?}");
+    let dir = setup(&[]);
+    let own = policy(dir.path(), "matrix -c sallyport.yaml");
+    assert_eq!((own.code, own.out.lines().count()), (Some(0), 3), "{own:?}");
+}
+
+#[test]
+fn a_difference_between_examples() {
+    let same = policy(Path::new(EXAMPLES), "diff platform platform/");
+    assert_eq!((same.code, &*same.out), (Some(0), "no difference\n"), "{same:?}");
+    let dir = TempDir::new().unwrap();
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    let starter = fs::read_to_string(format!("{EXAMPLES}/starter.yaml")).unwrap();
+    write("old.yaml", &starter);
+    write("same.yaml", &format!("{starter}\n# A remark\n"));
+    let changed = starter
+        .replace("hosts: [api.acme.example, \"*.pay.acme.example\"]", "hosts: [api.acme.example, new.acme.example]")
+        .replace("min_version: \"1.3\"", "min_version: \"1.2\"")
+        .replace("ticket: CHG-1042", "ticket: CHG-1300")
+        .replace("hosts: [\"**.onion.example\"]", "hosts: [\"**.onion.example\", \"old.mirror.example\"]")
+        .replace("10.30.0.0/24", "10.30.0.0/25");
+    write("new.yaml", &changed);
+    let same = policy(dir.path(), "diff old.yaml same.yaml");
+    assert_eq!((same.code, &*same.out), (Some(0), "no difference\n"), "{same:?}");
+    let diff = policy(dir.path(), "diff old.yaml new.yaml");
+    assert_eq!((diff.code, &*diff.err), (Some(1), ""), "{diff:?}");
+    assert_eq!(
+        diff.out.lines().collect::<Vec<_>>(),
+        [
+            "- build-servers → old.mirror.example:443  mirror/packages (mirror): now destination_denied",
+            "~ payments → api.acme.example:443  acme/authorisation (acme): tls.min_version `1.3` → `1.2`",
+            "+ payments → new.acme.example:443  acme/authorisation (acme): was destination_not_listed",
+            "- payments → *.pay.acme.example:443  acme/authorisation (acme): now destination_not_listed",
+            "~ source build-servers: subnets `10.30.0.0/24` → `10.30.0.0/25`",
+            "~ clients 10.30.0.0/24: source `build-servers` → none",
+            "+ never old.mirror.example",
+            "~ rule acme/authorisation: ticket `CHG-1042` → `CHG-1300`",
+        ]
+    );
+    let json = policy(dir.path(), "diff old.yaml new.yaml -o json");
+    let json: Value = serde_json::from_str(&json.out).unwrap();
+    let added = json["reach"].as_array().unwrap().iter().find(|row| row["mark"] == "added").unwrap();
+    assert_eq!((&added["source"], &added["destination"]), (&"payments".into(), &"new.acme.example".into()), "{json}");
+    assert_eq!(json["rules"][0]["changes"][0]["field"], "ticket", "{json}");
 }

@@ -1,6 +1,8 @@
 //! `sallyport policy`: what can be said of policies before anything runs.
 //! Not here: what they mean (`policy`), how their files are read (`runtime::load`).
 
+mod diff;
+mod matrix;
 pub(super) mod test;
 
 use std::path::Path;
@@ -13,17 +15,23 @@ use super::{Failure, Output, environment, own_addresses};
 pub(super) enum PolicyCommand {
     /// Run the cases that lie beside policies. Exit 1: one of them failed
     Test(test::TestArgs),
+    /// Say what becomes reachable, what stops being, and what else changes between two policies. Exit 1: they differ
+    Diff(diff::DiffArgs),
+    /// Print all that a policy allows: a row for each source, destination and port
+    Matrix(matrix::MatrixArgs),
     /// Commands of the contract that this version does not have yet.
     #[command(external_subcommand)]
     Other(Vec<String>),
 }
 
 /// Commands that are named for users already and not built yet.
-const NOT_YET: &[&str] = &["diff", "matrix", "stale", "replay", "suggest", "import"];
+const NOT_YET: &[&str] = &["stale", "replay", "suggest", "import"];
 
 pub(super) fn policy(config: &Path, command: &PolicyCommand, output: Output) -> Result<(), Failure> {
     match command {
         PolicyCommand::Test(args) => test::test(config, args, output),
+        PolicyCommand::Diff(args) => diff::diff(args, output),
+        PolicyCommand::Matrix(args) => matrix::matrix(config, args, output),
         PolicyCommand::Other(words) => Err(unknown(words.first().map_or("", String::as_str))),
     }
 }
