@@ -25,6 +25,11 @@ impl PrefixSet {
         self.0.is_covered(&host(address))
     }
 
+    /// All prefixes: IPv4 before IPv6, each family in the order of its addresses.
+    pub fn iter(&self) -> impl Iterator<Item = IpNet> + '_ {
+        self.0.iter()
+    }
+
     /// Whether the set has no prefix.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -9,11 +9,11 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Failure, Output, environment};
+use super::{Failure, Output, environment, own_addresses};
 use crate::config::Config;
-use crate::name::{Host, Target};
-use crate::policy::{Admitted, Answer, Denial, Identified, OwnAddresses, Policy, Reason, RequestHead, Rule};
-use crate::runtime::{clock, dns, egress::Pools, load, sys};
+use crate::name::Fqdn;
+use crate::policy::{Admitted, Identified, Judged, Lookup, Offer, OfferedName, Question, Reason, Ruling};
+use crate::runtime::{clock, dns, load};
 use crate::tls::{ClientHello, ProtocolVersion, ServerName};
 
 #[derive(Args)]
@@ -57,7 +57,7 @@ pub(super) struct ExplainArgs {
 }
 
 /// The decision and how it came about.
-#[derive(Default, Serialize)]
+#[derive(Serialize)]
 struct Explained {
     outcome: &'static str,
     reason: &'static str,
@@ -84,20 +84,6 @@ struct Step {
     finding: String,
 }
 
-/// The request as the stages take it.
-struct Request<'a> {
-    args: &'a ExplainArgs,
-    hello: Hello,
-    own: OwnAddresses,
-    config: &'a Config,
-}
-
-/// The hello that is asked about; its name may be that of the target.
-struct Hello {
-    version: ProtocolVersion,
-    sni: Option<String>,
-}
-
 pub(super) fn explain(config: &Path, args: &ExplainArgs, output: Output) -> Result<(), Failure> {
     let loaded = load::load(config, &environment)?;
     let usage = |words: String| Err(Failure::Usage(anyhow::anyhow!(words)));
@@ -112,119 +98,85 @@ pub(super) fn explain(config: &Path, args: &ExplainArgs, output: Output) -> Resu
     let Some(version) = version(&args.tls) else {
         return usage(format!("no TLS version `{}`; write 1.0, 1.1, 1.2 or 1.3", args.tls.escape_debug()));
     };
-    let request = Request {
-        args,
-        hello: Hello { version, sni: args.sni.clone() },
-        own: own_addresses(&loaded.config).map_err(|error| Failure::Outside(error.into()))?,
-        config: &loaded.config,
+    let name = match (args.no_sni, &args.sni) {
+        (true, _) => OfferedName::Absent,
+        (false, Some(text)) => OfferedName::Text(text.as_str().into()),
+        (false, None) => OfferedName::Target,
     };
-    let mut explained = Explained::default();
-    let decided = request.decide(&Arc::new(loaded.policy), &mut explained);
-    let reason = decided.as_ref().err().map_or(Reason::Allowed, Denial::reason);
-    explained.outcome = reason.outcome().as_str();
-    explained.reason = reason.as_str();
-    explained.step("decision", format!("{}: {}; {}", explained.outcome, reason, reason.facts().title));
+    let question = Question {
+        client: args.source,
+        method: &args.method,
+        target: &args.target,
+        offer: &Offer { version, name, alpn: args.alpn.iter().map(|id| id.as_str().into()).collect() },
+        at: args.at.unwrap_or_else(clock::now),
+        own: &own_addresses(&loaded.config)?,
+    };
+    let mut found = None;
+    let ruling = question.ask(&Arc::new(loaded.policy), &mut |admitted, name| {
+        let (told, lookup) = look_up(args, &loaded.config, (admitted, name))?;
+        found = told;
+        Ok(lookup)
+    });
+    let explained = Explained::new(args, &ruling, found);
     output.print(&explained, Explained::text)?;
-    if decided.is_ok() { Ok(()) } else { Err(Failure::No) }
+    if ruling.denial.is_none() { Ok(()) } else { Err(Failure::No) }
 }
 
-impl Request<'_> {
-    /// The stages in the order of `runtime::session`.
-    fn decide(&self, policy: &Arc<Policy>, explained: &mut Explained) -> Result<(), Denial> {
-        let head = RequestHead { method: &self.args.method, target: &self.args.target, hosts: 1, has_body: false };
-        let identified = policy.identify(self.args.source)?;
-        explained.source = Some(Arc::clone(&identified.source().name));
-        explained.step("source", format!("{} is of `{}`", self.args.source, identified.source().name));
-        let target = head.target()?;
-        explained.step("target", target.to_string());
-        let judged = self.judge(&identified, &target, explained);
-        if let Err(denial) = &judged {
-            explained.nearest = identified
-                .nearest(&target, denial)
-                .map(|nearest| Near { rule: Arc::clone(&nearest.rule.id), differs: nearest.differs });
-        }
-        judged
+/// What a name resolves to, and how to tell it; neither: its addresses stay unjudged.
+fn look_up(
+    args: &ExplainArgs,
+    config: &Config,
+    (admitted, name): (&Admitted, &Fqdn),
+) -> Result<(Option<String>, Option<Lookup>), Reason> {
+    if !args.addresses.is_empty() {
+        return Ok((None, Some(Lookup { addresses: args.addresses.clone(), aliases: Vec::new() })));
     }
-
-    fn judge(&self, identified: &Identified, target: &Target, explained: &mut Explained) -> Result<(), Denial> {
-        let at = self.args.at.unwrap_or_else(clock::now);
-        let admitted =
-            identified.request(target, at).inspect_err(|denial| explained.chosen(denial.rule().map(Arc::as_ref)))?;
-        explained.chosen(Some(admitted.rule()));
-        let hello = self.hello(target);
-        match self.answer(&admitted, explained)? {
-            Some(found) => {
-                let answer = Answer { addresses: &found.addresses, cnames: &found.aliases };
-                let routed = admitted.addresses(&answer, &self.own)?;
-                explained.step("addresses", list(routed.addresses()));
-                routed.hello(&hello)?;
-            }
-            None => {
-                explained.step("addresses", "unjudged; give --address or --resolve".to_owned());
-                admitted.judge_hello(&hello)?;
-            }
-        }
-        let name = hello.server_name.as_ref().and_then(ServerName::name);
-        let name = name.map_or("no name".to_owned(), |name| format!("name `{name}`"));
-        let alpn = if self.args.alpn.is_empty() {
-            "no ALPN".to_owned()
-        } else {
-            format!("ALPN {}", self.args.alpn.join(", "))
-        };
-        explained.step("hello", format!("TLS {}, {name}, {alpn}: passes", hello.max_version));
-        Ok(())
+    if let Some(addresses) = config.dns.hosts.get(name) {
+        let told = format!("`dns.hosts` has {}", list(addresses));
+        return Ok((Some(told), Some(Lookup { addresses: addresses.clone(), aliases: Vec::new() })));
     }
-
-    /// Addresses and aliases to judge; `None`: they stay unjudged.
-    fn answer(&self, admitted: &Admitted, explained: &mut Explained) -> Result<Option<Arc<dns::Answer>>, Denial> {
-        let Some(name) = admitted.lookup() else { return Ok(Some(Arc::default())) };
-        if !self.args.addresses.is_empty() {
-            return Ok(Some(dns::Answer::of(&self.args.addresses).into()));
-        }
-        if let Some(addresses) = self.config.dns.hosts.get(name) {
-            explained.step("dns", format!("`dns.hosts` has {}", list(addresses)));
-            return Ok(Some(dns::Answer::of(addresses).into()));
-        }
-        if !self.args.resolve {
-            return Ok(None);
-        }
-        let found = dns::lookup_once(&self.config.dns, admitted).map_err(|reason| admitted.deny(reason))?;
-        explained.step("dns", list(&found.addresses));
-        Ok(Some(found))
+    if !args.resolve {
+        return Ok((None, None));
     }
-
-    fn hello(&self, target: &Target) -> ClientHello {
-        let server_name = match (self.args.no_sni, &self.hello.sni, target.host()) {
-            (true, _, _) => None,
-            (false, Some(sni), _) => Some(match sni.parse() {
-                Ok(name) => ServerName::Name(name),
-                Err(_) => ServerName::Unusable { raw: sni.as_bytes().into() },
-            }),
-            (false, None, Host::Name(name)) => Some(ServerName::Name(name.clone())),
-            (false, None, Host::Address(_)) => None,
-        };
-        ClientHello {
-            server_name,
-            max_version: self.hello.version,
-            alpn: self.args.alpn.iter().map(|id| id.as_bytes().into()).collect(),
-            ech: false,
-            esni: false,
-            early_data: false,
-        }
-    }
+    let found = dns::lookup_once(&config.dns, admitted)?;
+    let told = list(&found.addresses);
+    Ok((Some(told), Some(Lookup { addresses: found.addresses.clone(), aliases: found.aliases.clone() })))
 }
 
 impl Explained {
-    fn step(&mut self, stage: &'static str, finding: String) {
-        self.steps.push(Step { stage, finding });
+    /// `found`: what a lookup found, in words.
+    fn new(args: &ExplainArgs, ruling: &Ruling, found: Option<String>) -> Self {
+        let reason = ruling.reason();
+        let source = ruling.identified.as_ref().map(Identified::source);
+        let mut explained = Self {
+            outcome: reason.outcome().as_str(),
+            reason: reason.as_str(),
+            source: source.map(|source| Arc::clone(&source.name)),
+            rule: ruling.rule.as_ref().map(|rule| Arc::clone(&rule.id)),
+            customer: ruling.rule.as_ref().map(|rule| Arc::clone(&rule.customer)),
+            nearest: ruling
+                .nearest()
+                .map(|nearest| Near { rule: Arc::clone(&nearest.rule.id), differs: nearest.differs }),
+            steps: Vec::new(),
+        };
+        let rule = ruling.rule.as_ref().map(|rule| format!("`{}` of customer `{}`", rule.id, rule.customer));
+        let addresses = ruling.addresses.as_ref().map(|judged| match judged {
+            Judged::Good(addresses) => list(addresses),
+            Judged::Unknown => "unjudged; give --address or --resolve".to_owned(),
+        });
+        explained.step("source", source.map(|source| format!("{} is of `{}`", args.source, source.name)));
+        explained.step("target", ruling.target.as_ref().map(ToString::to_string));
+        explained.step("rule", rule);
+        explained.step("dns", found);
+        explained.step("addresses", addresses);
+        explained.step("hello", ruling.hello.as_ref().map(|hello| passes(hello, &args.alpn)));
+        explained.step("decision", Some(format!("{}: {reason}; {}", explained.outcome, reason.facts().title)));
+        explained
     }
 
-    fn chosen(&mut self, rule: Option<&Rule>) {
-        if let Some(rule) = rule {
-            self.step("rule", format!("`{}` of customer `{}`", rule.id, rule.customer));
-            self.rule = Some(Arc::clone(&rule.id));
-            self.customer = Some(Arc::clone(&rule.customer));
-        }
+    /// A stage that was not reached has found nothing.
+    fn step(&mut self, stage: &'static str, finding: Option<String>) {
+        self.steps.extend(finding.map(|finding| Step { stage, finding }));
     }
 
     fn text(&self) -> String {
@@ -237,11 +189,11 @@ impl Explained {
     }
 }
 
-fn own_addresses(config: &Config) -> std::io::Result<OwnAddresses> {
-    let pools = Pools::new(config.pools.iter().map(|(name, pool)| (name.as_str(), pool.bind.as_slice())));
-    let listeners = config.listeners.iter().map(|listener| listener.address);
-    let sockets = listeners.chain([config.admin.address]).chain(config.probes);
-    Ok(OwnAddresses::new(sys::interface_addresses()?.into_iter().chain(pools.addresses()), sockets))
+fn passes(hello: &ClientHello, alpn: &[String]) -> String {
+    let name = hello.server_name.as_ref().and_then(ServerName::name);
+    let name = name.map_or("no name".to_owned(), |name| format!("name `{name}`"));
+    let alpn = if alpn.is_empty() { "no ALPN".to_owned() } else { format!("ALPN {}", alpn.join(", ")) };
+    format!("TLS {}, {name}, {alpn}: passes", hello.max_version)
 }
 
 fn version(text: &str) -> Option<ProtocolVersion> {

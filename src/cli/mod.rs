@@ -7,6 +7,7 @@ mod demo;
 mod explain;
 mod keys;
 mod output;
+mod policy;
 mod progress;
 mod run;
 mod version;
@@ -16,9 +17,13 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::Config;
+use crate::policy::OwnAddresses;
+use crate::runtime::egress::Pools;
 use crate::runtime::journal::JournalError;
 use crate::runtime::load::LoadError;
 use crate::runtime::server::StartError;
+use crate::runtime::sys;
 
 pub use output::Output;
 
@@ -63,6 +68,9 @@ enum Command {
     /// Verify a decision log and work with it, from its files alone
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Work with policies: run their cases, print all that they allow, compare two
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Make keys and tokens
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -74,7 +82,7 @@ enum Command {
 }
 
 /// Commands that are named for users already and not built yet.
-const NOT_YET: &[&str] = &["policy", "redact", "egress-addresses", "reach", "firewall", "doctor", "completions", "man"];
+const NOT_YET: &[&str] = &["redact", "egress-addresses", "reach", "firewall", "doctor", "completions", "man"];
 
 /// Why a command ended without a yes.
 #[derive(Debug)]
@@ -153,6 +161,7 @@ fn command(cli: Cli) -> Result<(), Failure> {
         Command::Check => check::check(&config, output),
         Command::Explain(args) => explain::explain(&config, &args, output),
         Command::Audit(command) => audit::audit(&config, &command, output),
+        Command::Policy(command) => policy::policy(&config, &command, output),
         Command::Keys(command) => keys::keys(&config, &command, output),
         Command::Version => version::version(output),
         Command::Other(words) => Err(unknown(words.first().map_or("", String::as_str))),
@@ -171,4 +180,13 @@ fn unknown(word: &str) -> Failure {
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// The addresses and sockets of the proxy that `config` makes, on this host.
+fn own_addresses(config: &Config) -> Result<OwnAddresses, Failure> {
+    let interfaces = sys::interface_addresses().map_err(|error| Failure::Outside(error.into()))?;
+    let pools = Pools::new(config.pools.iter().map(|(name, pool)| (name.as_str(), pool.bind.as_slice())));
+    let listeners = config.listeners.iter().map(|listener| listener.address);
+    let sockets = listeners.chain([config.admin.address]).chain(config.probes);
+    Ok(OwnAddresses::new(interfaces.into_iter().chain(pools.addresses()), sockets))
 }

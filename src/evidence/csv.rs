@@ -19,8 +19,46 @@ pub const COLUMNS: [&str; 43] = [
     "bytes_out", "bytes_in", "duration_us", "dns_us", "dial_us", "hello_us", "redacted",
 ];
 
-/// A table as it is written.
-pub struct Table<W: Write>(::csv::Writer<W>);
+/// Rows of cells as they are written: RFC 4180, and no cell a formula.
+pub struct Sheet<W: Write>(::csv::Writer<W>);
+
+impl<W: Write> Sheet<W> {
+    /// Without a row yet.
+    pub fn new(to: W) -> Self {
+        Self(::csv::WriterBuilder::new().terminator(::csv::Terminator::CRLF).from_writer(to))
+    }
+
+    /// Writes a row.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = impl AsRef<str>>) -> Result<(), ::csv::Error> {
+        for cell in cells {
+            self.0.write_field(safe(cell.as_ref()).as_bytes())?;
+        }
+        // Ends the row.
+        self.0.write_record(None::<&[u8]>)
+    }
+
+    /// Hands on what was written so far.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+
+    /// Ends it and gives back what it was written to.
+    ///
+    /// # Errors
+    /// The rest can't be written.
+    pub fn finish(self) -> Result<W, ::csv::Error> {
+        self.0.into_inner().map_err(|error| io::Error::from(error.error().kind()).into())
+    }
+}
+
+/// A table of connections as it is written.
+pub struct Table<W: Write>(Sheet<W>);
 
 /// A row was not written.
 #[derive(Debug, thiserror::Error)]
@@ -39,9 +77,9 @@ impl<W: Write> Table<W> {
     /// # Errors
     /// [`TableError::Write`].
     pub fn begin(to: W) -> Result<Self, TableError> {
-        let mut writer = ::csv::WriterBuilder::new().terminator(::csv::Terminator::CRLF).from_writer(to);
-        writer.write_record(COLUMNS)?;
-        Ok(Self(writer))
+        let mut sheet = Sheet::new(to);
+        sheet.row(COLUMNS)?;
+        Ok(Self(sheet))
     }
 
     /// Writes a row.
@@ -51,12 +89,7 @@ impl<W: Write> Table<W> {
     pub fn write(&mut self, row: &Row) -> Result<(), TableError> {
         let decision = row.decision.as_deref().map(Line::read).transpose()?;
         let close = row.close.as_deref().map(Line::read).transpose()?;
-        for cell in cells(row.state, decision.as_ref(), close.as_ref()) {
-            self.0.write_field(safe(&cell).as_bytes())?;
-        }
-        // Ends the row.
-        self.0.write_record(None::<&[u8]>)?;
-        Ok(())
+        Ok(self.0.row(cells(row.state, decision.as_ref(), close.as_ref()))?)
     }
 
     /// Hands on what was written so far.
@@ -72,7 +105,7 @@ impl<W: Write> Table<W> {
     /// # Errors
     /// [`TableError::Write`].
     pub fn finish(self) -> Result<W, TableError> {
-        self.0.into_inner().map_err(|error| TableError::Write(io::Error::from(error.error().kind()).into()))
+        Ok(self.0.finish()?)
     }
 }
 

@@ -12,7 +12,7 @@ mod survey;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use self::csv::{COLUMNS, Table, TableError};
+pub use self::csv::{COLUMNS, Sheet, Table, TableError};
 pub use manifest::{
     Clock, ExportRecord, Fileprint, Heartbeats, MANIFEST_VERSION, Manifest, Missing, Queried, Range, Run, TreeHead,
     Unclosed,

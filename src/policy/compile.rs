@@ -196,6 +196,14 @@ impl Policy {
         lists.into_iter().flatten().filter_map(|owner| self.grant(*owner))
     }
 
+    /// The rules that match `host`, the most specific first.
+    pub(super) fn matching<'a>(&'a self, host: &'a Host) -> Box<dyn Iterator<Item = &'a Grant> + 'a> {
+        match host {
+            Host::Name(name) => Box::new(self.matching_name(name)),
+            Host::Address(address) => Box::new(self.matching_address(*address)),
+        }
+    }
+
     /// Whether some rule has exactly this name, or exactly this address as a network of its own.
     pub(super) fn names_exactly(&self, host: &Host) -> bool {
         match host {
@@ -266,6 +274,16 @@ impl Never {
         let spots = (0..).map(|item| Spot { owner: 0, item });
         let index = HostIndex::new(spots.zip(&hosts));
         Self { hosts: hosts.into(), index, networks: networks.into_iter().collect() }
+    }
+
+    /// Its patterns.
+    pub(super) fn hosts(&self) -> &[HostPattern] {
+        &self.hosts
+    }
+
+    /// Its networks.
+    pub(super) fn networks(&self) -> impl Iterator<Item = IpNet> + '_ {
+        self.networks.iter()
     }
 
     /// Whether no rule can allow `name`.

@@ -9,31 +9,43 @@
 //! Each stage is a type that only the stage before it makes, so none can be skipped; whatever no stage allows is refused.
 
 mod addresses;
+mod ask;
+mod cases;
+mod classes;
 mod compile;
 mod decision;
+mod diff;
 mod file;
 mod head;
 mod hello;
 mod hours;
 mod index;
+mod matrix;
 mod nearest;
 mod reason;
 mod reload;
 mod request;
 mod rule;
+mod words;
 
 #[cfg(test)]
 mod tests;
 
 pub use addresses::{Answer, OwnAddresses, Routed};
+pub use ask::{Judged, Lookup, Offer, OfferedName, Question, Resolve, Ruling};
+pub use cases::{Case, Difference, Surroundings, Tried};
+pub use classes::Destination;
 pub use compile::{Grant, Policy, Reach};
 pub use decision::{Denial, Ending, InTunnel, Outcome};
+pub use diff::{Change, Diff, Edit, Mark, ReachEdit};
 pub use file::{PolicyFile, Setting};
 pub use head::RequestHead;
 pub use hello::Allowed;
 pub use hours::Hours;
+pub use matrix::{Row, matrix};
 pub use nearest::Nearest;
 pub use reason::{Facts, Reason, UnknownWord};
 pub use reload::{Standing, Verdict};
 pub use request::{Admitted, Identified};
 pub use rule::{Class, ControlRecord, Ech, Existing, Rule, Sni, Source, TlsTerms};
+pub use words::{Words, control, terms};

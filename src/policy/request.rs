@@ -59,8 +59,25 @@ impl Identified {
         self.index
     }
 
-    /// Whether a rule lets the source reach `target` at `at`.
+    /// Whether a rule lets the source reach `target` at `at`. Expiry and hours are judged on the chosen rule alone; no other takes its
+    /// place.
     pub fn request(&self, target: &Target, at: Timestamp) -> Result<Admitted, Denial> {
+        let rule = self.grant(target)?.rule();
+        if rule.expires.is_some_and(|last| hours::is_over(last, at)) {
+            return Err(Denial::by(rule, Reason::RuleExpired));
+        }
+        if rule.hours.as_ref().is_some_and(|hours| !hours.hold(at)) {
+            return Err(Denial::by(rule, Reason::OutsideHours));
+        }
+        Ok(self.admit(rule, target))
+    }
+
+    /// The same whatever the time, for tables and comparisons: hours and the last day are terms there. Allows nothing by itself.
+    pub(super) fn request_at_some_time(&self, target: &Target) -> Result<Admitted, Denial> {
+        Ok(self.admit(self.grant(target)?.rule(), target))
+    }
+
+    fn grant<'a>(&'a self, target: &'a Target) -> Result<&'a Grant, Denial> {
         let host = target.host();
         let never = match host {
             Host::Name(name) => self.policy.never().holds_name(name),
@@ -73,28 +90,20 @@ impl Identified {
             return Err(Denial::new(Reason::SensitiveDataInTarget));
         }
         match self.policy.find(self.index, host, target.port()) {
-            Found::Grant(grant) => self.admit(grant, target, at),
+            Found::Grant(grant) => Ok(grant),
             Found::OtherPort(_) => Err(Denial::new(Reason::PortNotAllowed)),
             Found::Nothing => Err(Denial::new(Reason::DestinationNotListed)),
         }
     }
 
-    /// Expiry and hours are judged on the chosen rule alone; no other takes its place.
-    fn admit(&self, grant: &Grant, target: &Target, at: Timestamp) -> Result<Admitted, Denial> {
-        let rule = grant.rule();
-        if rule.expires.is_some_and(|last| hours::is_over(last, at)) {
-            return Err(Denial::by(rule, Reason::RuleExpired));
-        }
-        if rule.hours.as_ref().is_some_and(|hours| !hours.hold(at)) {
-            return Err(Denial::by(rule, Reason::OutsideHours));
-        }
-        Ok(Admitted {
+    fn admit(&self, rule: &Arc<Rule>, target: &Target) -> Admitted {
+        Admitted {
             policy: Arc::clone(&self.policy),
             client: self.client,
             source: Arc::clone(&self.source),
             rule: Arc::clone(rule),
             target: target.clone(),
-        })
+        }
     }
 }
 

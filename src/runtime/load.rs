@@ -1,18 +1,22 @@
 //! Reads `sallyport.yaml` and the policy files from disk, the same way for every command.
 //! Not here: what they mean (`config`, `policy`). All faults of all files come at once.
 
+mod cases;
+
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::{self, Config};
-use crate::policy::{Policy, PolicyFile, Setting};
+use crate::policy::{Case, Policy, PolicyFile, Setting};
 use crate::runtime::admin::{Access, AccessSource};
 use crate::runtime::gate::MAX_REFUSALS;
 use crate::runtime::lane::MAX_PIPES;
 use crate::runtime::sys;
 use crate::yaml::{Fault, Faults, Place, decode};
+
+pub use cases::{Suite, Suites, suites};
 
 /// Upper bound in bytes of one file: a policy of a million names is about 60 MiB.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
@@ -53,7 +57,8 @@ pub struct Loaded {
 pub struct PolicySource {
     path: PathBuf,
     environment: Option<String>,
-    pools: Vec<String>,
+    /// None: not known.
+    pools: Option<Vec<String>>,
 }
 
 /// Why nothing could be loaded: every fault as `FILE:LINE:COLUMN: what is wrong; what to write instead`.
@@ -117,6 +122,28 @@ impl Reading {
         Some(config)
     }
 
+    /// All that the configuration names; `beside` reads what else belongs to the policy.
+    fn load(
+        &mut self,
+        path: &Path,
+        environment: &dyn Fn(&str) -> Option<String>,
+        beside: &mut dyn FnMut(&PolicySource, &mut Self),
+    ) -> Option<Loaded> {
+        let config = self.config(path, environment)?;
+        let connections = connections(&config, &mut self.faults);
+        let access_source = AccessSource::new(path, &config.admin);
+        let access = access_source.read(self);
+        self.named = Some(config.policy.place);
+        let source = PolicySource {
+            path: PathBuf::from(&config.policy.value),
+            environment: config.environment.clone(),
+            pools: Some(config.pools.keys().cloned().collect()),
+        };
+        let policy = source.read(self);
+        beside(&source, self);
+        Some(Loaded { config, policy: policy?, source, access, access_source, connections })
+    }
+
     fn failed(&mut self, path: &Path, error: &io::Error) {
         self.unreadable = self.unreadable.saturating_add(1);
         self.wrong(path, &format!("{error}; check the path and its permissions"));
@@ -148,23 +175,43 @@ pub fn settings(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Re
 /// All faults of all files, with those that cannot be read.
 pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, LoadError> {
     let mut reading = Reading::default();
-    let Some(config) = reading.config(path, environment) else { return Err(reading.end()) };
-    let connections = connections(&config, &mut reading.faults);
-    let access_source = AccessSource::new(path, &config.admin);
-    let access = access_source.read(&mut reading);
-    reading.named = Some(config.policy.place);
-    let source = PolicySource {
-        path: PathBuf::from(&config.policy.value),
-        environment: config.environment.clone(),
-        pools: config.pools.keys().cloned().collect(),
-    };
-    match (source.read(&mut reading), reading.faults.is_empty()) {
-        (Some(policy), true) => Ok(Loaded { config, policy, source, access, access_source, connections }),
-        _ => Err(reading.end()),
+    let loaded = reading.load(path, environment, &mut |_, _| {});
+    loaded.filter(|_| reading.faults.is_empty()).ok_or_else(|| reading.end())
+}
+
+/// The same with the policy's cases, and the files that their places name.
+///
+/// # Errors
+/// As [`load`]; faults of cases are among them.
+pub fn load_with_cases(
+    path: &Path,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<(Loaded, Vec<Case>, Vec<String>), LoadError> {
+    let mut reading = Reading::default();
+    let mut cases = Vec::new();
+    let loaded = reading.load(path, environment, &mut |source, reading| cases = source.cases(reading));
+    match loaded.filter(|_| reading.faults.is_empty()) {
+        Some(loaded) => Ok((loaded, cases, reading.files)),
+        None => Err(reading.end()),
     }
 }
 
+/// Loads policies, each a file or a folder, without a configuration: any pool is taken for one, environments are not compared.
+///
+/// # Errors
+/// As [`load`].
+pub fn policies<const N: usize>(paths: [&Path; N]) -> Result<[Policy; N], LoadError> {
+    let mut reading = Reading::default();
+    let read: Vec<Policy> = paths.into_iter().filter_map(|path| PolicySource::alone(path).read(&mut reading)).collect();
+    read.try_into().map_err(|_| reading.end())
+}
+
 impl PolicySource {
+    /// A policy without a configuration.
+    fn alone(path: &Path) -> Self {
+        Self { path: path.to_owned(), environment: None, pools: None }
+    }
+
     /// Reads the policy again.
     ///
     /// # Errors
@@ -197,8 +244,13 @@ impl PolicySource {
         if files.is_empty() {
             return None;
         }
-        let pools: Vec<&str> = self.pools.iter().map(String::as_str).collect();
-        let setting = Setting { environment: self.environment.as_deref(), pools: &pools, partial };
+        let pools: Vec<&str> = self.pools.iter().flatten().map(String::as_str).collect();
+        let setting = Setting {
+            environment: self.environment.as_deref(),
+            pools: &pools,
+            any_pool: self.pools.is_none(),
+            partial,
+        };
         let mut own = Faults::new();
         let policy = Policy::load(&files, &setting, &mut own);
         reading.faults.extend(own.into_iter().map(|mut fault| {
@@ -235,7 +287,7 @@ fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>, reading: &mut 
     };
     for path in entries.into_iter().map(|entry| entry.path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.starts_with('.') || name.ends_with(".cases.yaml") {
+        if name.starts_with('.') || name.ends_with(cases::ENDING) {
             continue;
         }
         match fs::metadata(&path) {

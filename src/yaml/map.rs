@@ -65,7 +65,8 @@ impl<'a> MapReader<'a> {
         }
     }
 
-    fn written(&mut self, key: &'static str) -> Option<Field<'a>> {
+    /// The value of `key`, `none` too: for a key of which `none` says something that no key at all doesn't.
+    pub fn written(&mut self, key: &'static str) -> Option<Field<'a>> {
         if !self.known.contains(&key) {
             self.known.push(key);
         }

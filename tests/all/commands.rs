@@ -215,9 +215,6 @@ fn explain_for_people_and_with_more_arguments() {
 fn what_is_not_built_yet_is_said() {
     let dir = good(443);
     for words in [
-        "policy test",
-        "policy diff a b",
-        "policy matrix -o json",
         "policy stale --since 90d",
         "policy replay new --since 30d",
         "policy suggest",

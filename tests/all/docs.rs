@@ -7,8 +7,6 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use sallyport::policy::{Policy, PolicyFile, Setting};
-use sallyport::yaml::Faults;
 use tempfile::TempDir;
 
 use crate::sources::{self, File};
@@ -92,19 +90,4 @@ fn run(page: &str, script: &str) {
         ended.is_some_and(|status| status.success()),
         "{page}: {ended:?} (none: no end within {PATIENCE:?})\n{said}"
     );
-}
-
-#[test]
-fn the_starter_policy_loads_without_a_fault() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        let file = PolicyFile { path: name.clone(), shown: name.clone(), text: fs::read_to_string(&path).unwrap() };
-        let mut faults = Faults::new();
-        let policy = Policy::load(&[file], &Setting::default(), &mut faults);
-        let faults: Vec<String> = faults.iter().map(|fault| fault.line(&[&name])).collect();
-        assert_eq!(faults, Vec::<String>::new());
-        assert!(policy.is_some(), "{name}");
-    }
 }

@@ -48,6 +48,8 @@ mod origins;
 #[cfg(test)]
 mod pipes;
 #[cfg(test)]
+mod policy;
+#[cfg(test)]
 mod programs;
 #[cfg(test)]
 mod query;

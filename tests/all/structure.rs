@@ -29,7 +29,7 @@ const NOT_REACHABLE: [&str; 17] = [
 
 /// Reasons that are made in more than one file, and why that is no second place to look for the rule.
 const IN_SEVERAL: [(&str, &[&str], &str); 8] = [
-    ("Allowed", &["src/cli/explain.rs", "src/runtime/facts.rs", "src/runtime/session.rs"], "it refuses nothing"),
+    ("Allowed", &["src/policy/ask.rs", "src/runtime/facts.rs", "src/runtime/session.rs"], "it refuses nothing"),
     (
         "ClientGone",
         &["src/runtime/head.rs", "src/runtime/hello.rs", "src/runtime/session.rs"],

@@ -5,7 +5,7 @@
 
 mod rule;
 mod source;
-mod terms;
+pub(super) mod terms;
 
 use aws_lc_rs::digest;
 
@@ -34,6 +34,8 @@ pub struct Setting<'a> {
     pub environment: Option<&'a str>,
     /// The names of its pools.
     pub pools: &'a [&'a str],
+    /// Whether the pools are not known: any name is taken for one.
+    pub any_pool: bool,
     /// Whether files of the policy are missing here since they cannot be read: nothing is said then of names that they
     /// may define.
     pub partial: bool,
@@ -153,7 +155,11 @@ fn flag(map: &mut MapReader<'_>, key: &'static str, faults: &mut Faults) -> bool
 }
 
 /// The items of a list that may not be empty.
-fn some_of<T>(field: Field<'_>, faults: &mut Faults, read: impl FnMut(Field<'_>, &mut Faults) -> Option<T>) -> Vec<T> {
+pub(super) fn some_of<T>(
+    field: Field<'_>,
+    faults: &mut Faults,
+    read: impl FnMut(Field<'_>, &mut Faults) -> Option<T>,
+) -> Vec<T> {
     let Some(list) = field.list(faults) else { return Vec::new() };
     if list.len() == 0 {
         field.fault(format!("`{}` is empty; write at least one", field.name()), faults);

@@ -104,7 +104,7 @@ impl<'a> Rules<'a> {
     fn pool(&self, field: Field<'_>, faults: &mut Faults) -> Option<Arc<str>> {
         let name = field.text(faults)?;
         let pools = self.context.setting.pools;
-        if pools.contains(&name) {
+        if self.context.setting.any_pool || pools.contains(&name) {
             return Some(name.into());
         }
         let known: Vec<String> = pools.iter().map(|pool| format!("`{pool}`")).collect();

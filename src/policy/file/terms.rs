@@ -65,7 +65,8 @@ pub(super) fn control(map: &mut MapReader<'_>, faults: &mut Faults) -> (ControlR
 /// Upper bound in bytes for one text of a control record: a sentence or two, which tables can show.
 const MAX_TEXT: usize = 500;
 
-fn text(field: Field<'_>, faults: &mut Faults) -> Option<Arc<str>> {
+/// One line of text without a card number.
+pub(in crate::policy) fn text(field: Field<'_>, faults: &mut Faults) -> Option<Arc<str>> {
     let text = field.text(faults)?;
     if text.trim().is_empty() || text.len() > MAX_TEXT || text.chars().any(char::is_control) {
         field.fault(format!("`{}` is not one line; write 1 to {MAX_TEXT} bytes of text", field.name()), faults);
@@ -157,7 +158,8 @@ fn check_sni(terms: &TlsTerms, (literal, place): (bool, Place), faults: &mut Fau
     faults.at(place, message);
 }
 
-fn alpn(field: Field<'_>, faults: &mut Faults) -> Option<Box<str>> {
+/// An ALPN id.
+pub(in crate::policy) fn alpn(field: Field<'_>, faults: &mut Faults) -> Option<Box<str>> {
     /// Upper bound in bytes for an ALPN id (RFC 7301, section 3.1).
     const MAX_ALPN: usize = 255;
     let id = field.text(faults)?;

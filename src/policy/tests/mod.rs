@@ -2,10 +2,14 @@
 //! Not here: tests of single parts, which stand beside them.
 
 mod addresses;
+mod ask;
 mod attacks;
+mod cases;
 mod compile;
+mod diff;
 mod hello;
 mod laws;
+mod matrix;
 mod nearest;
 mod reload;
 mod request;
@@ -46,7 +50,7 @@ fn file(path: &str, text: &str) -> PolicyFile {
 /// Loads files for a proxy of `production` with a pool `static-a`; or every fault, with its place.
 fn load(files: &[PolicyFile]) -> Result<Arc<Policy>, Vec<String>> {
     let mut faults = Faults::new();
-    let setting = Setting { environment: Some("production"), pools: &["static-a"], partial: false };
+    let setting = Setting { environment: Some("production"), pools: &["static-a"], ..Setting::default() };
     let policy = Policy::load(files, &setting, &mut faults);
     let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
     let lines: Vec<String> = faults.iter().map(|fault| fault.line(&paths)).collect();

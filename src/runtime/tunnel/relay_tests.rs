@@ -74,7 +74,7 @@ fn tunnel() -> OpenTunnel {
     let text = "version: 1\nsources: [{name: a, subnets: [10.0.0.0/24]}]\n\
                 rules: [{id: r, customer: c, sources: [a], hosts: [a.example]}]\n";
     let file = PolicyFile { path: "p.yaml".to_owned(), shown: "p.yaml".to_owned(), text: text.to_owned() };
-    let setting = Setting { environment: None, pools: &[], partial: false };
+    let setting = Setting { environment: None, pools: &[], ..Setting::default() };
     let policy = Arc::new(Policy::load(&[file], &setting, &mut Faults::new()).unwrap());
     let upstream: IpAddr = "8.8.8.8".parse().unwrap();
     let identified = policy.identify("10.0.0.7".parse().unwrap()).unwrap();

@@ -1,0 +1,45 @@
+//! `sallyport policy`: what can be said of policies before anything runs.
+//! Not here: what they mean (`policy`), how their files are read (`runtime::load`).
+
+mod diff;
+mod matrix;
+pub(super) mod test;
+
+use std::path::Path;
+
+use clap::Subcommand;
+
+use super::{Failure, Output, environment, own_addresses};
+
+#[derive(Subcommand)]
+pub(super) enum PolicyCommand {
+    /// Run the cases that lie beside policies. Exit 1: one of them failed
+    Test(test::TestArgs),
+    /// Say what becomes reachable, what stops being, and what else changes between two policies. Exit 1: they differ
+    Diff(diff::DiffArgs),
+    /// Print all that a policy allows: a row for each source, destination and port
+    Matrix(matrix::MatrixArgs),
+    /// Commands of the contract that this version does not have yet.
+    #[command(external_subcommand)]
+    Other(Vec<String>),
+}
+
+/// Commands that are named for users already and not built yet.
+const NOT_YET: &[&str] = &["stale", "replay", "suggest", "import"];
+
+pub(super) fn policy(config: &Path, command: &PolicyCommand, output: Output) -> Result<(), Failure> {
+    match command {
+        PolicyCommand::Test(args) => test::test(config, args, output),
+        PolicyCommand::Diff(args) => diff::diff(args, output),
+        PolicyCommand::Matrix(args) => matrix::matrix(config, args, output),
+        PolicyCommand::Other(words) => Err(unknown(words.first().map_or("", String::as_str))),
+    }
+}
+
+fn unknown(word: &str) -> Failure {
+    Failure::Usage(if NOT_YET.contains(&word) {
+        anyhow::anyhow!("`policy {word}` is not available in this version")
+    } else {
+        anyhow::anyhow!("unknown command `policy {}`; `sallyport policy --help` lists them", word.escape_debug())
+    })
+}

@@ -1,0 +1,170 @@
+//! One request asked of a policy without a connection: all stages in the order of `runtime::session`.
+//! Not here: the lookup, which the caller brings; limits, which depend on what else is going on; what the server would choose.
+//! Source: the contract's `explain` and cases.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::addresses::{Answer, OwnAddresses};
+use super::compile::Policy;
+use super::decision::Denial;
+use super::head::RequestHead;
+use super::nearest::Nearest;
+use super::reason::Reason;
+use super::request::{Admitted, Identified};
+use super::rule::Rule;
+use crate::name::{Fqdn, Host, Target};
+use crate::tls::{ClientHello, ProtocolVersion, ServerName};
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The client's address.
+    pub client: IpAddr,
+    /// The method; its case counts.
+    pub method: &'a str,
+    /// The request target as sent.
+    pub target: &'a str,
+    /// What the client would offer in TLS.
+    pub offer: &'a Offer,
+    /// When.
+    pub at: Timestamp,
+    /// The proxy's own addresses.
+    pub own: &'a OwnAddresses,
+}
+
+/// What a client would offer in TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// The best version.
+    pub version: ProtocolVersion,
+    /// The server's name.
+    pub name: OfferedName,
+    /// The application protocols.
+    pub alpn: Box<[Box<str>]>,
+}
+
+/// The name in a hello.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OfferedName {
+    /// The target's, if that has one.
+    Target,
+    /// None.
+    Absent,
+    /// This text, whether it is a name or not.
+    Text(Box<str>),
+}
+
+/// What a lookup found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lookup {
+    /// The addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Every name that the answer went through.
+    pub aliases: Vec<Fqdn>,
+}
+
+/// Looks up the name of a request that was admitted; `None` leaves the addresses unjudged.
+pub type Resolve<'a> = dyn FnMut(&Admitted, &Fqdn) -> Result<Option<Lookup>, Reason> + 'a;
+
+/// What came out, and how far the request got: what is `None` was not reached.
+#[derive(Debug)]
+pub struct Ruling {
+    /// The refusal; none: allowed.
+    pub denial: Option<Denial>,
+    /// The client's source.
+    pub identified: Option<Identified>,
+    /// The target that was read.
+    pub target: Option<Target>,
+    /// The rule that was chosen.
+    pub rule: Option<Arc<Rule>>,
+    /// The addresses that passed.
+    pub addresses: Option<Judged>,
+    /// The hello that passed.
+    pub hello: Option<ClientHello>,
+}
+
+/// What was found out about addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// Nobody knows them.
+    Unknown,
+    /// All of these may be dialled.
+    Good(Box<[IpAddr]>),
+}
+
+impl Question<'_> {
+    /// Asks `policy`; `resolve` is called once the request itself is allowed, and for names alone.
+    pub fn ask(&self, policy: &Arc<Policy>, resolve: &mut Resolve<'_>) -> Ruling {
+        let mut ruling =
+            Ruling { denial: None, identified: None, target: None, rule: None, addresses: None, hello: None };
+        ruling.denial = self.judge(policy, resolve, &mut ruling).err();
+        ruling
+    }
+
+    fn judge(&self, policy: &Arc<Policy>, resolve: &mut Resolve<'_>, ruling: &mut Ruling) -> Result<(), Denial> {
+        let head = RequestHead { method: self.method, target: self.target, hosts: 1, has_body: false };
+        let identified = ruling.identified.insert(policy.identify(self.client)?);
+        let target = ruling.target.insert(head.target()?);
+        let admitted =
+            identified.request(target, self.at).inspect_err(|denial| ruling.rule = denial.rule().cloned())?;
+        ruling.rule = Some(Arc::clone(admitted.rule()));
+        let hello = self.offer.hello(target);
+        match lookup(&admitted, resolve)? {
+            Some(Lookup { addresses, aliases }) => {
+                let routed = admitted.addresses(&Answer { addresses: &addresses, cnames: &aliases }, self.own)?;
+                ruling.addresses = Some(Judged::Good(routed.addresses().into()));
+                routed.hello(&hello)?;
+            }
+            None => {
+                ruling.addresses = Some(Judged::Unknown);
+                admitted.judge_hello(&hello)?;
+            }
+        }
+        ruling.hello = Some(hello);
+        Ok(())
+    }
+}
+
+/// A literal address needs no lookup: the next stage judges the literal itself.
+fn lookup(admitted: &Admitted, resolve: &mut Resolve<'_>) -> Result<Option<Lookup>, Denial> {
+    match admitted.lookup() {
+        Some(name) => resolve(admitted, name).map_err(|reason| admitted.deny(reason)),
+        None => Ok(Some(Lookup::default())),
+    }
+}
+
+impl Offer {
+    fn hello(&self, target: &Target) -> ClientHello {
+        let server_name = match (&self.name, target.host()) {
+            (OfferedName::Absent, Host::Name(_) | Host::Address(_)) | (OfferedName::Target, Host::Address(_)) => None,
+            (OfferedName::Target, Host::Name(name)) => Some(ServerName::Name(name.clone())),
+            (OfferedName::Text(text), Host::Name(_) | Host::Address(_)) => Some(match text.parse() {
+                Ok(name) => ServerName::Name(name),
+                Err(_) => ServerName::Unusable { raw: text.as_bytes().into() },
+            }),
+        };
+        ClientHello {
+            server_name,
+            max_version: self.version,
+            alpn: self.alpn.iter().map(|id| id.as_bytes().into()).collect(),
+            ech: false,
+            esni: false,
+            early_data: false,
+        }
+    }
+}
+
+impl Ruling {
+    /// The reason in one word.
+    pub fn reason(&self) -> Reason {
+        self.denial.as_ref().map_or(Reason::Allowed, Denial::reason)
+    }
+
+    /// For a refusal of a request that could be read: the rule that comes nearest. May look at every name of the policy.
+    pub fn nearest(&self) -> Option<Nearest> {
+        self.identified.as_ref()?.nearest(self.target.as_ref()?, self.denial.as_ref()?)
+    }
+}

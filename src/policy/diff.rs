@@ -1,0 +1,258 @@
+//! What another policy lets through that this one doesn't, the other way round, and on which other terms: by meaning, not by text.
+//! Not here: printing (`cli`). Hours and last days are terms; what a name resolves to is not known.
+//! Source: the contract's `policy diff`. Every destination of either policy is asked for in both (`classes`), by each source and port of
+//! each rule that matches it: as much work as the two matrices have rows.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::classes::{self, Classes, Destination};
+use super::compile::Policy;
+use super::decision::Denial;
+use super::request::Identified;
+use super::rule::{Rule, Source};
+use super::words;
+use crate::name::{Host, Target};
+
+/// Which way something differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mark {
+    /// In the new policy alone.
+    Added,
+    /// In the old policy alone.
+    Removed,
+    /// In both, and not the same.
+    Changed,
+}
+
+/// A field that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// The field.
+    pub field: &'static str,
+    /// What the old policy has.
+    pub old: Option<String>,
+    /// What the new policy has.
+    pub new: Option<String>,
+}
+
+/// What a source reaches on other terms, or in one of the policies alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReachEdit {
+    /// Which way.
+    pub mark: Mark,
+    /// The source's name.
+    pub source: Arc<str>,
+    /// A name with or without wildcard, or a network; what is more specific has a row of its own.
+    pub destination: String,
+    /// The port.
+    pub port: u16,
+    /// The rule that allows it: the new policy's, or if that refuses, the old one's.
+    pub rule: Arc<str>,
+    /// That rule's customer.
+    pub customer: Arc<str>,
+    /// Why the other policy refuses, if it has the source.
+    pub refused: Option<&'static str>,
+    /// The terms that differ.
+    pub changes: Arc<[Change]>,
+}
+
+/// A source, a rule, or something else with a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Edit {
+    /// Which way.
+    pub mark: Mark,
+    /// Its name.
+    pub name: String,
+    /// The fields that differ.
+    pub changes: Vec<Change>,
+}
+
+/// What differs between two policies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Diff {
+    /// What is reached, by source, destination and port.
+    pub reach: Vec<ReachEdit>,
+    /// The sources.
+    pub sources: Vec<Edit>,
+    /// Subnets whose clients belong to another source, or no longer to one.
+    pub clients: Vec<Edit>,
+    /// What no rule can allow.
+    pub never: Vec<Edit>,
+    /// The rules' control records, by id.
+    pub rules: Vec<Edit>,
+}
+
+impl Diff {
+    /// From `old` to `new`.
+    pub fn between(old: &Arc<Policy>, new: &Arc<Policy>) -> Self {
+        Self {
+            reach: reach(old, new),
+            sources: edits(old.sources().iter().map(told_source), new.sources().iter().map(told_source)),
+            clients: moved(old, new),
+            never: edits(never(old), never(new)),
+            rules: edits(old.rules().map(told_rule), new.rules().map(told_rule)),
+        }
+    }
+
+    /// Whether the two are the same but for their text.
+    pub fn is_empty(&self) -> bool {
+        let Self { reach, sources, clients, never, rules } = self;
+        reach.is_empty() && [sources, clients, never, rules].into_iter().all(Vec::is_empty)
+    }
+}
+
+/// A name with its fields.
+type Told = (String, Vec<(&'static str, Option<String>)>);
+
+fn told_source(source: &Arc<Source>) -> Told {
+    (source.name.to_string(), words::source(source).into())
+}
+
+fn told_rule(rule: &Arc<Rule>) -> Told {
+    (rule.id.to_string(), words::control(rule).into())
+}
+
+fn never(policy: &Arc<Policy>) -> impl Iterator<Item = Told> + '_ {
+    let never = policy.never();
+    let hosts = never.hosts().iter().map(ToString::to_string);
+    hosts.chain(never.networks().map(|network| network.to_string())).map(|name| (name, Vec::new()))
+}
+
+fn edits(old: impl Iterator<Item = Told>, new: impl Iterator<Item = Told>) -> Vec<Edit> {
+    let (old, mut new): (BTreeMap<_, _>, BTreeMap<_, _>) = (old.collect(), new.collect());
+    let mut edits = Vec::new();
+    for (name, before) in old {
+        let (mark, after) = match new.remove(&name) {
+            Some(after) => (Mark::Changed, after),
+            None => (Mark::Removed, before.iter().map(|(field, _)| (*field, None)).collect()),
+        };
+        let changes = changes(before, after);
+        if mark == Mark::Removed || !changes.is_empty() {
+            edits.push(Edit { mark, name, changes });
+        }
+    }
+    edits.extend(new.into_iter().map(|(name, after)| {
+        let before = after.iter().map(|(field, _)| (*field, None)).collect::<Vec<_>>();
+        Edit { mark: Mark::Added, name, changes: changes(before, after) }
+    }));
+    edits.sort_by(|one, two| one.name.cmp(&two.name));
+    edits
+}
+
+/// The fields that are not the same; both sides have the same ones.
+fn changes<F>(old: F, new: F) -> Vec<Change>
+where
+    F: IntoIterator<Item = (&'static str, Option<String>)>,
+{
+    let pairs = old.into_iter().zip(new).filter(|((_, old), (_, new))| old != new);
+    pairs.map(|((field, old), (_, new))| Change { field, old, new }).collect()
+}
+
+/// Clients that belong to another source than before, each subnet for what no longer one of either policy has.
+fn moved(old: &Policy, new: &Policy) -> Vec<Edit> {
+    let name = |policy: &Policy, client| {
+        let source = policy.source_of(client).and_then(|index| policy.source(index));
+        source.map(|source| source.name.to_string())
+    };
+    let clients = classes::clients(&[old, new]).into_iter();
+    let told = clients.map(|(subnet, client)| (subnet, name(old, client), name(new, client)));
+    let moved = told.filter(|(_, old, new)| old != new).map(|(subnet, old, new)| Edit {
+        mark: Mark::Changed,
+        name: subnet.to_string(),
+        changes: vec![Change { field: "source", old, new }],
+    });
+    moved.collect()
+}
+
+/// One of the two policies, and its sources by name.
+struct Side<'a> {
+    policy: &'a Arc<Policy>,
+    sources: HashMap<Arc<str>, Identified>,
+}
+
+impl<'a> Side<'a> {
+    fn new(policy: &'a Arc<Policy>) -> Self {
+        let identities = classes::identities(policy).into_iter();
+        let sources = identities.map(|identified| (Arc::clone(&identified.source().name), identified)).collect();
+        Self { policy, sources }
+    }
+
+    /// Who could reach `host` on which port, by rules that match it.
+    fn claims(&self, host: &Host) -> Vec<(Arc<str>, u16)> {
+        let grants = self.policy.matching(host);
+        let claims = grants.flat_map(|grant| {
+            let sources = self.policy.sources_of(grant);
+            sources.flat_map(|source| grant.rule().ports.iter().map(|port| (Arc::clone(&source.name), *port)))
+        });
+        claims.collect()
+    }
+
+    /// The rule, or why not; a source that this policy does not have reaches nothing.
+    fn reaches(&self, source: &str, target: &Target) -> Result<Arc<Rule>, Option<Denial>> {
+        let identified = self.sources.get(source).ok_or(None)?;
+        classes::reaches(identified, target).map_err(Some)
+    }
+}
+
+fn reach(old: &Arc<Policy>, new: &Arc<Policy>) -> Vec<ReachEdit> {
+    let destinations: BTreeSet<Destination> = Destination::all(old).chain(Destination::all(new)).collect();
+    let classes = Classes::new(destinations.iter());
+    let (old, new) = (Side::new(old), Side::new(new));
+    let mut terms = Terms::default();
+    let mut edits = Vec::new();
+    for destination in &destinations {
+        let Some(host) = classes.representative(destination) else { continue };
+        let claims: BTreeSet<(Arc<str>, u16)> = old.claims(&host).into_iter().chain(new.claims(&host)).collect();
+        for (source, port) in claims {
+            let Some(target) = classes::target(&host, port) else { continue };
+            let (before, after) = (old.reaches(&source, &target), new.reaches(&source, &target));
+            let (mark, rule, refused, changes) = match (before, after) {
+                (Err(_), Err(_)) => continue,
+                (Err(denial), Ok(rule)) => (Mark::Added, rule, denial, Arc::default()),
+                (Ok(rule), Err(denial)) => (Mark::Removed, rule, denial, Arc::default()),
+                (Ok(before), Ok(after)) => {
+                    let changes = terms.changes(&before, &after);
+                    if changes.is_empty() {
+                        continue;
+                    }
+                    (Mark::Changed, after, None, changes)
+                }
+            };
+            edits.push(ReachEdit {
+                mark,
+                source,
+                destination: destination.to_string(),
+                port,
+                rule: Arc::clone(&rule.id),
+                customer: Arc::clone(&rule.customer),
+                refused: refused.map(|denial| denial.reason().as_str()),
+                changes,
+            });
+        }
+    }
+    // Within a source the destinations are in order already.
+    edits.sort_by(|one, two| one.source.cmp(&two.source));
+    edits
+}
+
+/// What differs between an old and a new rule, worked out once for each two.
+#[derive(Default)]
+struct Terms(HashMap<(usize, usize), Arc<[Change]>>);
+
+impl Terms {
+    fn changes(&mut self, old: &Rule, new: &Rule) -> Arc<[Change]> {
+        let differing = || {
+            let told = |rule: &Rule| {
+                let names = [("rule", &rule.id), ("customer", &rule.customer)];
+                let names = names.map(|(field, name)| (field, Some(name.to_string())));
+                names.into_iter().chain(words::terms(rule)).collect::<Vec<_>>()
+            };
+            changes(told(old), told(new)).into()
+        };
+        Arc::clone(self.0.entry((old.number, new.number)).or_insert_with(differing))
+    }
+}
