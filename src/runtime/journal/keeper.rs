@@ -207,8 +207,17 @@ pub(super) struct Ends {
 }
 
 impl Ends {
-    /// The tree has grown, by a leaf at most.
-    pub(super) fn meet(&mut self, tree: &Tree) {
+    /// Adds leaves to the tree. The tiles that this fills are added to `full`.
+    pub(super) fn grow(&mut self, tree: &mut Tree, leaves: &[Hash], full: &mut Vec<Tile>) {
+        // An end may come a round behind its last leaf.
+        self.meet(tree);
+        for leaf in leaves {
+            tree.push(*leaf, full);
+            self.meet(tree);
+        }
+    }
+
+    fn meet(&mut self, tree: &Tree) {
         while let Some(ended) = self.waiting.pop_front_if(|ended| ended.next <= tree.size()) {
             self.met.push(Due { ended, root: tree.root() });
         }
@@ -257,11 +266,7 @@ impl Keeper {
     fn take(&mut self, round: Round) {
         self.left.leaves = self.left.leaves.saturating_add(round.leaves.len());
         self.ends.waiting.extend(round.ended);
-        self.ends.meet(&self.tree);
-        for leaf in round.leaves {
-            self.tree.push(leaf, &mut self.left.full);
-            self.ends.meet(&self.tree);
-        }
+        self.ends.grow(&mut self.tree, &round.leaves, &mut self.left.full);
     }
 
     /// Writes the tiles, then the checkpoint over them.
@@ -269,7 +274,9 @@ impl Keeper {
         let edge = self.tree.edge();
         // A partial tile of the same place and width is the same.
         let grown = edge.iter().filter(|tile| !self.left.edge.contains(&tile.id));
-        self.files.write(self.left.full.iter().chain(grown))?;
+        let tiles = self.left.full.iter().chain(grown);
+        // At first there may be what the run before wrote and did not sign: parts that a power failure emptied.
+        if self.left.edge.is_empty() { self.files.mend(tiles).map(drop) } else { self.files.write(tiles) }?;
         self.left.edge = edge.iter().map(|tile| tile.id).collect();
         let (origin, size, root) = (self.verifier.name().to_owned(), self.tree.size(), self.tree.root());
         let head = Checkpoint { origin, size, root }.text();

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use proptest::prelude::*;
+
 use super::super::next_key_path;
 use super::super::testing::{DEADLINE, Log, files, record, until, write_key};
 use super::*;
@@ -126,4 +128,30 @@ fn a_crash_before_the_verifier_key_begins_the_change_again() {
     write_key(&next_key_path(&log.key()), &next);
     assert!(log.write(1).key_changed);
     assert_eq!(log.signed().size, 8, "two records of the change");
+}
+
+proptest! {
+    #[test]
+    fn an_end_is_met_where_it_is_however_it_comes(cuts in prop::collection::vec(1_u64..30, 1..6), rounds in prop::collection::vec(0_usize..20, 0..12)) {
+        let nexts: Vec<u64> = cuts.iter().scan(0, |sum, cut| { *sum += cut; Some(*sum) }).collect();
+        let (size, firsts) = (nexts[nexts.len() - 1] + 7, std::iter::once(0).chain(nexts.iter().copied()));
+        let all: VecDeque<Ended> = firsts.zip(&nexts).map(|(first, next)| Ended { first, next: *next }).collect();
+        let leaves: Vec<Hash> = (0..size).map(|seq| Hash::leaf(&seq.to_be_bytes())).collect();
+        let want: Vec<Due> = all.iter().map(|ended| {
+            let (mut tree, mut full) = (Tree::new(), Vec::new());
+            leaves[..usize::try_from(ended.next).unwrap()].iter().for_each(|leaf| tree.push(*leaf, &mut full));
+            Due { ended: *ended, root: tree.root() }
+        }).collect();
+        let (mut ends, mut tree, mut full, mut coming, mut at) = (Ends::default(), Tree::new(), Vec::new(), all, 0);
+        for count in rounds.into_iter().chain([leaves.len()]) {
+            let to = (at + count).min(leaves.len());
+            // An end comes before the first leaf behind it, and not before its last one was handed over.
+            while let Some(ended) = coming.pop_front_if(|ended| usize::try_from(ended.next).unwrap() < to) {
+                ends.waiting.push_back(ended);
+            }
+            ends.grow(&mut tree, &leaves[at..to], &mut full);
+            at = to;
+        }
+        prop_assert_eq!(ends.met, want);
+    }
 }

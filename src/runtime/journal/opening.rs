@@ -140,10 +140,7 @@ impl Found<'_> {
     fn grown(&self, sealed: Tree, leaves: &[Hash], full: &mut Vec<Tile>) -> Trees {
         let mut ends = Ends { waiting: self.segments.ended().collect(), ..Ends::default() };
         let mut tree = sealed.clone();
-        for leaf in leaves {
-            tree.push(*leaf, full);
-            ends.meet(&tree);
-        }
+        ends.grow(&mut tree, leaves, full);
         Trees { signed: tree, sealed, ends, rebuilt: false }
     }
 

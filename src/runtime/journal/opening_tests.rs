@@ -232,28 +232,40 @@ fn fail_power(log: &Log, sealed: u64) {
     }
 }
 
+/// Seals all of a log's records but those from `from` on.
+fn seal_until(log: &Log, from: usize) {
+    let lines = log.lines();
+    for (from, to) in [(0, from), (from, lines.len())] {
+        let lines: String = lines[from..to].iter().map(|line| format!("{line}\n")).collect();
+        fs::write(log.path(&format!("segments/{from:012}.jsonl")), lines).unwrap();
+    }
+    let (journal, _, _) = log.open().unwrap();
+    until("sealed", || !log.path("segments/000000000000.jsonl").exists());
+    assert!(!journal.shutdown().any());
+}
+
 #[test]
-fn a_log_is_whole_behind_any_power_failure() {
-    for (sealed, more) in [(0, 0), (0, 1), (300, 0), (300, 5), (300, 170), (512, 40)] {
-        let log = if sealed == 300 { self::sealed() } else { Log::new() };
-        if sealed != 300 {
-            log.write(600);
+fn a_log_is_whole_behind_a_power_failure() {
+    let all_signed = [(0, 600, 0), (0, 600, 1), (300, 600, 0), (300, 600, 5), (300, 600, 170), (512, 600, 40)];
+    let not_all: [(usize, u128, u128); 4] = [(0, 517, 0), (0, 300, 1), (0, 511, 0), (0, 520, 300)];
+    for (sealed, signed, more) in all_signed.into_iter().chain(not_all) {
+        let log = Log::new();
+        log.write(signed);
+        let [checkpoint, head] =
+            [log.path("checkpoint"), head_path(&log.key())].map(|path| (fs::read(&path).unwrap(), path));
+        log.write(600 - signed);
+        if sealed > 0 {
+            seal_until(&log, sealed);
         }
-        if sealed == 512 {
-            let lines = log.lines();
-            for (from, to) in [(0, 512), (512, 600)] {
-                let lines: String = lines[from..to].iter().map(|line| format!("{line}\n")).collect();
-                fs::write(log.path(&format!("segments/{from:012}.jsonl")), lines).unwrap();
-            }
-            let (journal, _, _) = log.open().unwrap();
-            until("sealed", || !log.path("segments/000000000000.jsonl").exists());
-            assert!(!journal.shutdown().any());
+        if signed < 600 && sealed == 0 {
+            // The tiles of the last round were written, and its checkpoint was not.
+            [checkpoint, head].iter().for_each(|(bytes, path)| fs::write(path, bytes).unwrap());
         }
-        fail_power(&log, sealed);
-        assert!(log.write(more).rebuilt, "{sealed}, {more}");
+        fail_power(&log, u64::try_from(sealed).unwrap());
+        assert!(log.write(more).rebuilt, "{sealed}, {signed}, {more}");
         let archive = Archive::open(&log.directory()).unwrap();
         let report = verify(&archive, Trust::default(), &mut |_, _| ());
         let size = report.map(|report| report.verified.checkpoint.size).map_err(|error| error.to_string());
-        assert_eq!(size, Ok(600 + u64::try_from(more).unwrap()), "{sealed}, {more}");
+        assert_eq!(size, Ok(600 + u64::try_from(more).unwrap()), "{sealed}, {signed}, {more}");
     }
 }

@@ -168,15 +168,6 @@ pub(super) fn length(folder: impl AsFd, name: &str) -> io::Result<u64> {
     open(folder, name, OFlags::RDONLY)?.metadata().map(|file| file.len())
 }
 
-/// Whether there is something of this name.
-pub(super) fn exists(folder: impl AsFd, name: &str) -> io::Result<bool> {
-    match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(_) => Ok(true),
-        Err(Errno::NOENT) => Ok(false),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
 /// Whether the name is a symbolic link.
 pub(super) fn is_link(folder: impl AsFd, name: &str) -> io::Result<bool> {
     let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;

@@ -10,9 +10,9 @@ use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::fs::{OFlags, RenameFlags};
+use rustix::fs::OFlags;
 
 use super::disk::name;
 use super::keeper::Kept;
@@ -64,11 +64,12 @@ impl Sealer {
         let mut left: VecDeque<Due> = VecDeque::new();
         // The first record of the one that was recorded as not sealed.
         let mut recorded = None;
+        let mut retry = Instant::now();
         loop {
             let news = if left.is_empty() {
                 ended.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected)
             } else {
-                ended.recv_timeout(RETRY_INTERVAL)
+                ended.recv_timeout(retry.saturating_duration_since(Instant::now()))
             };
             match news {
                 Ok(due) => left.push_back(due),
@@ -76,7 +77,7 @@ impl Sealer {
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }
             // In order: what is not sealed is what a start reads, from its first record on.
-            while let Some(due) = left.front().copied() {
+            while let Some(due) = left.front().copied().filter(|_| retry <= Instant::now()) {
                 if self.kept.is_closing() {
                     // What is left is sealed by the next run.
                     return;
@@ -84,7 +85,7 @@ impl Sealer {
                 if let Err(error) = self.seal(due) {
                     let is_new = recorded.replace(due.ended.first) != Some(due.ended.first);
                     self.failed(due.ended, &error, is_new);
-                    break;
+                    retry = Instant::now() + RETRY_INTERVAL;
                 }
                 left.pop_front();
             }
@@ -95,12 +96,8 @@ impl Sealer {
         let Ended { first, next } = due.ended;
         let segments = place::folder(&*self.place.directory(), SEGMENTS, false)?;
         let (open, sealed, begun) = (name(first), Segment::sealed(first).file(), begun(first));
-        // Of a try that came so far: what is there is as good as what would be made.
-        let is_there = place::exists(&segments, &sealed)?;
-        if !is_there {
-            write(&segments, due.ended)?;
-        }
-        let file = place::open(&segments, if is_there { &sealed } else { &begun }, OFlags::RDONLY)?;
+        write(&segments, due.ended)?;
+        let file = place::open(&segments, &begun, OFlags::RDONLY)?;
         let mut written = Sealed::open(file).map_err(io::Error::other)?;
         let (tree, full) = self.read_back(&mut written)?;
         if tree.size() != next || tree.root() != due.root {
@@ -110,9 +107,8 @@ impl Sealer {
         let files = TreeFiles::at(Arc::clone(&self.place));
         files.write(&full)?;
         files.sync(full.iter().map(|tile| tile.id))?;
-        if !is_there {
-            rustix::fs::renameat_with(&segments, &begun, &segments, &sealed, RenameFlags::NOREPLACE)?;
-        }
+        // In place of one that a try left which failed behind this.
+        rustix::fs::renameat(&segments, &begun, &segments, &sealed)?;
         rustix::fs::fsync(&segments)?;
         place::remove(&segments, &open)?;
         self.tree = tree;

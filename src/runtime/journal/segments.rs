@@ -91,9 +91,10 @@ impl Segments {
             let path = self.file(&Segment::sealed(first).file());
             return Err(JournalError::Damaged { path, why: Damage::Gap { first, before: 0 } });
         }
-        let newest = self.all.len().saturating_sub(MAX_SUMMARIES);
+        let sealed = self.all.iter().enumerate().rev().filter(|(_, segment)| segment.is_sealed);
+        let from = sealed.map(|(at, _)| at).nth(MAX_SUMMARIES).unwrap_or(0);
         let mut before = None;
-        for segment in self.all.iter().skip(newest) {
+        for segment in self.all.iter().skip(from) {
             if let Some(before) = before.filter(|before| *before != segment.first) {
                 let why = Damage::Gap { first: segment.first, before };
                 return Err(JournalError::Damaged { path: self.file(&segment.file()), why });

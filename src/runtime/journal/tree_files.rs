@@ -69,7 +69,7 @@ impl TreeFiles {
     }
 
     /// Writes the tiles that are not there as they should be, and what a power failure left of their parts: shorter ones must be their
-    /// beginnings, and there is nothing longer. Whether anything was wrong.
+    /// beginnings, and there is nothing longer. Whether any was wrong or missing.
     pub(super) fn mend<'t>(&self, tiles: impl IntoIterator<Item = &'t Tile>) -> io::Result<bool> {
         let mut mended = false;
         for tile in tiles {
@@ -94,7 +94,6 @@ impl TreeFiles {
             let id = width.and_then(|width| TileId::new(tile.id.level(), tile.id.index(), width));
             let Some(id) = id.filter(|id| parts(*id).1 == name) else {
                 place::remove(&folder, &name)?;
-                mended = true;
                 continue;
             };
             let part = Tile { id, hashes: tile.hashes.iter().take(id.width()).copied().collect() };
