@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod explain;
 mod keys;
+mod manual;
 mod output;
 mod policy;
 mod progress;
@@ -74,6 +75,10 @@ enum Command {
     /// Make keys and tokens
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Print what a shell needs to complete commands and flags
+    Completions(manual::CompletionsArgs),
+    /// Print the manual page, or write the pages of all commands
+    Man(manual::ManArgs),
     /// Print the version
     Version,
     /// Commands of the contract that this version does not have yet.
@@ -82,7 +87,7 @@ enum Command {
 }
 
 /// Commands that are named for users already and not built yet.
-const NOT_YET: &[&str] = &["redact", "egress-addresses", "reach", "firewall", "doctor", "completions", "man"];
+const NOT_YET: &[&str] = &["redact", "egress-addresses", "reach", "firewall", "doctor"];
 
 /// Why a command ended without a yes.
 #[derive(Debug)]
@@ -163,6 +168,8 @@ fn command(cli: Cli) -> Result<(), Failure> {
         Command::Audit(command) => audit::audit(&config, &command, output),
         Command::Policy(command) => policy::policy(&config, &command, output),
         Command::Keys(command) => keys::keys(&config, &command, output),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::man(&args),
         Command::Version => version::version(output),
         Command::Other(words) => Err(unknown(words.first().map_or("", String::as_str))),
     }

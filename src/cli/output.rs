@@ -32,13 +32,22 @@ pub(super) fn say(line: &str) -> Result<(), Failure> {
     write_line(&mut io::stdout().lock(), line)
 }
 
+/// Prints a text that has its line ends to stdout.
+pub(super) fn print(text: &[u8]) -> Result<(), Failure> {
+    written(io::stdout().lock().write_all(text).and_then(|()| io::stdout().flush()))
+}
+
 /// Prints a line to stderr. There is nowhere left to say that it failed; the exit code still tells.
 pub(super) fn complain(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 fn write_line(out: &mut impl Write, line: &str) -> Result<(), Failure> {
-    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+    written(writeln!(out, "{line}").and_then(|()| out.flush()))
+}
+
+fn written(result: io::Result<()>) -> Result<(), Failure> {
+    match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::Outside(anyhow::anyhow!("cannot write to stdout: {error}")))
         }

@@ -227,8 +227,6 @@ fn what_is_not_built_yet_is_said() {
         "reach --customer acme",
         "firewall --mode redirect",
         "doctor --attack",
-        "completions bash",
-        "man",
         "run --take-over",
         "explain --source 127.0.0.1 --target api.acme.test:443 --identity spiffe://a/b",
     ] {
@@ -313,4 +311,43 @@ fn demo_needs_its_ports() {
     let ended = finish(sallyport().arg("demo").env("TMPDIR", dir.path()), "");
     assert_eq!(ended.code, Some(3), "{ended:?}");
     assert!(ended.err.contains("cannot listen on 127.0.0.1:3128"), "{ended:?}");
+}
+
+#[test]
+fn a_shell_completes_what_there_is() {
+    let script = finish(sallyport().args(["completions", "bash"]), "");
+    assert_eq!((script.code, script.err.as_str()), (Some(0), ""));
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("sallyport.bash"), &script.out).unwrap();
+    for (typed, want) in
+        [("sallyport au", "audit"), ("sallyport audit ver", "verify"), ("sallyport check --conf", "--config")]
+    {
+        let complete = format!(
+            ". ./sallyport.bash; COMP_WORDS=({typed}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _sallyport sallyport \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\"; echo \"${{COMPREPLY[@]}}\""
+        );
+        let completed = finish(std::process::Command::new("bash").args(["-c", &complete]).current_dir(dir.path()), "");
+        assert_eq!(completed.out.trim(), want, "`{typed}`: {}", completed.err);
+    }
+    for shell in ["zsh", "fish", "elvish", "powershell"] {
+        let script = finish(sallyport().args(["completions", shell]), "");
+        assert!(script.code == Some(0) && script.out.contains("explain"), "{shell}");
+    }
+    assert_eq!(finish(sallyport().args(["completions", "csh"]), "").code, Some(2));
+}
+
+#[test]
+fn every_command_has_a_page() {
+    let page = finish(sallyport().arg("man"), "");
+    assert_eq!(page.code, Some(0));
+    assert!(page.out.contains(".TH sallyport 1") && page.out.contains("sallyport\\-explain(1)"), "{}", page.out);
+    let dir = TempDir::new().unwrap();
+    let written = finish(sallyport().args(["man", "--out"]).arg(dir.path()), "");
+    assert_eq!((written.code, written.out.as_str()), (Some(0), ""));
+    for name in ["sallyport", "sallyport-run", "sallyport-audit-verify", "sallyport-policy-diff"] {
+        let page = fs::read_to_string(dir.path().join(format!("{name}.1"))).unwrap();
+        assert!(page.contains(&format!(".TH {name} 1")), "{page}");
+    }
+    let missing = finish(sallyport().args(["man", "--out"]).arg(dir.path().join("no")), "");
+    assert!(missing.code == Some(3) && missing.err.starts_with("cannot write pages into `"), "{}", missing.err);
 }
