@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::{DecisionLog, Durability};
-use crate::yaml::{Faults, Field};
+use crate::yaml::{Faults, Field, shown};
 
 /// With `sync` a client waits it out: about what a sync of a good disk takes, and what comes meanwhile shares the next one.
 const SYNC_INTERVAL: Duration = Duration::from_millis(2);
@@ -16,6 +16,24 @@ const ASYNC_INTERVAL: Duration = Duration::from_millis(20);
 /// A client waits this long for its record; more than a second is a fault of its own.
 const MOST_COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// A scan shows with fewer; a day of a flood from one source has 60 GB of records with so many.
+const DENIAL_RATE: u32 = 1000;
+
+/// More than one instance can answer.
+const MOST_DENIAL_RATE: u32 = 1_000_000;
+
+/// Not so many a second.
+#[derive(Debug, thiserror::Error)]
+#[error("`denial_rate` is {}; write `1/s` to `{MOST_DENIAL_RATE}/s`, such as `{DENIAL_RATE}/s`, or `none` to record each", shown(.0))]
+struct RateError(String);
+
+/// `N/s`.
+fn rate(text: &str) -> Result<u32, RateError> {
+    let number = text.strip_suffix("/s").filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
+    let rate = number.and_then(|number| number.parse().ok()).filter(|rate| (1..=MOST_DENIAL_RATE).contains(rate));
+    rate.ok_or_else(|| RateError(text.to_owned()))
+}
+
 /// Reads `decision_log`; what it leaves out lies below `state`.
 pub fn decision_log(field: Option<Field<'_>>, state: &str, faults: &mut Faults) -> DecisionLog {
     let state = state.trim_end_matches('/');
@@ -25,6 +43,7 @@ pub fn decision_log(field: Option<Field<'_>>, state: &str, faults: &mut Faults) 
         commit_interval: SYNC_INTERVAL,
         key: format!("{state}/log.key"),
         stdout: false,
+        denial_rate: Some(DENIAL_RATE),
     };
     let Some(mut map) = field.and_then(|field| field.map("`decision_log`", faults)) else { return log };
     if let Some(directory) = map.take("directory").and_then(|field| field.text(faults)) {
@@ -48,6 +67,28 @@ pub fn decision_log(field: Option<Field<'_>>, state: &str, faults: &mut Faults) 
     if let Some(stdout) = map.take("stdout").and_then(|field| field.boolean(faults)) {
         log.stdout = stdout;
     }
-    map.finish(&["denial_rate", "retention"], faults);
+    if map.is_none("denial_rate") {
+        log.denial_rate = None;
+    }
+    if let Some(rate) = map.take("denial_rate").and_then(|field| field.read(rate, faults)) {
+        log.denial_rate = Some(rate);
+    }
+    map.finish(&["retention"], faults);
     log
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_by_table() {
+        for (text, want) in [("1/s", Some(1)), ("1000/s", Some(1000)), ("1000000/s", Some(1_000_000))] {
+            assert_eq!(rate(text).ok(), want, "`{text}`");
+        }
+        for text in ["", "/s", "0/s", "1000001/s", "+5/s", "5", "5/m", "5 /s", "99999999999/s"] {
+            let want = format!("`denial_rate` is `{text}`; write `1/s` to `1000000/s`, such as `1000/s`, or `none`");
+            assert!(rate(text).unwrap_err().to_string().starts_with(&want), "`{text}`");
+        }
+    }
 }

@@ -128,6 +128,8 @@ pub struct DecisionLog {
     pub key: String,
     /// Whether a copy of each record goes to stdout.
     pub stdout: bool,
+    /// Denials of one source and reason that are recorded one by one, a second; `None`: all.
+    pub denial_rate: Option<u32>,
 }
 
 /// When a record counts as written.

@@ -145,7 +145,14 @@ fn what_depends_on_other_things() {
     assert!(config.decision_log.stdout);
 }
 
-/// The one key that `none` turns off, because its default is something.
+/// Keys that `none` turns off, because their default is something.
+#[test]
+fn denial_rate_is_turned_off_by_none() {
+    for (text, want) in [("stdout: true", Some(1000)), ("denial_rate: 5/s", Some(5)), ("denial_rate: none", None)] {
+        assert_eq!(valid(&format!("{LEAST}decision_log: {{{text}}}\n")).decision_log.denial_rate, want, "`{text}`");
+    }
+}
+
 #[test]
 fn serve_stale_is_turned_off_by_none() {
     for (text, want) in [("timeout: 2s", 300), ("serve_stale: 1h", 3600), ("serve_stale: none", 0)] {
@@ -157,7 +164,7 @@ fn serve_stale_is_turned_off_by_none() {
 #[test]
 fn absence_is_always_accepted() {
     let absent = "profile: standard\nstate: none\nenvironment: none\nredaction: none\nprobes: none\negress: none\n\
-                  dns: {hosts: none, dnssec: none}\ndecision_log: {denial_rate: none, retention: none}\n\
+                  dns: {hosts: none, dnssec: none}\ndecision_log: {retention: none}\n\
                   admin: {tls: none, tokens: none}\n";
     assert_eq!(valid(&format!("{LEAST}{absent}")), valid(LEAST));
     let listener = "listeners: [{name: edge, address: '127.0.0.1:3128', mode: none, tls: none, proxy_protocol: none}]";
@@ -172,7 +179,7 @@ fn absence_is_always_accepted() {
         ("egress", &["pools"]),
         ("limits", &["connections", "connections_per_source", "head_timeout", "hello_timeout", "dial_timeout"]),
         ("limits", &["idle_timeout", "lifetime", "drain_timeout"]),
-        ("decision_log", &["directory", "durability", "commit_interval", "stdout", "key", "retention", "denial_rate"]),
+        ("decision_log", &["directory", "durability", "commit_interval", "stdout", "key", "retention"]),
         ("redaction", &["private_fields"]),
         ("admin", &["address", "tls", "tokens"]),
     ] {
@@ -238,7 +245,6 @@ fn faults_of_one_line() {
         ("decision_log: {commit_interval: 2s}", 33, "`commit_interval` is `2s`; write from `0s` to `1s`".into()),
         ("decision_log: {stdout: yes}", 24, "`stdout` is `yes`; write `true` or `false`, without quotes".into()),
         ("decision_log: {retention: 400d}", 16, format!("`retention` {later}")),
-        ("decision_log: {denial_rate: 1000/s}", 16, format!("`denial_rate` {later}")),
         ("redaction: {private_fields: [1]}", 30, "`private_fields` is a number, `1`; write it in quotes".into()),
         ("admin: {address: '0.0.0.0:1', tokens: t.yaml}", 39, "`tokens` would cross the network in the clear".into()),
         ("admin: {address: 127.0.0.1:3128}", 18, "`127.0.0.1:3128` is taken by `127.0.0.1:3128` in line 1;".into()),

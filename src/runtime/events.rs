@@ -9,6 +9,7 @@ use crate::decision_log::{Detail, Durability, Kind, Pace, Record, Scan, Unwritte
 use crate::policy::Policy;
 use crate::redact;
 use crate::runtime::clock;
+use crate::runtime::denials;
 use crate::runtime::journal::{Event, Opening, Setup};
 use crate::runtime::load::LoadError;
 use crate::runtime::metrics::Metrics;
@@ -160,6 +161,7 @@ pub fn not_reloaded(shared: &Shared, error: &LoadError) {
 
 /// The last record of this run.
 pub fn stopped(shared: &Shared) {
+    denials::tell(shared);
     note(shared, Kind::Stop, Detail::new());
 }
 

@@ -167,11 +167,19 @@ impl Facts {
         self.decide(Reason::Allowed)
     }
 
+    /// The client's source, if it is known.
+    pub fn source(&self) -> Option<&Arc<str>> {
+        self.record.source.as_ref()
+    }
+
+    /// The rule by which it is refused, if there is one.
+    pub fn refused(&mut self, denial: &Denial) {
+        denial.rule().into_iter().for_each(|rule| self.chosen(rule));
+    }
+
     /// The decision that refuses it.
     pub fn deny(&mut self, denial: &Denial) -> Entry {
-        if let Some(rule) = denial.rule() {
-            self.chosen(rule);
-        }
+        self.refused(denial);
         self.record.duration_us = Some(micros(self.started.elapsed()));
         self.decide(denial.reason())
     }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, interval, timeout_at};
 
 use crate::policy::{OwnAddresses, Policy};
 use crate::runtime::admin::{self, Access, AccessSource, Admin, Door};
+use crate::runtime::denials;
 use crate::runtime::egress::Pools;
 use crate::runtime::heartbeat::{self, HEARTBEAT_INTERVAL};
 use crate::runtime::journal::{Journal, JournalError};
@@ -150,6 +151,7 @@ impl Server {
             serving.spawn(admin::serve(tokio::net::TcpListener::from_std(socket)?, Arc::clone(&self.admin), door));
         }
         serving.spawn(heartbeat::beat(Arc::clone(&self.shared), HEARTBEAT_INTERVAL));
+        serving.spawn(denials::summarise(Arc::clone(&self.shared)));
         let mut stop = std::pin::pin!(stop);
         let mut reading = None;
         let mut looks = interval(LOOK_AGAIN);

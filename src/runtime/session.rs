@@ -264,8 +264,12 @@ async fn refuse(worker: &Worker, mut client: Client, denial: &Denial, facts: &mu
 }
 
 fn record(worker: &Worker, denial: &Denial, facts: &mut Facts) {
-    worker.shared().journal().note(facts.deny(denial));
-    facts.count(worker.shared(), denial.reason());
+    let shared = worker.shared();
+    facts.refused(denial);
+    if shared.denials().is_recorded(facts.source(), denial.reason()) {
+        shared.journal().note(facts.deny(denial));
+    }
+    facts.count(shared, denial.reason());
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use crate::config::{Config, Dns, Limits};
 use crate::policy::{Denial, OwnAddresses, Policy, Reason};
 use crate::redact::Redactor;
+use crate::runtime::denials::Denials;
 use crate::runtime::dns::Lookups;
 use crate::runtime::egress::Pools;
 use crate::runtime::gate::Gate;
@@ -53,6 +54,7 @@ pub struct Shared {
     pools: Pools,
     own: ArcSwap<OwnAddresses>,
     gate: Gate,
+    denials: Denials,
     redactor: Arc<Redactor>,
     draining: AtomicBool,
 }
@@ -79,6 +81,7 @@ impl Shared {
             )),
             replaced: Mutex::default(),
             gate: Gate::new(connections, source_limit),
+            denials: Denials::new(config.decision_log.denial_rate),
             journal,
             metrics,
             pools,
@@ -143,6 +146,11 @@ impl Shared {
 
     fn replaced(&self) -> MutexGuard<'_, Vec<Arc<InForce>>> {
         self.replaced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which denials are recorded one by one.
+    pub fn denials(&self) -> &Denials {
+        &self.denials
     }
 
     /// The decision log.

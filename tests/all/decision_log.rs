@@ -283,3 +283,37 @@ fn stdout_has_true_copies() {
     assert!(log.starts_with(&out), "each line is the log's, in its order");
     assert_eq!(out.lines().count(), log.lines().count(), "the last record is copied too");
 }
+
+/// One that is denied for ever leaves a few records a second and exact counts; others are recorded as ever.
+#[test]
+fn a_flood_of_denials_is_counted_to_the_last_one() {
+    const DENIED: u64 = 400;
+    let dir = folder(443, "");
+    with_log_setting(dir.path(), "denial_rate: 5/s");
+    let proxy = Proxy::start_in(dir);
+    for request in 0..DENIED {
+        let host = if request == 17 { "[::1]:1" } else { "not.listed.test:443" };
+        let (_, answer) = proxy.ask(format!("CONNECT {host} HTTP/1.1\r\n\r\n").as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    }
+    let get = b"GET http://not.listed.test/ HTTP/1.1\r\nHost: not.listed.test\r\n\r\n";
+    assert!(proxy.ask(get).1.starts_with("HTTP/1.1 403 plaintext_http"));
+    // What was counted in the last second is told before the stop.
+    let (dir, code) = proxy.stop();
+    assert_eq!(code, Some(0));
+    let records = records(&dir.path().join("decisions"));
+    let of = |kind: &str, reason: &str| {
+        records.iter().filter(|record| record["kind"] == kind && record["reason"] == reason).collect::<Vec<_>>()
+    };
+    let (recorded, summaries) = (of("decision", "destination_not_listed"), of("summary", "destination_not_listed"));
+    let counted: u64 = summaries.iter().map(|summary| summary["detail"]["count"].as_u64().unwrap()).sum();
+    assert_eq!(recorded.len() as u64 + counted, DENIED);
+    assert!(recorded.len() <= 5 * (summaries.len() + 1), "{} in {} seconds", recorded.len(), summaries.len());
+    for summary in &summaries {
+        assert_eq!((&summary["outcome"], &summary["source"]), (&"deny".into(), &recorded[0]["source"]), "{summary}");
+        assert!(summary["detail"]["since"].as_str() < summary["time"].as_str(), "{summary}");
+    }
+    assert_eq!((of("decision", "plaintext_http").len(), of("summary", "plaintext_http").len()), (1, 0));
+    assert_eq!(records.last().unwrap()["kind"], "stop");
+    is_gapless(&records);
+}
