@@ -104,7 +104,9 @@ impl Kitchen<'_> {
             "policy: policy.yaml".to_owned(),
             format!("dns: {{servers: [\"udp://{}\"]}}", self.dns),
             format!("limits: {{connections: {0}, connections_per_source: {0}}}", self.tunnels),
-            format!("decision_log: {{directory: decisions, key: log.key, durability: {durability}, denial_rate: none}}"),
+            format!(
+                "decision_log: {{directory: decisions, key: log.key, durability: {durability}, denial_rate: none}}"
+            ),
             format!("admin: {{address: \"{ADMIN}\"}}"),
         ];
         let config = self.write("sallyport.yaml", &config)?;
