@@ -23,8 +23,7 @@ use crate::policy::OwnAddresses;
 use crate::runtime::egress::Pools;
 use crate::runtime::journal::JournalError;
 use crate::runtime::load::LoadError;
-use crate::runtime::server::StartError;
-use crate::runtime::sys;
+use crate::runtime::server::{self, StartError};
 
 pub use output::Output;
 
@@ -171,15 +170,18 @@ fn command(cli: Cli) -> Result<(), Failure> {
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::man(&args),
         Command::Version => version::version(output),
-        Command::Other(words) => Err(unknown(words.first().map_or("", String::as_str))),
+        Command::Other(words) => Err(unknown("", &words, NOT_YET)),
     }
 }
 
-fn unknown(word: &str) -> Failure {
-    Failure::Usage(if NOT_YET.contains(&word) {
-        anyhow::anyhow!("`{word}` is not available in this version")
+/// No command of this version. `behind`: the command that it would belong to, and a space.
+fn unknown(behind: &str, words: &[String], not_yet: &[&str]) -> Failure {
+    let word = words.first().map_or("", String::as_str);
+    Failure::Usage(if not_yet.contains(&word) {
+        anyhow::anyhow!("`{behind}{word}` is not available in this version")
     } else {
-        anyhow::anyhow!("unknown command `{}`; `sallyport --help` lists them", word.escape_debug())
+        let word = word.escape_debug();
+        anyhow::anyhow!("unknown command `{behind}{word}`; `sallyport {behind}--help` lists them")
     })
 }
 
@@ -191,9 +193,8 @@ fn environment(name: &str) -> Option<String> {
 
 /// The addresses and sockets of the proxy that `config` makes, on this host.
 fn own_addresses(config: &Config) -> Result<OwnAddresses, Failure> {
-    let interfaces = sys::interface_addresses().map_err(|error| Failure::Outside(error.into()))?;
     let pools = Pools::new(config.pools.iter().map(|(name, pool)| (name.as_str(), pool.bind.as_slice())));
     let listeners = config.listeners.iter().map(|listener| listener.address);
     let sockets = listeners.chain([config.admin.address]).chain(config.probes);
-    Ok(OwnAddresses::new(interfaces.into_iter().chain(pools.addresses()), sockets))
+    server::own_addresses(&pools, sockets).map_err(|error| Failure::Outside(error.into()))
 }

@@ -85,7 +85,7 @@ impl Server {
         let sockets = Sockets::bind(&config, sys::workers())?;
         let pools = Pools::new(config.pools.iter().map(|(name, pool)| (name.as_str(), pool.bind.as_slice())));
         let sockets_heard: Vec<SocketAddr> = sockets.addresses().collect();
-        let own = own_addresses(&pools, &sockets_heard)?;
+        let own = own_addresses(&pools, sockets_heard.iter().copied())?;
         let (phase, _) = watch::channel(Phase::default());
         let (starter, news) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::new(&config, policy, (journal, metrics), (pools, own), connections));
@@ -182,7 +182,7 @@ impl Server {
 
     /// An error leaves what was seen before: the next look comes soon.
     fn look_at_addresses(&self) {
-        if let Ok(own) = own_addresses(self.shared.pools(), &self.sockets) {
+        if let Ok(own) = own_addresses(self.shared.pools(), self.sockets.iter().copied()) {
             self.shared.set_own_addresses(own);
         }
     }
@@ -248,7 +248,11 @@ impl Server {
     }
 }
 
-fn own_addresses(pools: &Pools, sockets: &[SocketAddr]) -> io::Result<OwnAddresses> {
+/// The addresses of this host and of the pools, and the proxy's own sockets.
+///
+/// # Errors
+/// The host's addresses can't be listed.
+pub fn own_addresses(pools: &Pools, sockets: impl IntoIterator<Item = SocketAddr>) -> io::Result<OwnAddresses> {
     let addresses = sys::interface_addresses()?.into_iter().chain(pools.addresses());
-    Ok(OwnAddresses::new(addresses, sockets.iter().copied()))
+    Ok(OwnAddresses::new(addresses, sockets))
 }

@@ -265,9 +265,10 @@ async fn refuse(worker: &Worker, mut client: Client, denial: &Denial, facts: &mu
 
 fn record(worker: &Worker, denial: &Denial, facts: &mut Facts) {
     let shared = worker.shared();
-    facts.refused(denial);
     if shared.denials().is_recorded(facts.source(), denial.reason()) {
         shared.journal().note(facts.deny(denial));
+    } else {
+        facts.refused(denial);
     }
     facts.count(shared, denial.reason());
 }

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use super::{Failure, Output, environment};
+use super::{Failure, Output, environment, unknown};
 use crate::decision_log::{MAX_NOTE, VerifierKey};
 use crate::runtime::load;
 
@@ -49,16 +49,8 @@ pub(super) fn audit(config: &Path, command: &Audit, output: Output) -> Result<()
         Audit::CheckProof(args) => check_proof::check_proof(args, output),
         Audit::Export(args) => export::export(config, args, output),
         Audit::Query(args) => query::query(config, args, output),
-        Audit::Other(words) => Err(unknown(words.first().map_or("", String::as_str))),
+        Audit::Other(words) => Err(unknown("audit ", words, NOT_YET)),
     }
-}
-
-fn unknown(word: &str) -> Failure {
-    Failure::Usage(if NOT_YET.contains(&word) {
-        anyhow::anyhow!("`audit {word}` is not available in this version")
-    } else {
-        anyhow::anyhow!("unknown command `audit {}`; `sallyport audit --help` lists them", word.escape_debug())
-    })
 }
 
 /// The log's directory: as given, or as the configuration says.

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use clap::Subcommand;
 
-use super::{Failure, Output, environment, own_addresses};
+use super::{Failure, Output, environment, own_addresses, unknown};
 
 #[derive(Subcommand)]
 pub(super) enum PolicyCommand {
@@ -32,14 +32,6 @@ pub(super) fn policy(config: &Path, command: &PolicyCommand, output: Output) -> 
         PolicyCommand::Test(args) => test::test(config, args, output),
         PolicyCommand::Diff(args) => diff::diff(args, output),
         PolicyCommand::Matrix(args) => matrix::matrix(config, args, output),
-        PolicyCommand::Other(words) => Err(unknown(words.first().map_or("", String::as_str))),
+        PolicyCommand::Other(words) => Err(unknown("policy ", words, NOT_YET)),
     }
-}
-
-fn unknown(word: &str) -> Failure {
-    Failure::Usage(if NOT_YET.contains(&word) {
-        anyhow::anyhow!("`policy {word}` is not available in this version")
-    } else {
-        anyhow::anyhow!("unknown command `policy {}`; `sallyport policy --help` lists them", word.escape_debug())
-    })
 }

@@ -1,5 +1,6 @@
 //! Opens a log: its lock and key, what was signed last, and whether the records are those that were signed.
-//! Not here: which segments there are and where they end (`segments`), writing (`disk`, `keeper`). Nothing is changed before all is found to be right, but for what a crash left of sealing.
+//! Not here: which segments there are and where they end (`segments`), writing (`disk`, `keeper`). Nothing is changed before all is found
+//! to be right, but for what a crash left of sealing.
 //!
 //! The tree is made anew: over the sealed records from their full tiles, which were made durable before, over the others from the
 //! records themselves, and the root must be the signed one. If it is not, the whole tree is made from all records, which also heals

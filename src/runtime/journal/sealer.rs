@@ -96,9 +96,7 @@ impl Sealer {
         let Ended { first, next } = due.ended;
         let segments = place::folder(&*self.place.directory(), SEGMENTS, false)?;
         let (open, sealed, begun) = (name(first), Segment::sealed(first).file(), begun(first));
-        write(&segments, due.ended)?;
-        let file = place::open(&segments, &begun, OFlags::RDONLY)?;
-        let mut written = Sealed::open(file).map_err(io::Error::other)?;
+        let mut written = write(&segments, due.ended)?;
         let (tree, full) = self.read_back(&mut written)?;
         if tree.size() != next || tree.root() != due.root {
             return Err(io::Error::other(self.what_differs(&mut written)?));
@@ -173,8 +171,8 @@ fn stored(files: &TreeFiles, index: u64, size: u64) -> Option<Tile> {
     full.or_else(|| files.read(id).ok()?)
 }
 
-/// Writes a segment sealed, under the name of one that is not finished.
-fn write(segments: &OwnedFd, ended: Ended) -> io::Result<()> {
+/// Writes a segment sealed, under the name of one that is not finished. Gives what then stands there.
+fn write(segments: &OwnedFd, ended: Ended) -> io::Result<Sealed<File>> {
     let Ended { first, next } = ended;
     let begun = begun(first);
     let mut lines = BufReader::with_capacity(256 * 1024, place::open(segments, &name(first), OFlags::RDONLY)?);
@@ -191,7 +189,7 @@ fn write(segments: &OwnedFd, ended: Ended) -> io::Result<()> {
     File::sync_all(&file)?;
     let written = Sealed::open(place::open(segments, &begun, OFlags::RDONLY)?).map_err(io::Error::other)?;
     if *written.summary() == summary {
-        Ok(())
+        Ok(written)
     } else {
         Err(io::Error::other("what was written is not what was sealed; look at the disk"))
     }

@@ -187,10 +187,11 @@ impl Segments {
             }
             self.sealed(segment.first, |sealed| {
                 sealed.lines_from(from, &mut |seq, line| {
-                    if seq < to {
-                        leaves.push(Hash::leaf(line));
+                    if seq >= to {
+                        return ControlFlow::Break(());
                     }
-                    if seq < to { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                    leaves.push(Hash::leaf(line));
+                    ControlFlow::Continue(())
                 })
             })?;
         }

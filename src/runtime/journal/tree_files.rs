@@ -57,8 +57,7 @@ impl TreeFiles {
             let (folder, name) = self.folder(id, false)?;
             place::open(folder, &name, OFlags::RDONLY)?.sync_data()?;
             let path = parts(id).0;
-            let above = path.match_indices('/').filter_map(|(end, _)| path.get(..end)).map(str::to_owned);
-            folders.extend(above.collect::<Vec<_>>());
+            folders.extend(path.match_indices('/').filter_map(|(end, _)| path.get(..end)).map(str::to_owned));
             folders.insert(path);
         }
         folders.iter().try_for_each(|folder| {
