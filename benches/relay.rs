@@ -29,6 +29,7 @@ use sallyport::policy::{Allowed, Answer, Denial, Outcome, OwnAddresses, Policy, 
 use sallyport::runtime::hello;
 use sallyport::runtime::lane::Lane;
 use sallyport::runtime::metrics::Metrics;
+use sallyport::runtime::quota::Places;
 use sallyport::runtime::tunnel::{self, Link, Meters, OpenTunnel, Opening};
 use sallyport::tls::ClientHello;
 use sallyport::yaml::Faults;
@@ -68,7 +69,7 @@ async fn through_a_tunnel() -> Ends {
         Standing::new(allowed(&heard.hello).expect("an allowed tunnel"), UPSTREAM.parse().expect("an address"));
     let opening = Opening { heard, patience: Duration::from_secs(5) };
     spawn_local(async move {
-        let open = OpenTunnel::new(standing, meters());
+        let open = OpenTunnel::new(standing, meters(), Places::default());
         tunnel::forward(permit(), &Link { client: near, upstream }, Box::new(opening), &open, &lane).await
     });
     let mut first = vec![0; hello.len()];

@@ -8,6 +8,7 @@ use sallyport::decision_log::{End, Entry, Log};
 use sallyport::policy::{Answer, Denial, Ending, Routed, Standing};
 use sallyport::runtime::dial::{self, Dialled};
 use sallyport::runtime::facts::Facts;
+use sallyport::runtime::quota::Places;
 use sallyport::runtime::shared::Shared;
 use sallyport::runtime::tunnel::OpenTunnel;
 use sallyport::runtime::{clock, head, hello};
@@ -99,5 +100,5 @@ async fn dialled(setting: &Setting, routed: &Routed) -> (Dialled, TcpStream) {
 
 fn open(shared: &Shared, standing: Standing) -> OpenTunnel {
     let meters = shared.in_force().meters(shared.metrics(), standing.allowed().rule());
-    OpenTunnel::new(standing, meters)
+    OpenTunnel::new(standing, meters, Places::default())
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{Failure, Output, environment, own_addresses};
 use crate::config::Config;
 use crate::name::Fqdn;
-use crate::policy::{Admitted, Identified, Judged, Lookup, Offer, OfferedName, Question, Reason, Ruling};
+use crate::policy::{Admitted, Decided, Identified, Judged, Lookup, Offer, OfferedName, Question, Reason, Ruling};
 use crate::runtime::{clock, dns, load};
 use crate::tls::{ClientHello, ProtocolVersion, ServerName};
 
@@ -146,10 +146,10 @@ fn look_up(
 impl Explained {
     /// `found`: what a lookup found, in words.
     fn new(args: &ExplainArgs, ruling: &Ruling, found: Option<String>) -> Self {
-        let reason = ruling.reason();
+        let Decided { outcome, reason } = ruling.decided();
         let source = ruling.identified.as_ref().map(Identified::source);
         let mut explained = Self {
-            outcome: reason.outcome().as_str(),
+            outcome: outcome.as_str(),
             reason: reason.as_str(),
             source: source.map(|source| Arc::clone(&source.name)),
             rule: ruling.rule.as_ref().map(|rule| Arc::clone(&rule.id)),

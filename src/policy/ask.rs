@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::addresses::{Answer, OwnAddresses};
 use super::compile::Policy;
-use super::decision::Denial;
+use super::decision::{Decided, Denial};
 use super::head::RequestHead;
 use super::nearest::Nearest;
 use super::reason::Reason;
@@ -72,8 +72,10 @@ pub type Resolve<'a> = dyn FnMut(&Admitted, &Fqdn) -> Result<Option<Lookup>, Rea
 /// What came out, and how far the request got: what is `None` was not reached.
 #[derive(Debug)]
 pub struct Ruling {
-    /// The refusal; none: allowed.
+    /// The refusal; none: allowed, or observed.
     pub denial: Option<Denial>,
+    /// What would have refused it but for report mode.
+    pub observed: Option<Denial>,
     /// The client's source.
     pub identified: Option<Identified>,
     /// The target that was read.
@@ -98,8 +100,15 @@ pub enum Judged {
 impl Question<'_> {
     /// Asks `policy`; `resolve` is called once the request itself is allowed, and for names alone.
     pub fn ask(&self, policy: &Arc<Policy>, resolve: &mut Resolve<'_>) -> Ruling {
-        let mut ruling =
-            Ruling { denial: None, identified: None, target: None, rule: None, addresses: None, hello: None };
+        let mut ruling = Ruling {
+            denial: None,
+            observed: None,
+            identified: None,
+            target: None,
+            rule: None,
+            addresses: None,
+            hello: None,
+        };
         ruling.denial = self.judge(policy, resolve, &mut ruling).err();
         ruling
     }
@@ -110,7 +119,8 @@ impl Question<'_> {
         let target = ruling.target.insert(head.target()?);
         let admitted =
             identified.request(target, self.at).inspect_err(|denial| ruling.rule = denial.rule().cloned())?;
-        ruling.rule = Some(Arc::clone(admitted.rule()));
+        ruling.rule = admitted.chosen().cloned();
+        ruling.observed = admitted.observed().cloned();
         let hello = self.offer.hello(target);
         match lookup(&admitted, resolve)? {
             Some(Lookup { addresses, aliases }) => {
@@ -158,13 +168,18 @@ impl Offer {
 }
 
 impl Ruling {
-    /// The reason in one word.
-    pub fn reason(&self) -> Reason {
-        self.denial.as_ref().map_or(Reason::Allowed, Denial::reason)
+    /// Outcome and reason in a word each.
+    pub fn decided(&self) -> Decided {
+        match (&self.denial, &self.observed) {
+            (Some(denial), _) => denial.reason().into(),
+            (None, Some(observed)) => Decided::observed(observed.reason()),
+            (None, None) => Reason::Allowed.into(),
+        }
     }
 
-    /// For a refusal of a request that could be read: the rule that comes nearest. May look at every name of the policy.
+    /// For a request that could be read and that no rule lets through: the rule that comes nearest. May look at every name of the policy.
     pub fn nearest(&self) -> Option<Nearest> {
-        self.identified.as_ref()?.nearest(self.target.as_ref()?, self.denial.as_ref()?)
+        let denial = self.denial.as_ref().or(self.observed.as_ref());
+        self.identified.as_ref()?.nearest(self.target.as_ref()?, denial?)
     }
 }

@@ -13,14 +13,14 @@ use jiff::Timestamp;
 use super::addresses::OwnAddresses;
 use super::ask::{Lookup, Offer, OfferedName, Question};
 use super::compile::Policy;
-use super::decision::Outcome;
+use super::decision::{Decided, Outcome};
 use super::file::{some_of, terms};
 use super::nearest::Nearest;
 use super::reason::Reason;
 use super::rule::Word;
 use crate::name::Fqdn;
 use crate::tls::ProtocolVersion;
-use crate::yaml::{self, Faults, Field, MapReader, Place, not_available, shown};
+use crate::yaml::{self, Faults, Field, MapReader, Place, shown};
 
 /// Keys of a case that a later version has.
 const LATER: &[&str] = &["identity"];
@@ -65,8 +65,8 @@ pub struct Surroundings<'a> {
 /// What came of a case.
 #[derive(Clone, Debug)]
 pub struct Tried {
-    /// The reason that came.
-    pub reason: Reason,
+    /// What was decided.
+    pub decided: Decided,
     /// The rule that was chosen.
     pub rule: Option<Arc<str>>,
     /// Of a case that failed: what was expected, and what came.
@@ -77,7 +77,7 @@ pub struct Tried {
 #[derive(Clone, Debug)]
 pub struct Difference {
     expected: Expected,
-    reason: Reason,
+    decided: Decided,
     rule: Option<Arc<str>>,
     nearest: Option<Nearest>,
 }
@@ -109,22 +109,22 @@ impl Case {
             let addresses = self.addresses.as_deref().or_else(known);
             Ok(addresses.map(|addresses| Lookup { addresses: addresses.to_vec(), aliases: Vec::new() }))
         });
-        let (reason, rule) = (ruling.reason(), ruling.rule.as_ref().map(|rule| Arc::clone(&rule.id)));
-        let fits = self.expected.fits(reason, rule.as_deref());
+        let (decided, rule) = (ruling.decided(), ruling.rule.as_ref().map(|rule| Arc::clone(&rule.id)));
+        let fits = self.expected.fits(decided, rule.as_deref());
         let difference = (!fits).then(|| Difference {
             expected: self.expected.clone(),
-            reason,
+            decided,
             rule: rule.clone(),
             nearest: ruling.nearest(),
         });
-        Tried { reason, rule, difference }
+        Tried { decided, rule, difference }
     }
 }
 
 impl Expected {
-    fn fits(&self, reason: Reason, rule: Option<&str>) -> bool {
-        self.outcome.is_none_or(|outcome| outcome == reason.outcome())
-            && self.reason.is_none_or(|expected| expected == reason)
+    fn fits(&self, decided: Decided, rule: Option<&str>) -> bool {
+        self.outcome.is_none_or(|expected| expected == decided.outcome)
+            && self.reason.is_none_or(|expected| expected == decided.reason)
             && self.rule.as_deref().is_none_or(|expected| Some(expected) == rule)
     }
 }
@@ -142,8 +142,8 @@ impl fmt::Display for Expected {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { expected, reason, rule, nearest } = self;
-        write!(f, "expected {expected}; came outcome `{}`, reason `{reason}`, ", reason.outcome())?;
+        let Self { expected, decided: Decided { outcome, reason }, rule, nearest } = self;
+        write!(f, "expected {expected}; came outcome `{outcome}`, reason `{reason}`, ")?;
         match rule {
             Some(rule) => write!(f, "rule `{rule}`"),
             None => f.write_str("no rule"),
@@ -233,12 +233,13 @@ fn moment(field: Field<'_>, faults: &mut Faults) -> Option<Timestamp> {
 
 fn expected(field: Field<'_>, faults: &mut Faults) -> Option<Expected> {
     let mut map = field.map("`expect`", faults)?;
-    let outcome = map.take("outcome").and_then(|field| outcome(field, faults));
+    let outcome = map.take("outcome").and_then(|field| field.word(OUTCOMES, faults));
     let told = map.take("reason");
     let reason = told.and_then(|field| reason(field, faults));
     let rule = map.take("rule").and_then(|field| field.parse::<Word>(faults)).map(|word| word.0);
     if let (Some(told), Some(outcome), Some(reason)) = (told, outcome, reason)
         && reason.outcome() != outcome
+        && !(outcome == Outcome::Observe && reason.is_observable())
     {
         let its = reason.outcome();
         told.fault(format!("reason `{reason}` has outcome `{its}`, not `{outcome}`; correct one of the two"), faults);
@@ -251,15 +252,8 @@ fn expected(field: Field<'_>, faults: &mut Faults) -> Option<Expected> {
     Some(Expected { outcome, reason, rule })
 }
 
-/// Report mode is not in this version, so nothing is observed.
-fn outcome(field: Field<'_>, faults: &mut Faults) -> Option<Outcome> {
-    const WORDS: &[(&str, Outcome)] = &[("allow", Outcome::Allow), ("deny", Outcome::Deny), ("error", Outcome::Error)];
-    if field.text(&mut Faults::new()) == Some(Outcome::Observe.as_str()) {
-        field.fault(not_available("outcome: observe"), faults);
-        return None;
-    }
-    field.word(WORDS, faults)
-}
+const OUTCOMES: &[(&str, Outcome)] =
+    &[("allow", Outcome::Allow), ("deny", Outcome::Deny), ("observe", Outcome::Observe), ("error", Outcome::Error)];
 
 /// There are too many words for a fault to list.
 fn reason(field: Field<'_>, faults: &mut Faults) -> Option<Reason> {

@@ -52,6 +52,29 @@ impl FromStr for Outcome {
     }
 }
 
+/// What was decided, as records and metrics tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// What kind of decision.
+    pub outcome: Outcome,
+    /// Why; of what was only observed, why it would have been refused.
+    pub reason: Reason,
+}
+
+impl Decided {
+    /// Let through in report mode, though `reason` would have refused it.
+    pub fn observed(reason: Reason) -> Self {
+        Self { outcome: Outcome::Observe, reason }
+    }
+}
+
+impl From<Reason> for Decided {
+    /// With the outcome that the reason has where the policy is enforced.
+    fn from(reason: Reason) -> Self {
+        Self { outcome: reason.outcome(), reason }
+    }
+}
+
 /// A refusal: why, and by which rule if one was chosen. The only early exit of a request.
 #[derive(Clone, Debug)]
 pub struct Denial {
@@ -67,7 +90,12 @@ impl Denial {
 
     /// A refusal of what `rule` would have let through.
     pub fn by(rule: &Arc<Rule>, reason: Reason) -> Self {
-        Self { reason: refusing(reason), rule: Some(Arc::clone(rule)) }
+        Self::of(Some(rule), reason)
+    }
+
+    /// A refusal of what `rule`, if there is one, would have let through.
+    pub(super) fn of(rule: Option<&Arc<Rule>>, reason: Reason) -> Self {
+        Self { reason: refusing(reason), rule: rule.cloned() }
     }
 
     /// Why.

@@ -109,7 +109,7 @@ impl Diff {
 type Told = (String, Vec<(&'static str, Option<String>)>);
 
 fn told_source(source: &Arc<Source>) -> Told {
-    (source.name.to_string(), words::source(source).into())
+    (source.name.to_string(), words::source(source).collect())
 }
 
 fn told_rule(rule: &Arc<Rule>) -> Told {
@@ -249,7 +249,7 @@ impl Terms {
             let told = |rule: &Rule| {
                 let names = [("rule", &rule.id), ("customer", &rule.customer)];
                 let names = names.map(|(field, name)| (field, Some(name.to_string())));
-                names.into_iter().chain(words::terms(rule)).collect::<Vec<_>>()
+                names.into_iter().chain(words::terms(rule)).chain(rule.limits.words()).collect::<Vec<_>>()
             };
             changes(told(old), told(new)).into()
         };

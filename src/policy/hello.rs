@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::addresses::Routed;
 use super::compile::Policy;
-use super::decision::Denial;
+use super::decision::{Decided, Denial};
 use super::reason::Reason;
 use super::request::Admitted;
 use super::rule::{Ech, Existing, Rule, Sni, Source};
@@ -20,6 +20,7 @@ pub struct Allowed {
     client: IpAddr,
     source: Arc<Source>,
     rule: Arc<Rule>,
+    observed: Option<Denial>,
     target: Target,
     cnames: Box<[Fqdn]>,
     hello: ClientHello,
@@ -34,6 +35,7 @@ impl Routed {
             client: admitted.client(),
             source: Arc::clone(admitted.source()),
             rule: Arc::clone(self.rule()),
+            observed: admitted.observed().cloned(),
             target: self.target().clone(),
             cnames: self.cnames().into(),
             hello: hello.clone(),
@@ -94,9 +96,17 @@ impl Admitted {
 }
 
 impl Allowed {
-    /// The rule that allowed it.
+    /// The rule whose terms hold; in report mode the terms of that.
     pub fn rule(&self) -> &Arc<Rule> {
         &self.rule
+    }
+
+    /// What was decided: allowed, or observed with the reason that would have refused it.
+    pub fn decided(&self) -> Decided {
+        match &self.observed {
+            Some(denial) => Decided::observed(denial.reason()),
+            None => Reason::Allowed.into(),
+        }
     }
 
     /// The client's source.
@@ -132,10 +142,10 @@ impl Allowed {
     /// Judges what the server chose: `min_version` binds the choice, and the suite must be strong.
     pub fn server(&self, hello: &ServerHello) -> Result<(), Denial> {
         if hello.version < self.rule.tls.min_version {
-            return Err(Denial::by(&self.rule, Reason::ServerTlsVersionTooLow));
+            return Err(self.deny(Reason::ServerTlsVersionTooLow));
         }
         if !hello.cipher.is_strong() {
-            return Err(Denial::by(&self.rule, Reason::ServerCipherWeak));
+            return Err(self.deny(Reason::ServerCipherWeak));
         }
         Ok(())
     }
@@ -156,6 +166,9 @@ impl Allowed {
 
     /// A refusal of this tunnel for what happened outside the policy, such as a hello that does not come.
     pub fn deny(&self, reason: Reason) -> Denial {
-        Denial::by(&self.rule, reason)
+        match &self.observed {
+            Some(denial) => Denial::of(denial.rule(), reason),
+            None => Denial::by(&self.rule, reason),
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Who may reach what. One file a stage, in the order of a request: `identify` and `request` (source, never, rule, port,
 //! expiry, hours) → `addresses` (the answer of the lookup) → `hello` (what TLS offers and chooses). Pure: no clock, no sockets.
-//! Not here: limits, records, the lookup itself. Source: the contract's pages on policy files and reasons.
+//! Not here: counting what limits bound, records, the lookup itself. Source: the contract's pages on policy files and reasons.
 //!
 //! ```text
 //! files → file (as written → checked) → compile (Policy) → Identified → Admitted → Routed → Allowed
@@ -20,6 +20,7 @@ mod head;
 mod hello;
 mod hours;
 mod index;
+mod limits;
 mod matrix;
 mod nearest;
 mod reason;
@@ -36,16 +37,17 @@ pub use ask::{Judged, Lookup, Offer, OfferedName, Question, Resolve, Ruling};
 pub use cases::{Case, Difference, Surroundings, Tried};
 pub use classes::Destination;
 pub use compile::{Grant, Policy, Reach};
-pub use decision::{Denial, Ending, InTunnel, Outcome};
+pub use decision::{Decided, Denial, Ending, InTunnel, Outcome};
 pub use diff::{Change, Diff, Edit, Mark, ReachEdit};
 pub use file::{PolicyFile, Setting};
 pub use head::RequestHead;
 pub use hello::Allowed;
 pub use hours::Hours;
+pub use limits::Limits;
 pub use matrix::{Row, matrix};
 pub use nearest::Nearest;
 pub use reason::{Facts, Reason, UnknownWord};
 pub use reload::{Standing, Verdict};
 pub use request::{Admitted, Identified};
-pub use rule::{Class, ControlRecord, Ech, Existing, Rule, Sni, Source, TlsTerms};
+pub use rule::{Class, ControlRecord, Ech, Existing, Report, Rule, Sni, Source, TlsTerms};
 pub use words::{Words, control, terms};

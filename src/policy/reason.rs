@@ -185,6 +185,11 @@ impl Reason {
         self.facts().word
     }
 
+    /// Whether report mode lets through what it refuses. Everything else is refused there too.
+    pub const fn is_observable(self) -> bool {
+        matches!(self, Self::DestinationNotListed | Self::PortNotAllowed | Self::RuleExpired | Self::OutsideHours)
+    }
+
     /// What kind of decision it makes.
     pub const fn outcome(self) -> Outcome {
         self.facts().outcome

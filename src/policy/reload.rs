@@ -12,7 +12,7 @@ use super::compile::Policy;
 use super::decision::Denial;
 use super::hello::Allowed;
 use super::reason::Reason;
-use super::rule::Existing;
+use super::rule::{Existing, Rule, Source};
 use crate::tls::ServerHello;
 
 /// What an open tunnel was allowed for, as much as judging it again takes.
@@ -24,10 +24,10 @@ pub struct Standing {
 }
 
 /// What becomes of an open tunnel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Something allows it; it stays.
-    Allowed,
+    /// This rule allows it for this source, maybe another one than before; it stays.
+    Allowed(Arc<Rule>, Arc<Source>),
     /// Nothing allows it: what its old rule says of that, or `Cut`.
     Gone(Existing),
 }
@@ -59,25 +59,26 @@ impl Policy {
     /// Judges an open tunnel at `at`.
     pub fn judge_again(self: &Arc<Self>, standing: &Standing, own: &OwnAddresses, at: Timestamp) -> Verdict {
         match self.still_allows(standing, own, at) {
-            Ok(()) => Verdict::Allowed,
+            Ok(allowed) => Verdict::Allowed(Arc::clone(allowed.rule()), Arc::clone(allowed.source())),
             Err(denial) if self.cuts(standing, denial.reason()) => Verdict::Gone(Existing::Cut),
             Err(_) => Verdict::Gone(standing.allowed.existing()),
         }
     }
 
-    /// Whether every stage lets an open tunnel through at `at`.
+    /// What every stage says of an open tunnel at `at`.
     pub fn still_allows(
         self: &Arc<Self>,
         standing: &Standing,
         own: &OwnAddresses,
         at: Timestamp,
-    ) -> Result<(), Denial> {
+    ) -> Result<Allowed, Denial> {
         let Standing { allowed, upstream, server } = standing;
         let answer = Answer { addresses: &[*upstream], cnames: allowed.cnames() };
         let identified = self.identify(allowed.client())?;
         let routed = identified.request(allowed.target(), at)?.addresses(&answer, own)?;
         let allowed = routed.hello(allowed.client_hello())?;
-        server.get().map_or(Ok(()), |hello| allowed.server(hello))
+        server.get().map_or(Ok(()), |hello| allowed.server(hello))?;
+        Ok(allowed)
     }
 
     /// `never` and removed sources cut, whatever the old rule says.

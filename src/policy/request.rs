@@ -11,7 +11,7 @@ use super::compile::{Found, Grant, Policy};
 use super::decision::Denial;
 use super::hours;
 use super::reason::Reason;
-use super::rule::{Rule, Source};
+use super::rule::{Report, Rule, Source};
 use crate::address;
 use crate::name::{Fqdn, Host, Target};
 use crate::redact::holds_card_number;
@@ -59,9 +59,26 @@ impl Identified {
         self.index
     }
 
-    /// Whether a rule lets the source reach `target` at `at`. Expiry and hours are judged on the chosen rule alone; no other takes its
-    /// place.
+    /// Whether a rule lets the source reach `target` at `at`, or report mode does where no rule does.
     pub fn request(&self, target: &Target, at: Timestamp) -> Result<Admitted, Denial> {
+        match self.enforce(target, at) {
+            Ok(rule) => Ok(self.admit(rule, None, target)),
+            Err(denial) => match self.report(&denial, target, at) {
+                Some(report) => Ok(self.admit(&report.terms, Some(denial), target)),
+                None => Err(denial),
+            },
+        }
+    }
+
+    /// Report mode, if it lets through what was refused. Its terms ask for the target's name in the hello, so a literal address stays refused.
+    fn report(&self, denial: &Denial, target: &Target, at: Timestamp) -> Option<&Report> {
+        let is_name = matches!(target.host(), Host::Name(_));
+        self.source.reporting(at).filter(|_| is_name && denial.reason().is_observable())
+    }
+
+    /// The rule that lets the source reach `target` at `at`. Expiry and hours are judged on the chosen one alone; no other takes its
+    /// place.
+    fn enforce<'a>(&'a self, target: &'a Target, at: Timestamp) -> Result<&'a Arc<Rule>, Denial> {
         let rule = self.grant(target)?.rule();
         if rule.expires.is_some_and(|last| hours::is_over(last, at)) {
             return Err(Denial::by(rule, Reason::RuleExpired));
@@ -69,12 +86,12 @@ impl Identified {
         if rule.hours.as_ref().is_some_and(|hours| !hours.hold(at)) {
             return Err(Denial::by(rule, Reason::OutsideHours));
         }
-        Ok(self.admit(rule, target))
+        Ok(rule)
     }
 
-    /// The same whatever the time, for tables and comparisons: hours and the last day are terms there. Allows nothing by itself.
+    /// What a rule lets through whatever the time, for tables and comparisons: hours and the last day are terms there. Allows nothing by itself.
     pub(super) fn request_at_some_time(&self, target: &Target) -> Result<Admitted, Denial> {
-        Ok(self.admit(self.grant(target)?.rule(), target))
+        Ok(self.admit(self.grant(target)?.rule(), None, target))
     }
 
     fn grant<'a>(&'a self, target: &'a Target) -> Result<&'a Grant, Denial> {
@@ -96,24 +113,26 @@ impl Identified {
         }
     }
 
-    fn admit(&self, rule: &Arc<Rule>, target: &Target) -> Admitted {
+    fn admit(&self, rule: &Arc<Rule>, observed: Option<Denial>, target: &Target) -> Admitted {
         Admitted {
             policy: Arc::clone(&self.policy),
             client: self.client,
             source: Arc::clone(&self.source),
             rule: Arc::clone(rule),
+            observed,
             target: target.clone(),
         }
     }
 }
 
-/// A request that a rule lets through, until its addresses are known.
+/// A request that a rule or report mode lets through, until its addresses are known.
 #[derive(Clone, Debug)]
 pub struct Admitted {
     policy: Arc<Policy>,
     client: IpAddr,
     source: Arc<Source>,
     rule: Arc<Rule>,
+    observed: Option<Denial>,
     target: Target,
 }
 
@@ -128,9 +147,22 @@ impl Admitted {
         self.client
     }
 
-    /// The rule that was chosen.
+    /// The rule whose terms hold; in report mode the terms of that.
     pub fn rule(&self) -> &Arc<Rule> {
         &self.rule
+    }
+
+    /// The rule that was chosen; none if report mode lets through what no rule does.
+    pub fn chosen(&self) -> Option<&Arc<Rule>> {
+        match &self.observed {
+            Some(denial) => denial.rule(),
+            None => Some(&self.rule),
+        }
+    }
+
+    /// What would have refused it but for report mode.
+    pub fn observed(&self) -> Option<&Denial> {
+        self.observed.as_ref()
     }
 
     /// The client's source.
@@ -163,6 +195,6 @@ impl Admitted {
 
     /// A refusal of this request for what happened outside the policy, such as a lookup that failed.
     pub fn deny(&self, reason: Reason) -> Denial {
-        Denial::by(&self.rule, reason)
+        Denial::of(self.chosen(), reason)
     }
 }

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use jiff::Timestamp;
 use jiff::civil::Date;
 
-use super::hours::Hours;
+use super::hours::{self, Hours};
+use super::limits::Limits;
 use crate::name::Fqdn;
 use crate::tls::ProtocolVersion;
 use crate::yaml;
@@ -25,6 +27,26 @@ pub struct Source {
     pub environment: Option<Arc<str>>,
     /// Whether card data lives there.
     pub class: Class,
+    /// What its clients together may use up.
+    pub limits: Limits,
+    /// Report mode, if it is on; `None`: the policy is enforced.
+    pub report: Option<Report>,
+}
+
+/// What lets a source through where no rule does, until it ends by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Its last day (UTC); from then on the source enforces.
+    pub until: Date,
+    /// The terms of what is let through: those of a rule that says nothing but its pool.
+    pub terms: Arc<Rule>,
+}
+
+impl Source {
+    /// Report mode, if it is on at `at`.
+    pub fn reporting(&self, at: Timestamp) -> Option<&Report> {
+        self.report.as_ref().filter(|report| !hours::is_over(report.until, at))
+    }
 }
 
 /// Whether card data lives in a source. Default `cde`: a source that nobody classed is treated as the stricter one.
@@ -56,6 +78,8 @@ pub struct Rule {
     pub egress: Option<Arc<str>>,
     /// What becomes of open tunnels that nothing allows any more.
     pub existing: Existing,
+    /// What all its sources together may use up.
+    pub limits: Limits,
     /// When it holds; `None`: always.
     pub hours: Option<Hours>,
     /// Its last day (UTC).
@@ -69,6 +93,26 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// The terms of report mode: all defaults, and the pool. It is no rule of the policy: it has no number, id or customer of its own.
+    pub(super) fn of_report(pool: Arc<str>) -> Self {
+        Self {
+            number: usize::MAX,
+            id: "-".into(),
+            customer: "-".into(),
+            ports: Box::default(),
+            addresses: None,
+            tls: TlsTerms::default(),
+            egress: Some(pool),
+            existing: Existing::default(),
+            limits: Limits::default(),
+            hours: None,
+            expires: None,
+            control: ControlRecord::default(),
+            public_suffix: false,
+            wide: false,
+        }
+    }
+
     /// Whether it has `port`.
     pub fn has_port(&self, port: u16) -> bool {
         self.ports.binary_search(&port).is_ok()
@@ -103,6 +147,18 @@ pub struct TlsTerms {
     pub sni_names: Box<[Fqdn]>,
     /// Whether encrypted client hello is refused. Default deny: the name that counts would be hidden.
     pub ech: Ech,
+}
+
+impl Default for TlsTerms {
+    fn default() -> Self {
+        Self {
+            min_version: ProtocolVersion::Tls12,
+            alpn: Box::new(["h2".into(), "http/1.1".into()]),
+            sni: Sni::default(),
+            sni_names: Box::default(),
+            ech: Ech::default(),
+        }
+    }
 }
 
 /// Whether the hello must name the server. Default required: the name is all that a tunnel shows of its purpose.

@@ -55,17 +55,22 @@ pub fn control(rule: &Rule) -> Words<5> {
     ]
 }
 
-/// What a source is.
-pub(super) fn source(source: &Source) -> Words<3> {
+/// What a source is, and what it may use up.
+pub(super) fn source(source: &Source) -> impl Iterator<Item = (&'static str, Option<String>)> {
     let class = match source.class {
         Class::Cde => "cde",
         Class::General => "general",
     };
-    [
+    let report = source.report.as_ref();
+    let own = [
         ("subnets", some(sorted(&source.subnets))),
         ("class", Some(class.to_owned())),
         ("environment", source.environment.as_deref().map(str::to_owned)),
-    ]
+        ("mode", Some(if report.is_some() { "report" } else { "enforce" }.to_owned())),
+        ("report_until", report.map(|report| report.until.to_string())),
+        ("egress", report.and_then(|report| report.terms.egress.as_deref()).map(str::to_owned)),
+    ];
+    own.into_iter().chain(source.limits.words())
 }
 
 /// Each once, in order, with spaces between.

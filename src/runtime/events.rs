@@ -192,6 +192,7 @@ fn in_force(shared: &Shared, policy: &Policy) {
 }
 
 fn count_sources(shared: &Shared, policy: &Policy) {
+    shared.quotas().serve(policy);
     shared.gate().serve(policy.sources().iter().map(|source| &source.name));
 }
 

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::decision_log::{Detail, Entry, Kind, Record, Value};
 use crate::name::{Fqdn, Host, Target};
-use crate::policy::{Admitted, Allowed, Denial, Ending, Identified, Reason, Rule};
+use crate::policy::{Admitted, Allowed, Decided, Denial, Ending, Identified, Reason, Rule};
 use crate::redact::{Cleaned, Redacted, Redactor};
 use crate::runtime::clock;
 use crate::runtime::dial::Dialled;
@@ -119,7 +119,7 @@ impl Facts {
 
     /// A rule was chosen.
     pub fn admitted(&mut self, admitted: &Admitted) {
-        self.chosen(admitted.rule());
+        admitted.chosen().into_iter().for_each(|rule| self.chosen(rule));
         if let Host::Address(address) = admitted.target().host() {
             self.record.addresses = vec![*address];
         }
@@ -163,8 +163,8 @@ impl Facts {
     }
 
     /// The decision that lets the request through.
-    pub fn allow(&mut self) -> Entry {
-        self.decide(Reason::Allowed)
+    pub fn allow(&mut self, allowed: &Allowed) -> Entry {
+        self.decide(allowed.decided())
     }
 
     /// The client's source, if it is known.
@@ -181,7 +181,7 @@ impl Facts {
     pub fn deny(&mut self, denial: &Denial) -> Entry {
         self.refused(denial);
         self.record.duration_us = Some(micros(self.started.elapsed()));
-        self.decide(denial.reason())
+        self.decide(denial.reason().into())
     }
 
     /// What is written when the decision could not be, and so nothing is forwarded: a refusal; or, where the decision may still come
@@ -200,11 +200,11 @@ impl Facts {
     }
 
     /// Counts what was decided.
-    pub fn count(&mut self, shared: &Shared, reason: Reason) {
+    pub fn count(&mut self, shared: &Shared, decided: Decided) {
         let metrics = shared.metrics();
         let (in_force, rule) = self.counted_by.take().unwrap_or_else(|| (shared.in_force(), None));
         let listener = self.record.listener.as_deref().unwrap_or_default();
-        in_force.count(metrics, (listener, rule.as_deref()), reason);
+        in_force.count(metrics, (listener, rule.as_deref()), decided);
         for mark in &self.record.redacted {
             metrics.redactions(mark.detector).inc();
         }
@@ -234,7 +234,7 @@ impl Facts {
         if self.permitted {
             return self.ended(Ending::Reset).line();
         }
-        self.count(shared, denial.reason());
+        self.count(shared, denial.reason().into());
         self.deny(denial)
     }
 
@@ -246,10 +246,10 @@ impl Facts {
         self.record.customer = Some(Arc::clone(&rule.customer));
     }
 
-    fn decide(&mut self, reason: Reason) -> Entry {
+    fn decide(&mut self, Decided { outcome, reason }: Decided) -> Entry {
         let record = &mut self.record;
         record.time = clock::now();
-        record.outcome = Some(reason.outcome());
+        record.outcome = Some(outcome);
         record.reason = Some(reason.as_str());
         record.line()
     }

@@ -1,5 +1,6 @@
-//! Counts connections: of the whole instance and of each source. A place is given back when it is dropped.
-//! Not here: limits of rules (`policy`), deadlines. Counting takes no lock.
+//! Counts connections: of the whole instance and of each source. A place is given back when it is dropped. When the whole is nearly full,
+//! the last places are for sources that have less than their share, so that one that runs wild, or two, don't shut out the others.
+//! Not here: limits of rules and sources (`quota`), deadlines. Counting takes no lock.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,13 +12,27 @@ use arc_swap::ArcSwap;
 /// has its reason and its record, and they take no place from those that are served.
 pub const MAX_REFUSALS: usize = 256;
 
+/// The part of all places that is kept for sources with less than their share, where there are several: an eighth. No tunnel is ended to
+/// make room, so what is not kept free can't be given to anybody.
+const KEPT_PART: usize = 8;
+
 /// The counters of one instance.
 pub struct Gate {
     served: Arc<AtomicUsize>,
     refused: Arc<AtomicUsize>,
-    sources: ArcSwap<HashMap<Arc<str>, Arc<AtomicUsize>>>,
+    sources: ArcSwap<Sources>,
     limit: usize,
     source_limit: usize,
+}
+
+/// The sources of the policy in force, and those that still have connections.
+#[derive(Default)]
+struct Sources {
+    counters: HashMap<Arc<str>, Arc<AtomicUsize>>,
+    /// What each would have if all of the policy's had the same.
+    share: usize,
+    /// Beyond so many connections there are only places for sources with less than their share.
+    common: usize,
 }
 
 /// A connection's place; it is given back when this is dropped.
@@ -30,7 +45,7 @@ pub struct Connection {
 enum Admission {
     /// Its source has a place for it.
     Served(#[expect(dead_code, reason = "held, not read: dropping it gives the place back")] SourcePlace),
-    /// The instance serves as many as it may.
+    /// The instance serves as many as it may, or has places left for others alone.
     Overloaded,
     /// Its source has as many as it may.
     SourceFull,
@@ -50,21 +65,25 @@ impl Gate {
     /// The sources of a policy, before it is in force. Those that were there keep their counts; others stay as long as they have connections.
     pub fn serve<'a>(&self, names: impl Iterator<Item = &'a Arc<str>>) {
         let before = self.sources.load();
-        let busy = before.iter().filter(|(_, counter)| counter.load(Ordering::Relaxed) > 0);
-        let mut after: HashMap<_, _> = busy.map(|(name, counter)| (Arc::clone(name), Arc::clone(counter))).collect();
+        let busy = before.counters.iter().filter(|(_, counter)| counter.load(Ordering::Relaxed) > 0);
+        let mut counters: HashMap<_, _> = busy.map(|(name, counter)| (Arc::clone(name), Arc::clone(counter))).collect();
+        let mut count = 0_usize;
         for name in names {
-            after.entry(Arc::clone(name)).or_insert_with(|| before.get(name).map(Arc::clone).unwrap_or_default());
+            let known = || before.counters.get(name).map(Arc::clone).unwrap_or_default();
+            counters.entry(Arc::clone(name)).or_insert_with(known);
+            count = count.saturating_add(1);
         }
-        self.sources.store(Arc::new(after));
+        let kept = if count > 1 { self.limit / KEPT_PART } else { 0 };
+        let share = self.limit.checked_div(count).unwrap_or(self.limit);
+        self.sources.store(Arc::new(Sources { counters, share, common: self.limit.saturating_sub(kept) }));
     }
 
     /// A place for one more connection of `source`, or of a stranger. `None`: even refusals are too many; close it unread.
     pub fn enter(&self, source: Option<&str>) -> Option<Connection> {
-        let admission = match source.map(|name| self.enter_source(name)) {
-            _ if self.served.load(Ordering::Relaxed) >= self.limit => Admission::Overloaded,
+        let admission = match source {
+            _ if self.served() >= self.limit => Admission::Overloaded,
             None => Admission::Stranger,
-            Some(None) => Admission::SourceFull,
-            Some(Some(place)) => Admission::Served(place),
+            Some(name) => self.enter_source(name),
         };
         let (counter, most) = match admission {
             Admission::Served(_) => (&self.served, usize::MAX),
@@ -92,11 +111,18 @@ impl Gate {
         self.served().saturating_add(self.refused.load(Ordering::Relaxed))
     }
 
-    fn enter_source(&self, source: &str) -> Option<SourcePlace> {
+    fn enter_source(&self, source: &str) -> Admission {
         let sources = self.sources.load();
-        let counter = sources.get(source)?;
+        let Some(counter) = sources.counters.get(source) else { return Admission::SourceFull };
         let place = SourcePlace(Arc::clone(counter));
-        (counter.fetch_add(1, Ordering::Relaxed) < self.source_limit).then_some(place)
+        let before = counter.fetch_add(1, Ordering::Relaxed);
+        if before >= self.source_limit {
+            Admission::SourceFull
+        } else if before >= sources.share && self.served() >= sources.common {
+            Admission::Overloaded
+        } else {
+            Admission::Served(place)
+        }
     }
 }
 
@@ -160,6 +186,36 @@ mod tests {
         assert!(gate.enter(Some("west")).is_some_and(|one| one.is_within_source_limit()));
         drop(first);
         assert!(gate.enter(Some("east")).is_some_and(|one| one.is_within_source_limit()), "its place is free again");
+    }
+
+    #[test]
+    fn the_last_places_are_for_sources_with_less_than_their_share() {
+        let full = |gate: &Gate, source, most: usize| -> Vec<Connection> {
+            let served = (0..most).map(|_| gate.enter(Some(source)).unwrap());
+            served.take_while(Connection::is_within_source_limit).collect()
+        };
+        for (limit, names, wild, quiet) in [
+            (80, vec!["a", "b"], 70, 10),
+            (80, vec!["a", "b", "c", "d"], 70, 10),
+            (8, vec!["a", "b"], 7, 1),
+            (7, vec!["a", "b"], 7, 0),
+            (80, vec!["a"], 80, 0),
+        ] {
+            let gate = Gate::new(limit, limit);
+            let sources: Vec<Arc<str>> = names.iter().map(|name| Arc::from(*name)).collect();
+            gate.serve(sources.iter());
+            let first = full(&gate, names[0], limit + 1);
+            let second = full(&gate, names.get(1).copied().unwrap_or("a"), limit + 1);
+            assert_eq!((first.len(), second.len()), (wild, quiet), "{limit} places for {names:?}");
+            assert!(!gate.enter(Some(names[0])).unwrap().is_within_limit(), "the whole is full, not the source");
+        }
+        let gate = Gate::new(80, 80);
+        let sources: Vec<Arc<str>> = ["a", "b"].map(Arc::from).into();
+        gate.serve(sources.iter());
+        let (a, b) = (full(&gate, "a", 35), full(&gate, "b", 35));
+        let more = full(&gate, "a", 81);
+        assert_eq!((a.len(), b.len(), more.len()), (35, 35, 5), "up to its share it finds a place");
+        assert_eq!(full(&gate, "b", 81).len(), 5);
     }
 
     #[test]

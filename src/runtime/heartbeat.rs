@@ -95,7 +95,7 @@ admin: {address: \"127.0.0.1:0\"}
         fs::write(folder.path().join("policy.yaml"), "version: 1\n").unwrap();
         let Loaded { config, policy, .. } = load::load(&folder.path().join("sallyport.yaml"), &|_| None).unwrap();
         let metrics = Arc::new(Metrics::new().unwrap());
-        metrics.decisions("edge", "-", crate::policy::Reason::PortNotAllowed).inc_by(7);
+        metrics.decisions("edge", "-", crate::policy::Reason::PortNotAllowed.into()).inc_by(7);
         let (journal, opening) = Journal::open(events::journal_setup(&config, &metrics)).unwrap();
         let own = OwnAddresses::new([], []);
         let shared = Arc::new(Shared::new(&config, policy, (journal, metrics), (Pools::default(), own), 100));

@@ -16,7 +16,7 @@ pub const COPY_SIZE: usize = 64 * 1024;
 
 /// Bytes asked for one pipe. 1 MiB was not measurably better; with 256 KiB an unprivileged process has pipes for 256 directions
 /// (pipe-user-pages-soft), and one that gets less still works.
-const PIPE_SIZE: usize = 256 * 1024;
+pub const PIPE_SIZE: usize = 256 * 1024;
 
 /// Upper bound of pipes a worker, in use or kept: so many directions move bulk by splice at one moment, others copy.
 /// The descriptors are part of the reserve that the limit on connections leaves.
@@ -43,6 +43,16 @@ pub enum Step {
     End,
 }
 
+impl Step {
+    /// How many bytes came.
+    pub fn came(&self) -> usize {
+        match self {
+            Self::Moved(count) | Self::Left(count, _) => *count,
+            Self::Empty | Self::End => 0,
+        }
+    }
+}
+
 /// An empty pipe, both ends non-blocking.
 pub struct Pipe {
     read: OwnedFd,
@@ -62,13 +72,14 @@ impl Default for Lane {
 }
 
 impl Lane {
-    /// One read into the shared buffer and one write. Only what the receiver does not take is copied to the heap.
+    /// One read of at most `most` bytes, into the shared buffer, and one write. Only what the receiver does not take is copied to the heap.
     ///
     /// # Errors
     /// What the sockets give.
-    pub fn copy(&self, from: &TcpStream, to: &TcpStream) -> io::Result<Step> {
+    pub fn copy(&self, from: &TcpStream, to: &TcpStream, most: usize) -> io::Result<Step> {
         let mut buffer = self.buffer.borrow_mut();
-        let Some(bytes) = read(from, &mut buffer)? else { return Ok(Step::Empty) };
+        let most = most.min(buffer.len());
+        let Some(bytes) = read(from, buffer.get_mut(..most).unwrap_or_default())? else { return Ok(Step::Empty) };
         if bytes.is_empty() {
             return Ok(Step::End);
         }
@@ -118,12 +129,12 @@ impl Pipe {
         Some(Self { read, write, live: Rc::clone(live) })
     }
 
-    /// Moves what `from` has into this empty pipe. 0: the sender has ended its direction.
+    /// Moves what `from` has, at most `most` bytes, into this empty pipe. 0: the sender has ended its direction.
     ///
     /// # Errors
     /// `WouldBlock`: nothing there now. Else what splice(2) gives.
-    pub fn fill(&self, from: &TcpStream) -> io::Result<usize> {
-        from.try_io(Interest::READABLE, || move_bytes(from, &self.write, PIPE_SIZE))
+    pub fn fill(&self, from: &TcpStream, most: usize) -> io::Result<usize> {
+        from.try_io(Interest::READABLE, || move_bytes(from, &self.write, most.min(PIPE_SIZE)))
     }
 
     /// Moves up to `left` bytes of this pipe to `to`.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::config::{self, Config};
 use crate::policy::{Case, Policy, PolicyFile, Setting};
 use crate::runtime::admin::{Access, AccessSource};
+use crate::runtime::clock;
 use crate::runtime::gate::MAX_REFUSALS;
 use crate::runtime::lane::MAX_PIPES;
 use crate::runtime::sys;
@@ -250,6 +251,7 @@ impl PolicySource {
             pools: &pools,
             any_pool: self.pools.is_none(),
             partial,
+            now: clock::now(),
         };
         let mut own = Faults::new();
         let policy = Policy::load(&files, &setting, &mut own);

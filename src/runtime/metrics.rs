@@ -11,7 +11,7 @@ use prometheus::{
 };
 
 use crate::decision_log::Unwritten;
-use crate::policy::Reason;
+use crate::policy::Decided;
 use crate::redact::Detector;
 use crate::runtime::dns::LookupResult;
 use crate::runtime::process;
@@ -184,8 +184,9 @@ impl Metrics {
     }
 
     /// `sallyport_decisions_total` of these labels.
-    pub fn decisions(&self, listener: &str, customer: &str, reason: Reason) -> IntCounter {
-        self.decisions.with_label_values(&[listener, customer, reason.outcome().as_str(), reason.as_str()])
+    pub fn decisions(&self, listener: &str, customer: &str, decided: Decided) -> IntCounter {
+        let Decided { outcome, reason } = decided;
+        self.decisions.with_label_values(&[listener, customer, outcome.as_str(), reason.as_str()])
     }
 
     /// `sallyport_tunnels` and `sallyport_tunnel_bytes_total` of a customer.

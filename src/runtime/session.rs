@@ -23,6 +23,7 @@ use crate::runtime::head::{self, HeadError, Reading};
 use crate::runtime::head_reader::Head;
 use crate::runtime::hello::{self, Heard};
 use crate::runtime::metrics::SetupStep;
+use crate::runtime::quota::Places;
 use crate::runtime::tally::InForce;
 use crate::runtime::tunnel::{self, Link, OpenTunnel, Opening, Place};
 use crate::runtime::worker::{Unfinished, Worker};
@@ -58,6 +59,7 @@ struct Ready {
     dialled: Dialled,
     opening: Opening,
     departure: Option<Departure>,
+    places: Places,
 }
 
 /// What counts a tunnel for as long as it lives.
@@ -144,6 +146,7 @@ async fn set_up(
     let admitted = identified.request(&target, clock::now())?;
     facts.admitted(&admitted);
     worker.within_source_limit(connection, &admitted)?;
+    let places = worker.within_quotas(&admitted)?;
     worker.shared().log_is_healthy()?;
     facts.step(worker.metrics(), SetupStep::Policy);
     let routed = resolve(worker, &admitted, facts).await?;
@@ -153,7 +156,7 @@ async fn set_up(
     let heard = hear(worker, client, (&routed, deadline), facts).await?;
     let allowed = routed.hello(&heard.hello)?;
     let opening = Opening { heard, patience: worker.shared().limits().hello_timeout };
-    Ok(Ready { allowed, in_force, dialled, opening, departure })
+    Ok(Ready { allowed, in_force, dialled, opening, departure, places })
 }
 
 /// The name's addresses, every one of them judged. A literal is judged without a lookup.
@@ -219,22 +222,22 @@ async fn commit<'a>(
     (ready, unfinished): (Ready, Unfinished),
     facts: &mut Facts,
 ) -> Option<Recorded<'a>> {
-    let Ready { allowed, in_force, dialled, opening, departure } = ready;
+    let Ready { allowed, in_force, dialled, opening, departure, places } = ready;
     let guards = Guards { _unfinished: unfinished, _departure: departure };
-    match worker.shared().journal().commit(facts.allow()).await {
+    match worker.shared().journal().commit(facts.allow(&allowed)).await {
         Ok(permit) => {
             facts.permitted();
             facts.step(worker.metrics(), SetupStep::Record);
             let meters = in_force.meters(worker.metrics(), allowed.rule());
-            facts.count(worker.shared(), Reason::Allowed);
+            facts.count(worker.shared(), allowed.decided());
             let link = Link { client: client.socket, upstream: dialled.socket };
-            let open =
-                worker.enter(OpenTunnel::new(Standing::new(allowed, dialled.upstream), meters), in_force.policy.hash());
+            let tunnel = OpenTunnel::new(Standing::new(allowed, dialled.upstream), meters, places);
+            let open = worker.enter(tunnel, in_force.policy.hash());
             Some(Recorded { permit, link, opening: Box::new(opening), open, guards })
         }
         Err(error) => {
             worker.shared().journal().note(facts.uncommitted(error, &allowed));
-            facts.count(worker.shared(), Reason::DecisionLogUnavailable);
+            facts.count(worker.shared(), Reason::DecisionLogUnavailable.into());
             answer::end_with_alert(&mut client.socket, Reason::DecisionLogUnavailable).await;
             None
         }
@@ -270,7 +273,7 @@ fn record(worker: &Worker, denial: &Denial, facts: &mut Facts) {
     } else {
         facts.refused(denial);
     }
-    facts.count(shared, denial.reason());
+    facts.count(shared, denial.reason().into());
 }
 
 #[cfg(test)]

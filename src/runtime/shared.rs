@@ -15,6 +15,7 @@ use crate::runtime::egress::Pools;
 use crate::runtime::gate::Gate;
 use crate::runtime::journal::Journal;
 use crate::runtime::metrics::Metrics;
+use crate::runtime::quota::Quotas;
 use crate::runtime::sys;
 use crate::runtime::tally::InForce;
 
@@ -54,6 +55,7 @@ pub struct Shared {
     pools: Pools,
     own: ArcSwap<OwnAddresses>,
     gate: Gate,
+    quotas: Quotas,
     denials: Denials,
     redactor: Arc<Redactor>,
     draining: AtomicBool,
@@ -81,6 +83,7 @@ impl Shared {
             )),
             replaced: Mutex::default(),
             gate: Gate::new(connections, source_limit),
+            quotas: Quotas::default(),
             denials: Denials::new(config.decision_log.denial_rate),
             journal,
             metrics,
@@ -188,6 +191,11 @@ impl Shared {
         &self.gate
     }
 
+    /// What rules and sources with limits have used up.
+    pub fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+
     /// Refuses new requests from now on.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
@@ -223,6 +231,8 @@ impl Shared {
     /// A metric cannot be written as text.
     pub fn metrics_page(&self) -> prometheus::Result<Vec<u8>> {
         self.metrics.connections.set(i64::try_from(self.gate.connections()).unwrap_or(i64::MAX));
-        self.metrics.page()
+        let mut page = self.metrics.page()?;
+        page.extend_from_slice(self.quotas.page().as_bytes());
+        Ok(page)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use prometheus::IntCounter;
 
-use crate::policy::{Policy, Reason, Rule};
+use crate::policy::{Decided, Policy, Reason, Rule};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::tunnel::Meters;
 
@@ -51,10 +51,12 @@ impl InForce {
     }
 
     /// Counts what was decided for `listener` by `rule`, which is one of this policy's.
-    pub fn count(&self, metrics: &Metrics, (listener, rule): (&str, Option<&Rule>), reason: Reason) {
+    pub fn count(&self, metrics: &Metrics, (listener, rule): (&str, Option<&Rule>), decided: Decided) {
         let customer = rule.map_or(NOBODY, |rule| &rule.customer);
-        let look_up = || metrics.decisions(listener, customer, reason);
-        match self.decisions(listener, rule) {
+        let look_up = || metrics.decisions(listener, customer, decided);
+        let Decided { outcome, reason } = decided;
+        // What is observed is looked up each time: report mode ends within a month.
+        match self.decisions(listener, rule).filter(|_| outcome == reason.outcome()) {
             Some(decisions) => decisions.counter(reason, look_up).inc(),
             None => look_up().inc(),
         }
@@ -127,9 +129,13 @@ rules:
         for (times, (listener, rule, reason, customer)) in (1..).zip(counted) {
             let rule = rule.map(|rule: usize| &***rules.get(rule).unwrap());
             for _ in 0..times {
-                in_force.count(&metrics, (listener, rule), reason);
+                in_force.count(&metrics, (listener, rule), reason.into());
             }
-            assert_eq!(metrics.decisions(listener, customer, reason).get(), times, "{listener} {customer} {reason:?}");
+            assert_eq!(
+                metrics.decisions(listener, customer, reason.into()).get(),
+                times,
+                "{listener} {customer} {reason:?}"
+            );
         }
     }
 

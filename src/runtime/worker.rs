@@ -16,6 +16,7 @@ use crate::runtime::dns::{Names, ResolverError};
 use crate::runtime::gate::Connection;
 use crate::runtime::lane::Lane;
 use crate::runtime::metrics::Metrics;
+use crate::runtime::quota::Places;
 use crate::runtime::shared::Shared;
 use crate::runtime::tunnel::{Deadlines, OpenTunnel, OpenTunnels, Place};
 
@@ -99,6 +100,15 @@ impl Worker {
         if connection.is_within_source_limit() { Ok(()) } else { Err(admitted.deny(Reason::ConnectionLimit)) }
     }
 
+    /// Places for a request, in the quotas of its rule and source.
+    ///
+    /// # Errors
+    /// `tunnel_limit`, `rate_limited`, `byte_budget_spent`.
+    pub fn within_quotas(&self, admitted: &Admitted) -> Result<Places, Denial> {
+        let places = self.shared.quotas().enter(admitted.rule(), admitted.source());
+        places.map_err(|reason| admitted.deny(reason))
+    }
+
     /// Puts a tunnel among the open ones. One that was set up while another policy came into force is judged by that at once.
     pub fn enter(&self, tunnel: OpenTunnel, judged_by: &Arc<str>) -> Place<'_> {
         let place = self.tunnels.enter(tunnel);
@@ -106,7 +116,7 @@ impl Worker {
         if policy.hash() != judged_by {
             let standing = place.tunnel().standing();
             let verdict = policy.judge_again(standing, &self.shared.own_addresses(), clock::now());
-            place.tunnel().obey(Instant::now(), verdict);
+            place.tunnel().obey(Instant::now(), verdict, self.shared.quotas());
         }
         place
     }
@@ -128,7 +138,9 @@ impl Worker {
     /// Judges every open tunnel by the policy in force.
     pub fn judge_again(&self) {
         let (policy, own, now) = (self.shared.policy(), self.shared.own_addresses(), clock::now());
-        let gone = self.tunnels.judge_again(Instant::now(), |standing| policy.judge_again(standing, &own, now));
+        let gone = self
+            .tunnels
+            .judge_again(Instant::now(), self.shared.quotas(), |standing| policy.judge_again(standing, &own, now));
         if gone > 0 {
             tracing::info!(tunnels = gone, "open tunnels are no longer allowed");
         }

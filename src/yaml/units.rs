@@ -1,7 +1,8 @@
-//! Durations and sizes as people write them. Pure.
+//! Durations, sizes and rates as people write them. Pure.
 //! Not here: which of them a key accepts (`field`).
-//! Source: the contract: durations `500ms 10s 5m 2h 30d`, sizes `64KiB 2GiB`.
+//! Source: the contract: durations `500ms 10s 5m 2h 30d`, sizes `64KiB 2GiB`, rates `100/s 20/m 5/h`.
 
+use std::fmt;
 use std::time::Duration;
 
 /// Why a text is not a duration or size.
@@ -25,7 +26,28 @@ pub enum UnitError {
         /// What was written.
         text: String,
     },
+    /// No whole number a second, minute or hour.
+    #[error(
+        "{} is not a rate; write `1/s` to `{MAX_RATE}/s`, or the same a minute (`/m`) or an hour (`/h`)",
+        super::shown(text)
+    )]
+    Rate {
+        /// What was written.
+        text: String,
+    },
 }
+
+/// So many in so much time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many: 1 to 1,000,000.
+    pub count: u32,
+    /// In which time: a second, a minute or an hour.
+    pub period: Duration,
+}
+
+/// Upper bound of a rate's number: more than one instance can answer in a second.
+const MAX_RATE: u32 = 1_000_000;
 
 /// Units of duration in milliseconds, the largest first.
 const DURATIONS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
@@ -42,6 +64,24 @@ pub fn duration(text: &str) -> Result<Duration, UnitError> {
 /// A size in bytes: a whole number and `B`, `KiB`, `MiB`, `GiB` or `TiB`, without a space.
 pub fn size(text: &str) -> Result<u64, UnitError> {
     read(text, &SIZES).ok_or_else(|| UnitError::Size { text: text.to_owned() })
+}
+
+/// A rate: a whole number, `/`, and `s`, `m` or `h`.
+pub fn rate(text: &str) -> Result<Rate, UnitError> {
+    let read = || {
+        let (count, unit) = text.split_once('/')?;
+        let (_, length) = DURATIONS.iter().find(|(name, _)| *name == unit && matches!(unit, "s" | "m" | "h"))?;
+        let count = whole(count).filter(|count| (1..=u64::from(MAX_RATE)).contains(count))?;
+        Some(Rate { count: u32::try_from(count).ok()?, period: Duration::from_millis(*length) })
+    };
+    read().ok_or_else(|| UnitError::Rate { text: text.to_owned() })
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = duration_text(self.period);
+        write!(f, "{}/{}", self.count, unit.trim_start_matches('1'))
+    }
 }
 
 /// A duration in the largest unit that leaves a whole number; below a millisecond nothing is left.
@@ -117,6 +157,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn rates() {
+        for (text, count, seconds) in
+            [("1/s", 1, 1), ("100/s", 100, 1), ("20/m", 20, 60), ("1000000/h", 1_000_000, 3600)]
+        {
+            let want = Rate { count, period: Duration::from_secs(seconds) };
+            assert_eq!(rate(text), Ok(want), "`{text}`");
+            assert_eq!(want.to_string(), text);
+        }
+        for text in ["", "/s", "0/s", "1000001/s", "+5/s", "5", "5/d", "5/ms", "5 /s", "5/S", "05/s", "99999999999/s"] {
+            assert_eq!(rate(text), Err(UnitError::Rate { text: text.to_owned() }), "`{text}`");
+        }
+    }
+
     proptest! {
         #[test]
         fn texts_are_read_back(milliseconds in 0..u64::from(u32::MAX), bytes: u64) {
@@ -127,7 +181,7 @@ mod tests {
 
         #[test]
         fn any_text_is_safe(text: String) {
-            let _ = (duration(&text), size(&text));
+            let _ = (duration(&text), size(&text), rate(&text));
         }
     }
 }

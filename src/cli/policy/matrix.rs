@@ -35,9 +35,10 @@ enum Format {
 
 /// The names of the fields, in their order; added at the end, never renamed. Lists have spaces between their elements.
 #[rustfmt::skip]
-const FIELDS: [&str; 20] = [
+const FIELDS: [&str; 25] = [
     "source", "customer", "destination", "port", "rule", "addresses", "tls.min_version", "tls.alpn", "tls.sni", "tls.sni_names", "tls.ech",
     "egress", "existing", "hours", "expires", "owner", "purpose", "ticket", "review_by", "location",
+    "limits.tunnels", "limits.rate", "limits.bytes_out", "limits.idle_timeout", "limits.lifetime",
 ];
 
 /// The columns of the table for people. What stands under another name than its field's is put together from several.
@@ -86,7 +87,11 @@ impl Fields {
             port.to_string(),
             rule.id.to_string(),
         ];
-        let said = policy::terms(rule).into_iter().chain(policy::control(rule)).map(|(_, value)| value);
+        let said = policy::terms(rule)
+            .into_iter()
+            .chain(policy::control(rule))
+            .chain(rule.limits.words())
+            .map(|(_, value)| value);
         let mut values = own.into_iter().map(Some).chain(said);
         Self { port: *port, cells: FIELDS.map(|name| (name, values.next().flatten())) }
     }
@@ -178,6 +183,7 @@ sources: [{name: a, subnets: [10.20.0.0/24]}]
 rules:
   - {id: c/names, customer: c, sources: [a], hosts: [api.c.example], owner: '=1+1', purpose: 'first, and last'}
   - {id: c/net, customer: c, sources: [a], networks: [198.51.100.0/28], ports: [8443], egress: pool, location: DEU,
+     limits: {tunnels: 5, rate: 10/m, bytes_out: 1GiB/day, idle_timeout: 10m, lifetime: 1h},
      tls: {min_version: '1.3', alpn: [h2, a], sni: optional, sni_names: [y.example, x.example], ech: allow}, expires: 2027-12-31,
      hours: {days: [fri], from: '22:00', to: '06:00', zone: UTC}, review_by: 2027-05-01, ticket: T-1, existing: cut}
 ";
@@ -193,7 +199,10 @@ rules:
     fn every_field_stands_under_its_name() {
         let row = &policy::matrix(&Arc::new(load_one())).remove(0);
         let said = policy::terms(&row.rule).map(|(name, _)| name).into_iter();
-        let names: Vec<&str> = said.chain(policy::control(&row.rule).map(|(name, _)| name)).collect();
+        let names: Vec<&str> = said
+            .chain(policy::control(&row.rule).map(|(name, _)| name))
+            .chain(row.rule.limits.words().map(|(name, _)| name))
+            .collect();
         assert_eq!(names, FIELDS[5..]);
     }
 
@@ -228,13 +237,13 @@ rules:
         assert_eq!(lines[0], FIELDS.join(","));
         assert_eq!(
             lines[1],
-            "a,c,api.c.example,443,c/names,,1.2,h2 http/1.1,required,,deny,,drain 5m,,,'=1+1,\"first, and last\",,,",
+            "a,c,api.c.example,443,c/names,,1.2,h2 http/1.1,required,,deny,,drain 5m,,,'=1+1,\"first, and last\",,,,,,,,",
             "no cell is a formula"
         );
         assert_eq!(
             lines[2],
             "a,c,198.51.100.0/28,8443,c/net,,1.3,a h2,optional,x.example y.example,allow,pool,cut,fri 22:00-06:00 UTC,\
-             2027-12-31,,,T-1,2027-05-01,DEU"
+             2027-12-31,,,T-1,2027-05-01,DEU,5,10/m,1GiB/day,10m,1h"
         );
         assert_eq!(lines[3..], [""]);
         let objects: Vec<serde_json::Value> =

@@ -86,8 +86,8 @@ impl Report {
                 place: place.trim_end_matches(": ").to_owned(),
                 name: Arc::clone(&case.name),
                 passed: tried.difference.is_none(),
-                outcome: tried.reason.outcome().as_str(),
-                reason: tried.reason.as_str(),
+                outcome: tried.decided.outcome.as_str(),
+                reason: tried.decided.reason.as_str(),
                 rule: tried.rule,
                 difference: tried.difference.map(|difference| difference.to_string()),
             });

@@ -3,18 +3,22 @@
 //! Source: the contract's page on policy files.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+mod limits;
 mod rule;
 mod source;
 pub(super) mod terms;
 
+use std::sync::Arc;
+
 use aws_lc_rs::digest;
+use jiff::Timestamp;
 
 use self::rule::Rules;
 use self::source::Sources;
 use self::terms::ControlField;
 use super::compile::{Checked, Policy};
 use crate::address;
-use crate::yaml::{self, Fault, Faults, Field, MapReader, Node, Place};
+use crate::yaml::{self, Fault, Faults, Field, MapReader, Node, Place, shown};
 
 /// One policy file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +43,8 @@ pub struct Setting<'a> {
     /// Whether files of the policy are missing here since they cannot be read: nothing is said then of names that they
     /// may define.
     pub partial: bool,
+    /// The moment of the check: report mode may last a month from then on.
+    pub now: Timestamp,
 }
 
 impl Policy {
@@ -75,6 +81,22 @@ impl Context<'_> {
     fn at(&self, place: Place) -> String {
         let line = Fault { place: Some(place), message: String::new() }.line(self.paths);
         line.trim_end_matches(": ").to_owned()
+    }
+
+    /// The name of a pool that the configuration has.
+    fn pool(&self, field: Field<'_>, faults: &mut Faults) -> Option<Arc<str>> {
+        let name = field.text(faults)?;
+        let pools = self.setting.pools;
+        if self.setting.any_pool || pools.contains(&name) {
+            return Some(name.into());
+        }
+        let known: Vec<String> = pools.iter().map(|pool| format!("`{pool}`")).collect();
+        let instead = match known.is_empty() {
+            true => "define it in `egress.pools` of the configuration, or remove `egress`".to_owned(),
+            false => format!("write one of {}", known.join(", ")),
+        };
+        field.fault(format!("unknown pool {}; {instead}", shown(name)), faults);
+        None
     }
 }
 

@@ -7,14 +7,12 @@ use std::sync::Arc;
 
 use super::super::compile::{CheckedRule, Reach};
 use super::super::rule::{Rule, Word};
+use super::limits::limits;
 use super::source::Sources;
 use super::terms::{self, ControlField};
 use super::{Context, flag, prefix, some_of};
 use crate::name::HostPattern;
-use crate::yaml::{Faults, Field, Located, MapReader, Place, shown};
-
-/// Keys of a rule that a later version has.
-const LATER: &[&str] = &["limits"];
+use crate::yaml::{Faults, Field, Located, MapReader, Place};
 
 /// What checking rules needs to know of all files.
 pub(super) struct Rules<'a> {
@@ -61,12 +59,13 @@ impl<'a> Rules<'a> {
         let addresses =
             addresses.map(|field| some_of(field, faults, |item, faults| prefix(item, flags.wide, faults)).into());
         let tls = terms::tls(map.take("tls"), (networks.is_some() && hosts.is_none(), map.place()), faults);
-        let egress = map.take("egress").and_then(|field| self.pool(field, faults));
+        let egress = map.take("egress").and_then(|field| self.context.pool(field, faults));
         let existing = map.take("existing").and_then(|field| field.parse(faults)).unwrap_or_default();
+        let limits = limits(&mut map, faults);
         let hours = map.take("hours").and_then(|field| terms::hours(field, faults));
         let (control, expires) = terms::control(&mut map, faults);
         self.check_required(&mut map, id.as_deref(), faults);
-        map.finish(LATER, faults);
+        map.finish(&[], faults);
         let (reach, places) = reach?;
         let rule = Rule {
             number: 0,
@@ -77,6 +76,7 @@ impl<'a> Rules<'a> {
             tls,
             egress,
             existing,
+            limits,
             hours,
             expires,
             control,
@@ -99,21 +99,6 @@ impl<'a> Rules<'a> {
             }
         }
         Some(id)
-    }
-
-    fn pool(&self, field: Field<'_>, faults: &mut Faults) -> Option<Arc<str>> {
-        let name = field.text(faults)?;
-        let pools = self.context.setting.pools;
-        if self.context.setting.any_pool || pools.contains(&name) {
-            return Some(name.into());
-        }
-        let known: Vec<String> = pools.iter().map(|pool| format!("`{pool}`")).collect();
-        let instead = match known.is_empty() {
-            true => "define it in `egress.pools` of the configuration, or remove `egress`".to_owned(),
-            false => format!("write one of {}", known.join(", ")),
-        };
-        field.fault(format!("unknown pool {}; {instead}", shown(name)), faults);
-        None
     }
 
     /// A field that is there but wrong has its own fault.

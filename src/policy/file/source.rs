@@ -1,17 +1,26 @@
 //! Sources as written → checked: names and subnets that no two of them share.
 //! Not here: which of them a client belongs to (`request`).
-//! Source: the contract's "Which source"; identities and report mode are not in this version.
+//! Source: the contract's "Which source" and "Report mode"; identities are not in this version.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::rule::{Class, Source, Word};
+use jiff::Span;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use super::super::rule::{Class, Report, Rule, Source, Word};
+use super::limits::limits;
+use super::terms;
 use super::{Context, flag, prefix, some_of};
 use crate::address::PrefixMap;
 use crate::yaml::{Faults, Field, MapReader, Place, nearest, shown};
 
 /// Keys of a source that a later version has.
-const LATER: &[&str] = &["identities", "report_until", "egress"];
+const LATER: &[&str] = &["identities"];
+
+/// How many days ahead report mode may end: longer, and nobody remembers that it is on.
+const MAX_REPORT_DAYS: i64 = 30;
 
 /// The sources of all files.
 pub(super) struct Sources<'a> {
@@ -37,15 +46,16 @@ impl<'a> Sources<'a> {
             subnets.map(|field| some_of(field, faults, |item, faults| self.subnet(item, (&name, wide), faults)));
         let environment = map.take("environment").and_then(|field| field.parse::<Word>(faults));
         let class = map.take("class").and_then(|field| field.word(CLASSES, faults));
-        if let Some(mode) = map.take("mode") {
-            mode.only("enforce", &["report"], faults);
-        }
+        let report = self.report(&mut map, class.unwrap_or_default(), faults);
+        let limits = limits(&mut map, faults);
         map.finish(LATER, faults);
         self.list.push(Source {
             name,
             subnets: subnets.unwrap_or_default().into(),
             environment: environment.map(|word| word.0),
             class: class.unwrap_or_default(),
+            limits,
+            report,
         });
     }
 
@@ -87,6 +97,37 @@ impl<'a> Sources<'a> {
         name
     }
 
+    /// Report mode, if `mode` asks for it. What goes with it alone is a fault without it.
+    fn report(&self, map: &mut MapReader<'_>, class: Class, faults: &mut Faults) -> Option<Report> {
+        let mode = map.take("mode").filter(|field| field.word(MODES, faults) == Some(Mode::Report));
+        let Some(mode) = mode else {
+            for field in [map.take("report_until"), map.take("egress")].into_iter().flatten() {
+                let name = field.name();
+                faults.at(field.key_place(), format!("`{name}` goes with `mode: report` alone; remove it"));
+            }
+            return None;
+        };
+        if class == Class::Cde {
+            mode.fault("report mode is not for sources of class `cde`, the default; write `mode: enforce`", faults);
+        }
+        let until = map.require("report_until", faults).and_then(|field| self.until(field, faults));
+        let pool = map.require("egress", faults).and_then(|field| self.context.pool(field, faults));
+        Some(Report { until: until?, terms: Arc::new(Rule::of_report(pool?)) })
+    }
+
+    /// A day at most a month ahead. One that is over is none of report mode's, and no fault: it has ended by itself.
+    fn until(&self, field: Field<'_>, faults: &mut Faults) -> Option<Date> {
+        let until = terms::day(field, faults)?;
+        let today = self.context.setting.now.to_zoned(TimeZone::UTC).date();
+        let last = today.checked_add(Span::new().days(MAX_REPORT_DAYS)).unwrap_or(today);
+        if until > last {
+            let message =
+                format!("report mode ends at most {MAX_REPORT_DAYS} days ahead; write {last} or a day before");
+            field.fault(message, faults);
+        }
+        Some(until)
+    }
+
     fn subnet(
         &mut self,
         field: Field<'_>,
@@ -113,3 +154,11 @@ impl<'a> Sources<'a> {
 }
 
 const CLASSES: &[(&str, Class)] = &[("cde", Class::Cde), ("general", Class::General)];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Enforce,
+    Report,
+}
+
+const MODES: &[(&str, Mode)] = &[("enforce", Mode::Enforce), ("report", Mode::Report)];

@@ -79,7 +79,8 @@ pub(in crate::policy) fn text(field: Field<'_>, faults: &mut Faults) -> Option<A
     Some(text.into())
 }
 
-fn day(field: Field<'_>, faults: &mut Faults) -> Option<Date> {
+/// A day, `YYYY-MM-DD`.
+pub(super) fn day(field: Field<'_>, faults: &mut Faults) -> Option<Date> {
     let read =
         |text: &str| hours::date(text).ok_or_else(|| format!("{} is not a day; write `YYYY-MM-DD`", shown(text)));
     field.read(read, faults)
@@ -94,13 +95,7 @@ const ECH: &[(&str, Ech)] = &[("deny", Ech::Deny), ("allow", Ech::Allow)];
 
 /// What `tls` says, with the defaults; `literal` if the rule has networks. `place` is the rule's.
 pub(super) fn tls(field: Option<Field<'_>>, (literal, place): (bool, Place), faults: &mut Faults) -> TlsTerms {
-    let mut terms = TlsTerms {
-        min_version: ProtocolVersion::Tls12,
-        alpn: Box::new(["h2".into(), "http/1.1".into()]),
-        sni: Sni::default(),
-        sni_names: Box::default(),
-        ech: Ech::default(),
-    };
+    let mut terms = TlsTerms::default();
     let Some(field) = field else {
         check_sni(&terms, (literal, place), faults);
         return terms;

@@ -104,7 +104,7 @@ fn all_faults_of_all_files_are_told_at_once() {
     let sources = "version: 1\nsources:\n- {name: a, subnets: [10.20.0.0/24]}\n- {name: b, subnets: [10.20.0.0/24]}\nrequire: [owner]\n";
     let rules = "version: 2\nrules:\n\
         - id: r 1\n  customer: c\n  sources: [aa]\n  hosts: [a_.example, '*.co.uk', 10.0.0.1]\n  portz: [443]\n  owner: o\n\
-        - {id: r2, customer: c, sources: [a], ports: [0], limits: {}, egress: static-c, tls: {min_version: 1.2}}\n";
+        - {id: r2, customer: c, sources: [a], ports: [0], limits: x, egress: static-c, tls: {min_version: 1.2}}\n";
     let found = faults(&[("b.yaml", rules), ("a.yaml", sources)]);
     for (place, part) in [
         ("b.yaml:1:10:", "`version` is `2`; write `1`, the only version there is"),
@@ -116,9 +116,9 @@ fn all_faults_of_all_files_are_told_at_once() {
         ("b.yaml:9:", "rule `r2` lacks `owner`, which `require` at a.yaml:5:11 asks for; add it"),
         ("b.yaml:9:", "a rule lacks both `hosts` and `networks`"),
         ("b.yaml:9:47:", "`ports`"),
-        ("b.yaml:9:51:", "`limits` is not available in this version; remove it"),
-        ("b.yaml:9:71:", "unknown pool `static-c`; write one of `static-a`, `static-b`"),
-        ("b.yaml:9:100:", "write it in quotes: `\"1.2\"`"),
+        ("b.yaml:9:59:", "`limits` is `x`; write a mapping"),
+        ("b.yaml:9:70:", "unknown pool `static-c`; write one of `static-a`, `static-b`"),
+        ("b.yaml:9:99:", "write it in quotes: `\"1.2\"`"),
         ("a.yaml:4:23:", "`10.20.0.0/24` belongs to source `a` already, at a.yaml:3:23; remove it from one of the two"),
     ] {
         assert!(found.iter().any(|line| line.starts_with(place) && line.contains(part)), "{place} {part}: {found:#?}");
@@ -170,17 +170,16 @@ fn sources() {
         ("wide", "{name: b, subnets: [10.0.0.0/8]}", "`10.0.0.0/8` is shorter than /16 (/32 for IPv6)"),
         ("wide, IPv6", "{name: b, subnets: ['2001::/16']}", "`2001::/16` is shorter than /16 (/32 for IPv6)"),
         ("class", "{name: b, subnets: [10.0.0.0/24], class: pci}", "write one of `cde`, `general`"),
-        ("report mode", "{name: b, subnets: [10.0.0.0/24], mode: report}", "`mode: report` is not available in this"),
-        ("mode", "{name: b, subnets: [10.0.0.0/24], mode: reprot}", "write `enforce` (`report` is not available"),
+        ("mode", "{name: b, subnets: [10.0.0.0/24], mode: reprot}", "write one of `enforce`, `report`"),
+        (
+            "limits",
+            "{name: b, subnets: [10.0.0.0/24], limits: {tunnels: 0}}",
+            "`tunnels` is `0`; write a whole number from 1 to 1000000",
+        ),
         (
             "identities",
             "{name: b, subnets: [10.0.0.0/24], identities: [x]}",
             "`identities` is not available in this version",
-        ),
-        (
-            "report_until",
-            "{name: b, subnets: [10.0.0.0/24], report_until: 2027-01-01}",
-            "not available in this version",
         ),
     ] {
         let text = format!("version: 1\nsources:\n- {{name: a, subnets: [10.20.0.0/24]}}\n- {source}\n")
@@ -192,6 +191,56 @@ fn sources() {
     let owned =
         "version: 1\nsources: [{name: b, subnets: [10.0.0.0/8, '::/0'], wide: true, class: general, mode: enforce}]\n";
     assert_eq!(faults(&[("p", owned)]), [""; 0]);
+}
+
+#[test]
+fn report_mode_is_for_general_sources_ends_and_has_a_pool() {
+    let now: Timestamp = "2027-01-01T12:00:00Z".parse().unwrap();
+    let whole = "class: general, mode: report, report_until: 2027-01-31, egress: static-a";
+    for (row, says, want) in [
+        ("whole", whole, None),
+        ("over", "class: general, mode: report, report_until: 2026-12-31, egress: static-a", None),
+        ("enforced", "class: general, mode: enforce, report_until: none", None),
+        (
+            "a day too far",
+            "class: general, mode: report, report_until: 2027-02-01, egress: static-a",
+            Some("report mode ends at most 30 days ahead; write 2027-01-31 or a day before"),
+        ),
+        ("no end", "class: general, mode: report, egress: static-a", Some("a source lacks `report_until`")),
+        ("no pool", "class: general, mode: report, report_until: 2027-01-31", Some("a source lacks `egress`")),
+        (
+            "unknown pool",
+            "class: general, mode: report, report_until: 2027-01-31, egress: static-c",
+            Some("unknown pool `static-c`; write `egress.pools`"),
+        ),
+        (
+            "card data",
+            "class: cde, mode: report, report_until: 2027-01-31, egress: static-a",
+            Some("report mode is not for sources of class `cde`, the default; write `mode: enforce`"),
+        ),
+        (
+            "no class",
+            "mode: report, report_until: 2027-01-31, egress: static-a",
+            Some("report mode is not for sources of class `cde`, the default; write `mode: enforce`"),
+        ),
+        ("an end alone", "report_until: 2027-01-31", Some("`report_until` goes with `mode: report` alone; remove it")),
+        ("a pool alone", "mode: enforce, egress: static-a", Some("`egress` goes with `mode: report` alone; remove it")),
+        ("no day", "class: general, mode: report, report_until: soon, egress: static-a", Some("`soon` is not a day")),
+    ] {
+        let text = format!("version: 1\nsources: [{{name: a, subnets: [10.20.0.0/24], {says}}}]\n");
+        let file = PolicyFile { path: "p".into(), shown: "p".into(), text };
+        let mut faults = Faults::new();
+        let setting = Setting { pools: &["static-a"], now, ..Setting::default() };
+        let policy = Policy::load(&[file], &setting, &mut faults);
+        let want = want.map(|want| want.replace("write `egress.pools`", "write one of `static-a`"));
+        match want {
+            None => assert!(policy.is_some(), "{row}: {faults:#?}"),
+            Some(want) => assert!(
+                faults.len() == 1 && faults.iter().any(|fault| fault.message.contains(&want)),
+                "{row}: {faults:#?}"
+            ),
+        }
+    }
 }
 
 #[test]
@@ -250,7 +299,21 @@ fn what_else_a_rule_says() {
         ("unknown key of tls", "hosts: [x.example], tls: {sni_name: []}", "did you mean `sni_names`?"),
         ("existing", "hosts: [x.example], existing: drain", "`drain 5m`"),
         ("pool", "hosts: [x.example], egress: static-z", "unknown pool `static-z`"),
-        ("limits", "hosts: [x.example], limits: {rate: 1/s}", "`limits` is not available in this version"),
+        ("tunnels", "hosts: [x.example], limits: {tunnels: 1000001}", "write a whole number from 1 to 1000000"),
+        ("rate", "hosts: [x.example], limits: {rate: 5/d}", "`5/d` is not a rate; write `1/s` to `1000000/s`"),
+        (
+            "bytes",
+            "hosts: [x.example], limits: {bytes_out: 10GiB}",
+            "`10GiB` is no size a day; write one such as `10GiB/day`",
+        ),
+        ("no bytes", "hosts: [x.example], limits: {bytes_out: 0B/day}", "`0B/day` is no size a day"),
+        ("idle", "hosts: [x.example], limits: {idle_timeout: 31d}", "30d"),
+        ("lifetime", "hosts: [x.example], limits: {lifetime: 10ms}", "100ms"),
+        (
+            "other limit",
+            "hosts: [x.example], limits: {bytes_in: 1GiB/day}",
+            "unknown key `bytes_in` in `limits`; remove it",
+        ),
         ("day", "hosts: [x.example], expires: 2027-02-30", "`2027-02-30` is not a day; write `YYYY-MM-DD`"),
         ("day of review", "hosts: [x.example], review_by: soon", "`soon` is not a day"),
         ("empty owner", "hosts: [x.example], owner: ''", "`owner` is empty"),
@@ -284,6 +347,8 @@ fn what_else_a_rule_says() {
         "networks: [192.0.2.0/24], tls: {sni: optional}",
         "hosts: [x.example], tls: {alpn: [], min_version: '1.2', ech: deny, verify: none}",
         "hosts: [x.example], existing: cut",
+        "hosts: [x.example], limits: {tunnels: 1, rate: 20/m, bytes_out: 10GiB/day, idle_timeout: 10m, lifetime: 1h}",
+        "hosts: [x.example], limits: {tunnels: none, rate: none, bytes_out: none, idle_timeout: none, lifetime: none}",
     ] {
         assert_eq!(faults_of_rule(rest), [""; 0], "{rest}");
     }
@@ -330,7 +395,7 @@ fn absence_is_always_accepted() {
         assert_eq!(faults_of(&text), [""; 0], "{text}");
     }
     let source = "name: b, subnets: [10.0.0.0/24], environment: none, class: none, mode: none, wide: none, \
-                  identities: none, report_until: none, egress: none";
+                  identities: none, report_until: none, egress: none, limits: none";
     assert_eq!(faults(&[("p", &format!("version: 1\nsources: [{{{source}}}]\n"))]), [""; 0]);
     let found = faults_of(&format!("require: [ticket]\nrules: [{{{rule}, hosts: [x.example], ticket: none}}]"));
     assert!(found.len() == 1 && found[0].contains("rule `r` lacks `ticket`"), "none is no ticket: {found:#?}");

@@ -58,7 +58,7 @@ fn a_request_gets_as_far_as_its_refusal() {
             ("hello", ruling.hello.is_some()),
         ];
         let found: Vec<&str> = stages.into_iter().filter(|(_, found)| *found).map(|(stage, _)| stage).collect();
-        assert_eq!((ruling.reason(), found.join(" ").as_str()), (reason, reached), "{row}");
+        assert_eq!((ruling.decided().reason, found.join(" ").as_str()), (reason, reached), "{row}");
         let is_asked = to == api && !matches!(reason, Reason::SourceUnknown);
         assert_eq!(looked_up, if is_asked { vec!["api.acme.example"] } else { Vec::new() }, "{row}");
     }

@@ -92,18 +92,19 @@ const FAULTY: &[Faulty] = &[
     (
         "an unknown outcome",
         "cases: [{name: n, REQUEST, expect: {outcome: denied}}]\n",
-        &["c:1:88: `outcome` is `denied`; write one of `allow`, `deny`, `error`"],
+        &["c:1:88: `outcome` is `denied`; write one of `allow`, `deny`, `observe`, `error`"],
     ),
     (
-        "report mode",
-        "cases: [{name: n, REQUEST, expect: {outcome: observe}}]\n",
-        &["c:1:88: `outcome: observe` is not available in this version; remove it"],
+        "what report mode refuses",
+        "cases: [{name: n, REQUEST, expect: {outcome: observe, reason: sni_missing}}]\n",
+        &["c:1:105: reason `sni_missing` has outcome `deny`, not `observe`; correct one of the two"],
     ),
     (
         "a contradiction",
         "cases: [{name: n, REQUEST, expect: {outcome: allow, reason: sni_missing}}]\n",
         &["c:1:103: reason `sni_missing` has outcome `deny`, not `allow`; correct one of the two"],
     ),
+    ("observed", "cases: [{name: n, REQUEST, expect: {outcome: observe, reason: port_not_allowed}}]\n", &[]),
     ("no contradiction", "cases: [{name: n, REQUEST, expect: {outcome: error, reason: dns_failure}}]\n", &[]),
     (
         "a rule's id",
@@ -141,9 +142,9 @@ fn tried(rest: &str) -> (String, Option<String>) {
     let cases = read(&one(rest)).unwrap_or_else(|faults| panic!("{rest}: {faults:#?}"));
     let hosts = BTreeMap::from([(name("api.acme.example"), vec![ip("10.0.0.1")])]);
     let own = OwnAddresses::default();
-    let Tried { reason, rule, difference } =
+    let Tried { decided: Decided { outcome, reason }, rule, difference } =
         cases[0].try_on(&policy(RULES), &Surroundings { own: &own, hosts: &hosts, now: at(AT) });
-    let came = format!("{} {reason} {}", reason.outcome(), rule.as_deref().unwrap_or("-"));
+    let came = format!("{outcome} {reason} {}", rule.as_deref().unwrap_or("-"));
     (came, difference.map(|difference| difference.to_string()))
 }
 

@@ -12,6 +12,7 @@ mod laws;
 mod matrix;
 mod nearest;
 mod reload;
+mod report;
 mod request;
 
 use std::net::IpAddr;
@@ -50,7 +51,7 @@ fn file(path: &str, text: &str) -> PolicyFile {
 /// Loads files for a proxy of `production` with a pool `static-a`; or every fault, with its place.
 fn load(files: &[PolicyFile]) -> Result<Arc<Policy>, Vec<String>> {
     let mut faults = Faults::new();
-    let setting = Setting { environment: Some("production"), pools: &["static-a"], ..Setting::default() };
+    let setting = Setting { environment: Some("production"), pools: &["static-a"], now: at(AT), ..Setting::default() };
     let policy = Policy::load(files, &setting, &mut faults);
     let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
     let lines: Vec<String> = faults.iter().map(|fault| fault.line(&paths)).collect();

@@ -26,20 +26,19 @@ fn standing(existing: &str) -> Standing {
 
 #[test]
 fn what_is_still_allowed_stays_and_the_rest_goes_as_its_old_rule_says() {
-    use Verdict::{Allowed, Gone};
     let a = "{name: a, subnets: [10.20.0.0/24]}";
     let renamed = "{name: b, subnets: [10.20.0.0/24]}";
     let moved = "{name: a, subnets: [10.30.0.0/24]}, {name: b, subnets: [10.20.0.0/24]}";
     let rule = format!("{{{RULE}}}");
     let of_b = rule.replace("[a]", "[b]");
-    let keep = Gone(Existing::Keep);
-    let cut = Gone(Existing::Cut);
+    let keep = Err(Existing::Keep);
+    let cut = Err(Existing::Cut);
     for (row, policy, want) in [
-        ("nothing changed", with(a, "", &rule), Allowed),
+        ("nothing changed", with(a, "", &rule), Ok("r for a")),
         (
             "another rule allows it",
             with(a, "", "{id: x, customer: c, sources: [a], hosts: ['**.example'], public_suffix: true}"),
-            Allowed,
+            Ok("x for a"),
         ),
         ("the rule is gone", with(a, "", ""), keep),
         ("the rule has another port", with(a, "", &format!("{{{RULE}, ports: [8443]}}")), keep),
@@ -50,7 +49,7 @@ fn what_is_still_allowed_stays_and_the_rest_goes_as_its_old_rule_says() {
             with(a, "", &format!("{{{RULE}, tls: {{min_version: '1.3'}}}}")),
             keep,
         ),
-        ("another source allows it", with(renamed, "", &of_b), Allowed),
+        ("another source allows it", with(renamed, "", &of_b), Ok("r for b")),
         ("the source is gone", with("", "", ""), cut),
         ("the source's subnet is gone", with("{name: a, subnets: [10.30.0.0/24]}", "", &rule), cut),
         ("the source is another, without a rule", with(renamed, "", ""), cut),
@@ -60,7 +59,11 @@ fn what_is_still_allowed_stays_and_the_rest_goes_as_its_old_rule_says() {
         ("never: the address", with(a, "networks: [8.8.8.0/24]", &rule), cut),
         ("never: a name on the way", with(a, "hosts: ['**.cdn.example']", &rule), cut),
     ] {
-        assert_eq!(policy.judge_again(&standing("keep"), &OwnAddresses::default(), at(AT)), want, "{row}");
+        let verdict = match policy.judge_again(&standing("keep"), &OwnAddresses::default(), at(AT)) {
+            Verdict::Allowed(rule, source) => Ok(format!("{} for {}", rule.id, source.name)),
+            Verdict::Gone(existing) => Err(existing),
+        };
+        assert_eq!(verdict.as_deref(), want.as_ref().copied(), "{row}");
     }
 }
 

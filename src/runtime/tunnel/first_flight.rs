@@ -123,7 +123,13 @@ impl FirstFlight<'_> {
         self.tunnel.standing().allowed().server(hello).map_err(|denial| refused(&denial))
     }
 
+    /// Counts against the budgets of the day like all that follows.
     async fn to_server(&self, bytes: &[u8]) -> Result<(), Ending> {
+        let granted = self.tunnel.reserve(bytes.len());
+        if granted < bytes.len() {
+            self.tunnel.give_back(granted);
+            return Err(Ending::ByteBudgetSpent);
+        }
         write_all(&self.link.upstream, bytes, self.tunnel.bytes_out()).await.map_err(|_| Ending::Reset)
     }
 

@@ -12,6 +12,7 @@ use prometheus::{IntCounter, IntGauge};
 use tokio::time::Instant;
 
 use crate::policy::{Ending, Existing, Standing, Verdict};
+use crate::runtime::quota::{Places, Quotas};
 
 /// How often idle and overlong tunnels are looked for; so the deadlines of open tunnels are exact to a second.
 pub const SWEEP: Duration = Duration::from_secs(1);
@@ -33,6 +34,7 @@ pub struct OpenTunnel {
     waker: RefCell<Option<Waker>>,
     standing: Standing,
     meters: Meters,
+    places: RefCell<Places>,
 }
 
 /// What the last sweep saw.
@@ -64,8 +66,8 @@ pub struct Deadlines {
 }
 
 impl OpenTunnel {
-    /// A tunnel that opens now, with what it was allowed for.
-    pub fn new(standing: Standing, meters: Meters) -> Self {
+    /// A tunnel that opens now, with what it was allowed for and its places among others with the same limits.
+    pub fn new(standing: Standing, meters: Meters, places: Places) -> Self {
         meters.open.inc();
         let now = Instant::now();
         Self {
@@ -81,6 +83,7 @@ impl OpenTunnel {
             waker: RefCell::new(None),
             standing,
             meters,
+            places: RefCell::new(places),
         }
     }
 
@@ -146,12 +149,23 @@ impl OpenTunnel {
         Poll::Pending
     }
 
+    /// How many of `most` bytes may go to the server; they count as gone. None: a budget of the day is spent.
+    pub fn reserve(&self, most: usize) -> usize {
+        self.places.borrow().reserve(most)
+    }
+
+    /// Takes back what was reserved and has not come to be sent.
+    pub fn give_back(&self, bytes: usize) {
+        self.places.borrow().give_back(bytes);
+    }
+
     /// Does what a verdict says, and tells whether the tunnel is no longer allowed. A rule that came back keeps its tunnels; one that
-    /// stays away does not drain anew.
-    pub fn obey(&self, now: Instant, verdict: Verdict) -> bool {
+    /// stays away does not drain anew. What is allowed counts where it belongs now.
+    pub fn obey(&self, now: Instant, verdict: Verdict, quotas: &Quotas) -> bool {
         let existing = match verdict {
-            Verdict::Allowed => {
+            Verdict::Allowed(rule, source) => {
                 self.cut.set(None);
+                self.places.replace(quotas.places(&rule, &source));
                 return false;
             }
             Verdict::Gone(existing) => existing,
@@ -172,8 +186,9 @@ impl OpenTunnel {
     }
 
     /// Counts what has moved since the last sweep and stops the tunnel if a deadline has passed.
-    fn sweep(&self, now: Instant, deadlines: Deadlines) {
+    fn sweep(&self, now: Instant, instance: Deadlines) {
         self.count(now);
+        let deadlines = self.places.borrow().deadlines(instance);
         if self.stalled.get() {
             self.look.set(true);
             if let Some(waker) = self.waker.take() {
@@ -251,8 +266,8 @@ impl OpenTunnels {
     }
 
     /// Judges every open tunnel again with `judge` and gives how many are no longer allowed.
-    pub fn judge_again(&self, now: Instant, judge: impl Fn(&Standing) -> Verdict) -> usize {
-        self.tunnels.borrow().values().filter(|tunnel| tunnel.obey(now, judge(&tunnel.standing))).count()
+    pub fn judge_again(&self, now: Instant, quotas: &Quotas, judge: impl Fn(&Standing) -> Verdict) -> usize {
+        self.tunnels.borrow().values().filter(|tunnel| tunnel.obey(now, judge(&tunnel.standing), quotas)).count()
     }
 }
 

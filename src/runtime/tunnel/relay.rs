@@ -8,10 +8,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
+use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
 use crate::policy::Ending;
-use crate::runtime::lane::{COPY_SIZE, Lane, Pipe, Step};
+use crate::runtime::lane::{COPY_SIZE, Lane, PIPE_SIZE, Pipe, Step};
 use crate::runtime::tunnel::Link;
 use crate::runtime::tunnel::open::OpenTunnel;
 
@@ -36,8 +37,10 @@ pub async fn relay(link: &Link, tunnel: &OpenTunnel, lane: &Lane) -> Ending {
             broken(client)?;
             broken(upstream)?;
         }
-        let out = out_side.poll(client, upstream, (tunnel.bytes_out(), lane), cx)?;
-        let back = back_side.poll(upstream, client, (tunnel.bytes_in(), lane), cx)?;
+        // Made anew for each poll: a tunnel that waits holds neither.
+        let (out_flow, back_flow) = flows(link, tunnel, lane);
+        let out = out_side.poll(&out_flow, cx)?;
+        let back = back_side.poll(&back_flow, cx)?;
         tunnel.stall(out_side.waits_to_write() || back_side.waits_to_write());
         if first.is_none() && (out.is_ready() || back.is_ready()) {
             tunnel.half_close();
@@ -53,6 +56,56 @@ pub async fn relay(link: &Link, tunnel: &OpenTunnel, lane: &Lane) -> Ending {
         reset(upstream);
         Ending::Reset
     })
+}
+
+/// Where a direction's bytes come from and go to, and what counts and bounds them.
+struct Flow<'a> {
+    from: &'a TcpStream,
+    to: &'a TcpStream,
+    /// What the receiver took.
+    count: &'a Cell<u64>,
+    /// The tunnel whose budgets bound it, if they do.
+    budget: Option<&'a OpenTunnel>,
+    lane: &'a Lane,
+}
+
+/// Client to server, which budgets bound, and server to client.
+fn flows<'a>(link: &'a Link, tunnel: &'a OpenTunnel, lane: &'a Lane) -> (Flow<'a>, Flow<'a>) {
+    let Link { client, upstream } = link;
+    (
+        Flow { from: client, to: upstream, count: tunnel.bytes_out(), budget: Some(tunnel), lane },
+        Flow { from: upstream, to: client, count: tunnel.bytes_in(), budget: None, lane },
+    )
+}
+
+impl Flow<'_> {
+    /// Moves at most `most` bytes by `step`, which tells how many came, as far as the budgets go. `None`: they are spent.
+    fn within_budget<T>(
+        &self,
+        most: usize,
+        step: impl FnOnce(usize) -> io::Result<T>,
+        came: impl FnOnce(&T) -> usize,
+    ) -> io::Result<Option<T>> {
+        let Some(tunnel) = self.budget else { return step(most).map(Some) };
+        let granted = tunnel.reserve(most);
+        if granted == 0 {
+            return Ok(None);
+        }
+        let result = step(granted);
+        let gone = result.as_ref().map_or(0, came);
+        tunnel.give_back(granted.saturating_sub(gone));
+        result.map(Some)
+    }
+
+    /// What follows when the budgets are spent: an end of the sender is passed on as ever; its next byte ends the tunnel.
+    fn spent(&self, cx: &mut Context<'_>) -> Poll<io::Result<Mode>> {
+        let mut byte = [0];
+        if ready!(self.from.poll_peek(cx, &mut ReadBuf::new(&mut byte)))? == 0 {
+            return Poll::Ready(end(self.to).map(|()| Mode::Done));
+        }
+        self.budget.into_iter().for_each(|tunnel| tunnel.stop(Ending::ByteBudgetSpent));
+        Poll::Pending
+    }
 }
 
 /// One direction: what it is about to do next.
@@ -86,19 +139,17 @@ impl Direction {
     }
 
     /// Moves what can be moved now. Ready: the sender has ended its direction and all of it is passed on.
-    fn poll(
-        &mut self,
-        from: &TcpStream,
-        to: &TcpStream,
-        (count, lane): (&Cell<u64>, &Lane),
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll(&mut self, flow: &Flow<'_>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Flow { from, to, count, lane, .. } = *flow;
         loop {
             self.mode = match &mut self.mode {
                 Mode::Done => return Poll::Ready(Ok(())),
                 Mode::Copy => {
                     ready!(from.poll_read_ready(cx))?;
-                    self.copy(lane.copy(from, to)?, to, count)?
+                    match flow.within_budget(COPY_SIZE, |most| lane.copy(from, to, most), Step::came)? {
+                        Some(step) => self.copy(step, to, count)?,
+                        None => ready!(flow.spent(cx))?,
+                    }
                 }
                 Mode::Rest { bytes, sent } => {
                     ready!(to.poll_write_ready(cx))?;
@@ -110,7 +161,10 @@ impl Direction {
                 }
                 Mode::Bulk => {
                     ready!(from.poll_read_ready(cx))?;
-                    fill(from, to, lane)?
+                    match fill(flow)? {
+                        Some(mode) => mode,
+                        None => ready!(flow.spent(cx))?,
+                    }
                 }
                 Mode::Drain { pipe, left, filled } => {
                     ready!(to.poll_write_ready(cx))?;
@@ -132,12 +186,12 @@ impl Direction {
 
     /// What follows a copy.
     fn copy(&mut self, step: Step, to: &TcpStream, count: &Cell<u64>) -> io::Result<Mode> {
-        let came = match &step {
+        match step {
             Step::Empty => return Ok(Mode::Copy),
             Step::End => return end(to).map(|()| Mode::Done),
-            Step::Moved(came) | Step::Left(came, _) => *came,
-        };
-        self.full = if came == COPY_SIZE { self.full.saturating_add(1) } else { 0 };
+            Step::Moved(COPY_SIZE) | Step::Left(COPY_SIZE, _) => self.full = self.full.saturating_add(1),
+            Step::Moved(_) | Step::Left(..) => self.full = 0,
+        }
         match step {
             Step::Left(came, rest) => {
                 add(count, came.saturating_sub(rest.len()));
@@ -166,21 +220,19 @@ fn broken(socket: &TcpStream) -> io::Result<()> {
     socket.take_error()?.map_or(Ok(()), Err)
 }
 
-/// Takes what is there into a pipe. Without a pipe, copying goes on.
-fn fill(from: &TcpStream, to: &TcpStream, lane: &Lane) -> io::Result<Mode> {
-    let Some(pipe) = lane.take_pipe() else { return Ok(Mode::Copy) };
-    match pipe.fill(from) {
-        Ok(0) => {
-            lane.give_back(pipe);
-            end(to).map(|()| Mode::Done)
-        }
-        Ok(filled) => Ok(Mode::Drain { pipe, filled, left: filled }),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            lane.give_back(pipe);
-            Ok(Mode::Bulk)
-        }
-        Err(error) => Err(error),
-    }
+/// Takes what is there into a pipe. Without a pipe, copying goes on. `None`: the budgets are spent.
+fn fill(flow: &Flow<'_>) -> io::Result<Option<Mode>> {
+    let Flow { from, to, lane, .. } = *flow;
+    let Some(pipe) = lane.take_pipe() else { return Ok(Some(Mode::Copy)) };
+    let mode = match flow.within_budget(PIPE_SIZE, |most| pipe.fill(from, most), |filled| *filled) {
+        Ok(Some(0)) => end(to).map(|()| Some(Mode::Done)),
+        Ok(Some(filled)) => return Ok(Some(Mode::Drain { pipe, filled, left: filled })),
+        Ok(None) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Some(Mode::Bulk)),
+        Err(error) => return Err(error),
+    };
+    lane.give_back(pipe);
+    mode
 }
 
 /// One write; what the receiver took is counted.

@@ -17,10 +17,13 @@ use self::plans::{Later, Plan, Progress, plan, receive, send};
 use super::*;
 use crate::policy::{Answer, OwnAddresses, Policy, PolicyFile, Setting, Standing};
 use crate::runtime::lane::MAX_PIPES;
+use crate::runtime::quota::Quotas;
 use crate::runtime::tunnel::Meters;
 use crate::tls::{ClientHello, ProtocolVersion, ServerName};
 use crate::yaml::Faults;
 
+#[path = "relay_tests/budgets.rs"]
+mod budgets;
 #[path = "relay_tests/faults.rs"]
 mod faults;
 #[path = "relay_tests/plans.rs"]
@@ -71,9 +74,16 @@ async fn connected(buffer: Option<u32>) -> (TcpStream, TcpStream) {
 
 /// A tunnel that a policy allows, not counted anywhere else.
 fn tunnel() -> OpenTunnel {
-    let text = "version: 1\nsources: [{name: a, subnets: [10.0.0.0/24]}]\n\
-                rules: [{id: r, customer: c, sources: [a], hosts: [a.example]}]\n";
-    let file = PolicyFile { path: "p.yaml".to_owned(), shown: "p.yaml".to_owned(), text: text.to_owned() };
+    tunnel_within("")
+}
+
+/// The same, by a rule with these limits.
+fn tunnel_within(limits: &str) -> OpenTunnel {
+    let text = format!(
+        "version: 1\nsources: [{{name: a, subnets: [10.0.0.0/24]}}]\n\
+         rules: [{{id: r, customer: c, sources: [a], hosts: [a.example], limits: {{{limits}}}}}]\n"
+    );
+    let file = PolicyFile { path: "p.yaml".to_owned(), shown: "p.yaml".to_owned(), text };
     let setting = Setting { environment: None, pools: &[], ..Setting::default() };
     let policy = Arc::new(Policy::load(&[file], &setting, &mut Faults::new()).unwrap());
     let upstream: IpAddr = "8.8.8.8".parse().unwrap();
@@ -91,7 +101,10 @@ fn tunnel() -> OpenTunnel {
     };
     let counter = || IntCounter::new("bytes", "Bytes.").unwrap();
     let meters = Meters { open: IntGauge::new("open", "Open.").unwrap(), bytes_out: counter(), bytes_in: counter() };
-    OpenTunnel::new(Standing::new(routed.hello(&hello).unwrap(), upstream), meters)
+    let quotas = Quotas::default();
+    quotas.serve(&policy);
+    let places = quotas.enter(routed.rule(), identified.source()).unwrap();
+    OpenTunnel::new(Standing::new(routed.hello(&hello).unwrap(), upstream), meters, places)
 }
 
 /// Takes all pipes out of a lane but so many.
@@ -173,12 +186,12 @@ enum Mover {
 
 /// The relay's two directions alone.
 async fn directions(link: &Link, tunnel: &OpenTunnel, lane: &Lane, seen: &Seen) {
-    let Link { client, upstream } = link;
+    let (out_flow, back_flow) = flows(link, tunnel, lane);
     let (mut out_side, mut back_side) = (Direction::new(), Direction::new());
     let (mut out_bulk, mut back_bulk) = (false, false);
     poll_fn(|cx| {
-        let out = out_side.poll(client, upstream, (tunnel.bytes_out(), lane), cx).map(Result::unwrap);
-        let back = back_side.poll(upstream, client, (tunnel.bytes_in(), lane), cx).map(Result::unwrap);
+        let out = out_side.poll(&out_flow, cx).map(Result::unwrap);
+        let back = back_side.poll(&back_flow, cx).map(Result::unwrap);
         seen.look(&out_side.mode, &mut out_bulk);
         seen.look(&back_side.mode, &mut back_bulk);
         if out.is_ready() && back.is_ready() { Poll::Ready(()) } else { Poll::Pending }
