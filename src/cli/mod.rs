@@ -136,9 +136,11 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Journal(error) => error.into(),
-            StartError::Bind(_) | StartError::Worker(_) | StartError::Io(_) | StartError::Metrics(_) => {
-                Self::Outside(error.into())
-            }
+            StartError::Budgets(_)
+            | StartError::Bind(_)
+            | StartError::Worker(_)
+            | StartError::Io(_)
+            | StartError::Metrics(_) => Self::Outside(error.into()),
         }
     }
 }

@@ -33,8 +33,8 @@ pub use tokens::{Role, Token, TokenNameError, Tokens, tokens};
 pub struct Config {
     /// Name of this instance in records, metrics and the log's origin: 1 to 128 of `A-Z a-z 0-9 . _ -`.
     pub instance: String,
-    /// Folder for what must survive a restart, if given.
-    pub state: Option<String>,
+    /// Folder for what must survive a restart, as written.
+    pub state: String,
     /// The environment; sources of another one are refused.
     pub environment: Option<String>,
     /// Where clients connect: at least one, no two alike.
@@ -162,7 +162,7 @@ pub fn load(
         profile.only("standard", &["pci"], faults);
     }
     let instance = instance(&mut map, host_name, faults);
-    let state = map.take("state").and_then(|field| field.text(faults));
+    let state = map.take("state").and_then(|field| field.text(faults)).unwrap_or(STATE);
     let environment = map.take("environment").and_then(|field| label(field, faults));
     let mut bound = listeners::Bound::default();
     let listeners = map.require("listeners", faults).map(|field| listeners::listeners(field, &mut bound, faults));
@@ -170,14 +170,14 @@ pub fn load(
     let dns = dns::dns(map.take("dns"), faults);
     let pools = pools::pools(map.take("egress"), faults);
     let limits = limits::limits(map.take("limits"), map.place(), faults);
-    let decision_log = log::decision_log(map.take("decision_log"), state.unwrap_or(STATE), faults);
+    let decision_log = log::decision_log(map.take("decision_log"), state, faults);
     let private_fields = private_fields(map.take("redaction"), faults);
     let admin = admin::admin(map.take("admin"), &mut bound, faults);
     let probes = map.take("probes").and_then(|field| listeners::probes(field, &mut bound, faults));
     map.finish(&[], faults);
     Some(Config {
         instance,
-        state: state.map(str::to_owned),
+        state: state.to_owned(),
         environment,
         listeners: listeners.unwrap_or_default(),
         policy: policy?,

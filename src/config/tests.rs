@@ -69,7 +69,7 @@ probes: {address: 0.0.0.0:9902}
 #[test]
 fn the_whole() {
     let config = valid(WHOLE);
-    assert_eq!((config.instance.as_str(), config.state.as_deref()), ("edge-1", Some("/srv/sallyport")));
+    assert_eq!((config.instance.as_str(), config.state.as_str()), ("edge-1", "/srv/sallyport"));
     assert_eq!(config.environment.as_deref(), Some("production"));
     let listeners: Vec<String> = config.listeners.iter().map(|l| format!("{} {}", l.name, l.address)).collect();
     assert_eq!(listeners, ["edge 0.0.0.0:3128", "six [::]:3128"]);
@@ -103,7 +103,7 @@ fn the_whole() {
 fn the_defaults() {
     let config = valid(LEAST);
     assert_eq!(config.instance, "host-1");
-    assert_eq!((config.state, config.environment, config.probes), (None, None, None));
+    assert_eq!((config.state.as_str(), config.environment, config.probes), ("/var/lib/sallyport", None, None));
     assert_eq!(config.admin.address.to_string(), "127.0.0.1:9901");
     assert_eq!(config.dns.servers, [DnsServer::System]);
     let seconds = [config.dns.timeout, config.dns.min_ttl, config.dns.max_ttl].map(|wait| wait.as_secs());

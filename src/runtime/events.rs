@@ -15,6 +15,7 @@ use crate::runtime::load::LoadError;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::shared::Shared;
 use crate::runtime::sys;
+use crate::runtime::timed;
 
 /// Upper bound in bytes of an error's text in a record.
 const MAX_ERROR: usize = 1000;
@@ -77,7 +78,7 @@ fn watched(metrics: &Metrics, event: Event<'_>) {
 
 /// The proxy has opened its log and is about to serve: the first record of this run.
 pub fn started(shared: &Shared, opening: &Opening) {
-    note(shared, Kind::Start, opened(opening));
+    note(shared, Kind::Start, timed::reporting(opened(opening), &shared.policy(), clock::now()));
     shared.metrics().log.set_size(opening.scan.end.next);
     let Scan { end, torn, torn_lines, last } = opening.scan;
     if torn > 0 {
@@ -147,7 +148,8 @@ pub fn reloaded(shared: &Shared, policy: Policy) {
     shared.metrics().policy.reloads.with_label_values(&["ok"]).inc();
     in_force(shared, &policy);
     let detail = Detail::new().with("result", "in_force").with("rules", policy.rules().count() as u64);
-    note(shared, Kind::Policy, detail.with("sources", policy.sources().len() as u64));
+    let detail = detail.with("sources", policy.sources().len() as u64);
+    note(shared, Kind::Policy, timed::reporting(detail, &policy, clock::now()));
     tracing::info!(policy = &**policy.hash(), rules = policy.rules().count(), "policy reloaded");
 }
 
@@ -182,6 +184,13 @@ fn in_force(shared: &Shared, policy: &Policy) {
     metrics.info.with_label_values(&[&**policy.hash()]).set(1);
     metrics.rules.set(i64::try_from(policy.rules().count()).unwrap_or(i64::MAX));
     metrics.loaded.set(clock::now().as_second() as f64);
+    metrics.set_reporting(policy, clock::now());
+    for source in policy.sources() {
+        if let Some(report) = source.reporting(clock::now()) {
+            let (source, until) = (&*source.name, report.until);
+            tracing::warn!(source, %until, "report mode: what no rule lets through is let through and recorded");
+        }
+    }
     metrics.reviews.reset();
     for rule in policy.rules() {
         if let Some(due) = rule.control.review_by.and_then(clock::end_of_day) {

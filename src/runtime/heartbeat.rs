@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval_at};
 use crate::decision_log::{Detail, Kind};
 use crate::policy::Outcome;
 use crate::runtime::shared::Shared;
-use crate::runtime::{events, sys};
+use crate::runtime::{clock, events, sys, timed};
 
 /// From one to the next.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(60);
@@ -47,6 +47,7 @@ fn said(shared: &Shared, uptime: Duration) -> Detail {
             .with("max_error_us", clock.max_error_us);
         detail = detail.with("clock", clock);
     }
+    let detail = timed::reporting(detail, &shared.policy(), clock::now());
     match shared.journal().checkpoint() {
         Some(checkpoint) => detail.with("checkpoint", checkpoint),
         None => detail,

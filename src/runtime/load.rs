@@ -310,7 +310,8 @@ fn anchor(config: &mut Config, base: &Path) {
     let (log, admin) = (&mut config.decision_log, &mut config.admin);
     let tls = admin.tls.iter_mut().flat_map(|tls| [&mut tls.certificate.value, &mut tls.key.value]);
     let of_admin = tls.chain(admin.tokens.iter_mut().map(|tokens| &mut tokens.value));
-    for path in [&mut config.policy.value, &mut log.directory, &mut log.key].into_iter().chain(of_admin) {
+    let own = [&mut config.state, &mut config.policy.value, &mut log.directory, &mut log.key];
+    for path in own.into_iter().chain(of_admin) {
         *path = base.join(&*path).display().to_string();
     }
 }

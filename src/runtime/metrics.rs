@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use jiff::Timestamp;
 use prometheus::core::Collector;
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
@@ -11,8 +12,9 @@ use prometheus::{
 };
 
 use crate::decision_log::Unwritten;
-use crate::policy::Decided;
+use crate::policy::{Decided, Policy};
 use crate::redact::Detector;
+use crate::runtime::clock;
 use crate::runtime::dns::LookupResult;
 use crate::runtime::process;
 use crate::runtime::tunnel::Meters;
@@ -95,6 +97,8 @@ pub struct PolicyMetrics {
     pub loaded: Gauge,
     /// `sallyport_rule_review_timestamp_seconds{rule}`
     pub reviews: GaugeVec,
+    /// `sallyport_source_report_until_timestamp_seconds{source}`
+    reporting: GaugeVec,
 }
 
 impl Metrics {
@@ -281,6 +285,16 @@ impl LogMetrics {
 }
 
 impl PolicyMetrics {
+    /// Shows the sources that are in report mode at `now`, and no others.
+    pub fn set_reporting(&self, policy: &Policy, now: Timestamp) {
+        self.reporting.reset();
+        for source in policy.sources() {
+            if let Some(end) = source.reporting(now).and_then(|report| clock::end_of_day(report.until)) {
+                self.reporting.with_label_values(&[&source.name]).set(end.as_second() as f64);
+            }
+        }
+    }
+
     fn new(r: &Registry) -> prometheus::Result<Self> {
         Ok(Self {
             info: int_gauges(r, "policy_info", "The policy in force; 1.", &["sha256"])?,
@@ -291,6 +305,12 @@ impl PolicyMetrics {
             ),
             loaded: gauge(r, "policy_loaded_timestamp_seconds", "When the policy in force was loaded.")?,
             reviews: gauges(r, "rule_review_timestamp_seconds", "When a rule's review is due.", &["rule"])?,
+            reporting: gauges(
+                r,
+                "source_report_until_timestamp_seconds",
+                "When report mode of a source ends; absent where the policy is enforced.",
+                &["source"],
+            )?,
         })
     }
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::policy::{Limits, Policy, Reason, Rule, Source};
@@ -27,7 +28,7 @@ pub struct Quotas {
 type ByName = HashMap<Arc<str>, Arc<Quota>>;
 
 /// Bytes that have gone out today, by what counts them; what has sent none is not there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spent {
     /// By the rule's id.
     pub rules: BTreeMap<String, u64>,

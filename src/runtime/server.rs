@@ -3,8 +3,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ use tokio::time::{Instant, interval, timeout_at};
 
 use crate::policy::{OwnAddresses, Policy};
 use crate::runtime::admin::{self, Access, AccessSource, Admin, Door};
+use crate::runtime::budgets::{self, Budgets, BudgetsError};
+use crate::runtime::clock;
 use crate::runtime::denials;
 use crate::runtime::egress::Pools;
 use crate::runtime::heartbeat::{self, HEARTBEAT_INTERVAL};
@@ -23,6 +25,7 @@ use crate::runtime::load::{LoadError, Loaded, PolicySource};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::shared::{Phase, Shared, Stage};
 use crate::runtime::thread::{self, News, Post, WorkerError};
+use crate::runtime::timed::Clockwork;
 use crate::runtime::{balance, events, sys};
 
 /// How often a drain looks whether all connections have gone.
@@ -47,6 +50,7 @@ pub struct Server {
     admin_address: SocketAddr,
     sockets: Vec<SocketAddr>,
     drain_timeout: Duration,
+    budgets: Arc<Mutex<Budgets>>,
     news: mpsc::UnboundedReceiver<News>,
 }
 
@@ -65,6 +69,9 @@ pub enum StartError {
     /// The host does not give what the proxy needs.
     #[error("cannot start: {0}")]
     Io(#[from] io::Error),
+    /// What has gone out today cannot be kept.
+    #[error(transparent)]
+    Budgets(#[from] BudgetsError),
     /// The metrics cannot be made: a fault of the program.
     #[error("cannot make the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -82,6 +89,7 @@ impl Server {
         sys::raise_descriptor_limit();
         let metrics = Arc::new(Metrics::new()?);
         let (journal, opening) = Journal::open(events::journal_setup(&config, &metrics))?;
+        let budgets = Budgets::open(Path::new(&config.state), &policy, clock::now())?;
         let sockets = Sockets::bind(&config, sys::workers())?;
         let pools = Pools::new(config.pools.iter().map(|(name, pool)| (name.as_str(), pool.bind.as_slice())));
         let sockets_heard: Vec<SocketAddr> = sockets.addresses().collect();
@@ -89,6 +97,7 @@ impl Server {
         let (phase, _) = watch::channel(Phase::default());
         let (starter, news) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::new(&config, policy, (journal, metrics), (pools, own), connections));
+        budgets.restore(shared.quotas());
         events::started(&shared, &opening);
         let admin = Arc::new(Admin::new(Arc::clone(&shared), access, PathBuf::from(&config.decision_log.directory)));
         let Sockets { listeners, ears, admin: (all, admin_address), probes } = sockets;
@@ -105,6 +114,7 @@ impl Server {
             admin_address,
             sockets: sockets_heard,
             drain_timeout: config.limits.drain_timeout,
+            budgets: Arc::new(Mutex::new(budgets)),
             news,
         };
         server.start_workers(ears, starter)?;
@@ -152,15 +162,20 @@ impl Server {
         }
         serving.spawn(heartbeat::beat(Arc::clone(&self.shared), HEARTBEAT_INTERVAL));
         serving.spawn(denials::summarise(Arc::clone(&self.shared)));
+        serving.spawn(budgets::keep_up(Arc::clone(&self.shared), Arc::clone(&self.budgets)));
         let mut stop = std::pin::pin!(stop);
         let mut reading = None;
         let mut looks = interval(LOOK_AGAIN);
+        let mut clockwork = Clockwork::new(&self.shared.policy(), clock::now());
         loop {
             tokio::select! {
                 _ = looks.tick() => {
                     self.look_at_addresses();
                     self.shared.free_replaced();
                     self.admin.tell_refused(false);
+                    if clockwork.look(&self.shared, clock::now()) {
+                        self.judge_again();
+                    }
                 }
                 () = &mut stop => break,
                 // Until the phase is `Stopping` no worker ends unless something is broken: then none may go on, and `finish` says so.
@@ -197,13 +212,18 @@ impl Server {
         match policy {
             Ok(policy) => {
                 events::reloaded(&self.shared, policy);
-                self.phase.send_modify(|phase| phase.generation = phase.generation.wrapping_add(1));
+                self.judge_again();
             }
             Err(error) => events::not_reloaded(&self.shared, &error),
         }
         if !self.access_source.is_empty() {
             self.admin.reloaded(access);
         }
+    }
+
+    /// Lets workers judge their open tunnels by the policy in force.
+    fn judge_again(&self) {
+        self.phase.send_modify(|phase| phase.generation = phase.generation.wrapping_add(1));
     }
 
     /// Ready no more, then no new requests; tunnels may finish within `drain_timeout`.
@@ -228,6 +248,7 @@ impl Server {
     pub fn finish(mut self) -> Result<(), StartError> {
         let result = self.end_workers();
         self.admin.tell_refused(true);
+        budgets::keep(&self.shared, &self.budgets);
         events::stopped(&self.shared);
         let lost = self.shared.journal().shutdown();
         events::closed(lost);

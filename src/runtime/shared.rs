@@ -22,7 +22,7 @@ use crate::runtime::tally::InForce;
 /// What workers are told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Phase {
-    /// Goes up with every new policy.
+    /// Goes up whenever open tunnels are to be judged again: with every new policy, and by the clock.
     pub generation: u64,
     /// How far the proxy's life has come.
     pub stage: Stage,

@@ -14,6 +14,7 @@ use super::{JournalError, system};
 use crate::decision_log::{Detail, Kind, Log, Record, VerifierKey, key_change};
 use crate::runtime::clock;
 use crate::runtime::layout::VKEY;
+use crate::runtime::whole_file::sync_parent;
 
 /// Behind the name of the key's file: the key that the next start changes over to, and one that is no more in use.
 const NEXT: &str = ".next";
@@ -92,7 +93,7 @@ impl NextKey {
             }
         }
         std::fs::rename(&self.path, key).map_err(system("replace", key))?;
-        key_file::sync_parent(key).map_err(system("sync", key))?;
+        sync_parent(key).map_err(system("sync", key))?;
         Ok(self.key)
     }
 }

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::{JournalError, system};
 use crate::decision_log::{Checkpoint, KeyError, SigningKey, VerifierKey};
-use crate::runtime::layout::UNFINISHED;
+use crate::runtime::whole_file::{begun, folder_of, replace, sync_parent};
 
 /// Bytes of the largest key file that is read; a key has about 120.
 const MAX_FILE: u64 = 16 * 1024;
@@ -130,12 +130,7 @@ pub(super) fn is_newest(key: &Path, signed: &Checkpoint, verifier: &VerifierKey)
 
 /// Puts a checkpoint in place of the one before, beside the key.
 pub(super) fn set_head(key: &Path, note: &str) -> io::Result<()> {
-    let path = head_path(key);
-    let begun = unfinished(&path);
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&begun)?;
-    file.write_all(note.as_bytes())?;
-    file.sync_data()?;
-    std::fs::rename(begun, path)
+    replace(&head_path(key), note.as_bytes())
 }
 
 /// Whether the file is there; it says `vkey` then.
@@ -155,11 +150,6 @@ pub(super) fn is_published(path: &Path, vkey: &str) -> Result<bool, JournalError
 /// Makes the file that says `vkey`.
 pub(super) fn publish(path: &Path, vkey: &str) -> Result<(), JournalError> {
     create(path, format!("{vkey}\n").as_bytes(), 0o640).map_err(system("make", path))
-}
-
-/// The name under which [`create`] begins a file; a crash may leave it.
-pub(super) fn unfinished(path: &Path) -> PathBuf {
-    beside(path, UNFINISHED)
 }
 
 /// The file whose name is that of `path` and `suffix`.
@@ -190,7 +180,7 @@ fn seed() -> io::Result<[u8; 32]> {
 
 /// Makes a file whole or not at all, durably, and never over another.
 fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let begun = unfinished(path);
+    let begun = begun(path);
     match std::fs::remove_file(&begun) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
@@ -200,15 +190,6 @@ fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     file.sync_all()?;
     renameat_with(CWD, &begun, CWD, path, RenameFlags::NOREPLACE)?;
     sync_parent(path)
-}
-
-/// Makes durable that `path` is in its folder.
-pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
-    File::open(folder_of(path))?.sync_all()
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
@@ -222,11 +203,11 @@ mod tests {
     fn makes_a_key_once_and_keeps_it_secret() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.key");
-        fs::write(unfinished(&path), "left by a crash").unwrap();
+        fs::write(begun(&path), "left by a crash").unwrap();
         let key = read_or_make(&path).unwrap();
         assert!(key.made);
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        assert!(!unfinished(&path).exists());
+        assert!(!begun(&path).exists());
         let of = |key: &HeldKey| key.signs.verifier("a").unwrap();
         let first = of(&key);
         assert!(matches!(read_or_make(&path), Err(JournalError::KeyInUse(_))), "held by one");

@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::{JournalError, key_file, system};
+use super::{JournalError, system};
 use crate::runtime::layout::UNFINISHED;
+use crate::runtime::whole_file::sync_parent;
 
 /// Mode of every file: the group may read what an auditor is let into.
 pub(super) const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
@@ -73,7 +74,7 @@ pub(super) fn make(path: &Path) -> io::Result<Vec<PathBuf>> {
     let missing = path.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
     let missing: Vec<PathBuf> = missing.map(Path::to_owned).collect();
     DirBuilder::new().recursive(true).mode(0o750).create(path)?;
-    missing.iter().try_for_each(|made| key_file::sync_parent(made))?;
+    missing.iter().try_for_each(|made| sync_parent(made))?;
     Ok(missing)
 }
 

@@ -29,6 +29,8 @@ pub struct OpenTunnel {
     look: Cell<bool>,
     opened: Instant,
     seen: Cell<Seen>,
+    /// Whether the last verdict was that nothing allows it.
+    gone: Cell<bool>,
     cut: Cell<Option<(Instant, Ending)>>,
     stop: Cell<Option<Ending>>,
     waker: RefCell<Option<Waker>>,
@@ -78,6 +80,7 @@ impl OpenTunnel {
             look: Cell::new(false),
             opened: now,
             seen: Cell::new(Seen { bytes_out: 0, bytes_in: 0, moved: now }),
+            gone: Cell::new(false),
             cut: Cell::new(None),
             stop: Cell::new(None),
             waker: RefCell::new(None),
@@ -159,11 +162,12 @@ impl OpenTunnel {
         self.places.borrow().give_back(bytes);
     }
 
-    /// Does what a verdict says, and tells whether the tunnel is no longer allowed. A rule that came back keeps its tunnels; one that
+    /// Does what a verdict says, and tells whether the tunnel is no longer allowed and was before. A rule that came back keeps its tunnels; one that
     /// stays away does not drain anew. What is allowed counts where it belongs now.
     pub fn obey(&self, now: Instant, verdict: Verdict, quotas: &Quotas) -> bool {
         let existing = match verdict {
             Verdict::Allowed(rule, source) => {
+                self.gone.set(false);
                 self.cut.set(None);
                 self.places.replace(quotas.places(&rule, &source));
                 return false;
@@ -175,7 +179,7 @@ impl OpenTunnel {
             Existing::Drain(time) => self.cut_at(now + time, Ending::Revoked),
             Existing::Cut => self.stop(Ending::Revoked),
         }
-        true
+        !self.gone.replace(true)
     }
 
     /// Ends the tunnel at `at`, unless that is settled for an earlier moment.
@@ -265,7 +269,7 @@ impl OpenTunnels {
         }
     }
 
-    /// Judges every open tunnel again with `judge` and gives how many are no longer allowed.
+    /// Judges every open tunnel again with `judge` and gives how many were allowed until now.
     pub fn judge_again(&self, now: Instant, quotas: &Quotas, judge: impl Fn(&Standing) -> Verdict) -> usize {
         self.tunnels.borrow().values().filter(|tunnel| tunnel.obey(now, judge(&tunnel.standing), quotas)).count()
     }

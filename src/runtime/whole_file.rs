@@ -1,0 +1,42 @@
+//! Small files that a restart must find: replaced whole or not at all, durably.
+//! Not here: files of the log's directory (`journal`), which are opened below it.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::runtime::layout::UNFINISHED;
+
+/// Puts `bytes` in place of what `path` held, readable for owner and group. A crash may leave [`begun`].
+///
+/// # Errors
+/// What the file system gives; `path` holds what it held then.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let begun = begun(path);
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&begun)?;
+    file.write_all(bytes)?;
+    file.sync_data()?;
+    fs::rename(begun, path)
+}
+
+/// The name under which a file is begun that will be `path`.
+pub fn begun(path: &Path) -> PathBuf {
+    let mut name: OsString = path.into();
+    name.push(UNFINISHED);
+    name.into()
+}
+
+/// Makes durable that `path` is in its folder.
+///
+/// # Errors
+/// What the file system gives.
+pub fn sync_parent(path: &Path) -> io::Result<()> {
+    File::open(folder_of(path))?.sync_all()
+}
+
+/// The folder that a file is in.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
