@@ -1,6 +1,7 @@
 //! `sallyport check`: loads all that `run` would load and prints every fault.
 //! Not here: anything that writes, locks or binds.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
@@ -8,7 +9,7 @@ use serde::Serialize;
 use super::policy::test::{self, Report};
 use super::{Failure, Output, environment};
 use crate::runtime::load::Suite;
-use crate::runtime::{journal, load};
+use crate::runtime::{clock, journal, load};
 
 #[derive(Serialize)]
 struct Checked {
@@ -16,6 +17,9 @@ struct Checked {
     policy: String,
     rules: usize,
     sources: usize,
+    /// Sources in report mode, with their last days.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    reporting: BTreeMap<String, String>,
     cases: Report,
 }
 
@@ -25,15 +29,23 @@ pub(super) fn check(config: &Path, output: Output) -> Result<(), Failure> {
     journal::check(Path::new(&log.directory), Path::new(&log.key), &loaded.config.instance)?;
     let policy = &loaded.policy;
     let (hash, rules, sources) = (policy.hash().to_string(), policy.grants().len(), policy.sources().len());
+    let reporting = policy.sources().iter().filter_map(|source| {
+        let report = source.reporting(clock::now())?;
+        Some((source.name.to_string(), report.until.to_string()))
+    });
+    let reporting = reporting.collect();
     let cases = test::of_config(&loaded.config, Suite { policy: loaded.policy, cases }, &files)?;
-    let checked = Checked { ok: cases.failed == 0, policy: hash, rules, sources, cases };
+    let checked = Checked { ok: cases.failed == 0, policy: hash, rules, sources, reporting, cases };
     output.print(&checked, text)?;
     if checked.ok { Ok(()) } else { Err(Failure::No) }
 }
 
 fn text(checked: &Checked) -> String {
-    let Checked { ok, policy, rules, sources, cases } = checked;
+    let Checked { ok, policy, rules, sources, reporting, cases } = checked;
     let state = if *ok { "ok" } else { "not ok" };
     let summary = format!("{state}: {rules} rules, {sources} sources, policy {policy}, {}", cases.summary());
-    cases.failures().chain([summary]).collect::<Vec<_>>().join("\n")
+    let reporting = reporting.iter().map(|(source, until)| {
+        format!("report mode: source `{source}` is let through where no rule does, until {until}")
+    });
+    cases.failures().chain(reporting).chain([summary]).collect::<Vec<_>>().join("\n")
 }

@@ -173,7 +173,7 @@ impl Ruling {
         match (&self.denial, &self.observed) {
             (Some(denial), _) => denial.reason().into(),
             (None, Some(observed)) => Decided::observed(observed.reason()),
-            (None, None) => Reason::Allowed.into(),
+            (None, None) => Decided::ALLOWED,
         }
     }
 

@@ -158,12 +158,6 @@ impl Policy {
         grant.sources.iter().filter_map(|index| self.source(*index))
     }
 
-    /// Whether the clock alone changes what it allows: last days, hours, report mode.
-    pub fn is_timed(&self) -> bool {
-        self.rules().any(|rule| rule.expires.is_some() || rule.hours.is_some())
-            || self.sources.iter().any(|source| source.report.is_some())
-    }
-
     /// What no rule can allow, as it was written.
     pub(super) fn never(&self) -> &Never {
         &self.never

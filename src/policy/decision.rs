@@ -62,6 +62,9 @@ pub struct Decided {
 }
 
 impl Decided {
+    /// A rule lets it through.
+    pub const ALLOWED: Self = Self { outcome: Outcome::Allow, reason: Reason::Allowed };
+
     /// Let through in report mode, though `reason` would have refused it.
     pub fn observed(reason: Reason) -> Self {
         Self { outcome: Outcome::Observe, reason }

@@ -105,7 +105,7 @@ impl Allowed {
     pub fn decided(&self) -> Decided {
         match &self.observed {
             Some(denial) => Decided::observed(denial.reason()),
-            None => Reason::Allowed.into(),
+            None => Decided::ALLOWED,
         }
     }
 

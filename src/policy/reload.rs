@@ -56,6 +56,12 @@ impl Standing {
 }
 
 impl Policy {
+    /// Whether the clock alone changes what it allows: last days, hours, report mode.
+    pub fn is_timed(&self) -> bool {
+        self.rules().any(|rule| rule.expires.is_some() || rule.hours.is_some())
+            || self.sources().iter().any(|source| source.report.is_some())
+    }
+
     /// Judges an open tunnel at `at`.
     pub fn judge_again(self: &Arc<Self>, standing: &Standing, own: &OwnAddresses, at: Timestamp) -> Verdict {
         match self.still_allows(standing, own, at) {

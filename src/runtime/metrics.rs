@@ -17,6 +17,7 @@ use crate::redact::Detector;
 use crate::runtime::clock;
 use crate::runtime::dns::LookupResult;
 use crate::runtime::process;
+use crate::runtime::quota::LimitRow;
 use crate::runtime::tunnel::Meters;
 
 /// Buckets in seconds for steps of setting a tunnel up: 50 µs to 10 s.
@@ -27,6 +28,9 @@ const TUNNEL_BUCKETS: [f64; 9] = [0.01, 0.1, 1.0, 10.0, 60.0, 300.0, 1800.0, 720
 
 /// Buckets in seconds for one commit: 50 µs to 5 s.
 const COMMIT_BUCKETS: [f64; 11] = [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.1, 1.0, 5.0];
+
+/// The labels of limits.
+const LIMIT_LABELS: [&str; 3] = ["of", "name", "limit"];
 
 /// The step of setting up that a duration belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +103,10 @@ pub struct PolicyMetrics {
     pub reviews: GaugeVec,
     /// `sallyport_source_report_until_timestamp_seconds{source}`
     reporting: GaugeVec,
+    /// `sallyport_limit{of,name,limit}`
+    limit: IntGaugeVec,
+    /// `sallyport_limit_used{of,name,limit}`
+    limit_used: IntGaugeVec,
 }
 
 impl Metrics {
@@ -285,6 +293,17 @@ impl LogMetrics {
 }
 
 impl PolicyMetrics {
+    /// Shows these limits, and no others.
+    pub fn set_limits(&self, rows: &[LimitRow]) {
+        self.limit.reset();
+        self.limit_used.reset();
+        for LimitRow { of, name, limit, most, used } in rows {
+            let labels = [of, &**name, limit];
+            self.limit.with_label_values(&labels).set(i64::try_from(*most).unwrap_or(i64::MAX));
+            self.limit_used.with_label_values(&labels).set(i64::try_from(*used).unwrap_or(i64::MAX));
+        }
+    }
+
     /// Shows the sources that are in report mode at `now`, and no others.
     pub fn set_reporting(&self, policy: &Policy, now: Timestamp) {
         self.reporting.reset();
@@ -311,6 +330,8 @@ impl PolicyMetrics {
                 "When report mode of a source ends; absent where the policy is enforced.",
                 &["source"],
             )?,
+            limit: int_gauges(r, "limit", "Limits of rules and sources.", &LIMIT_LABELS)?,
+            limit_used: int_gauges(r, "limit_used", "How much of a limit is used up.", &LIMIT_LABELS)?,
         })
     }
 }

@@ -4,7 +4,6 @@
 //! Source: the contract's "Limits"; for rates the generic cell rate algorithm (ITU-T I.371, annex A).
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -34,6 +33,21 @@ pub struct Spent {
     pub rules: BTreeMap<String, u64>,
     /// By the source's name.
     pub sources: BTreeMap<String, u64>,
+}
+
+/// A limit, and how much of it is used up.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LimitRow {
+    /// `rule` or `source`.
+    pub of: &'static str,
+    /// The rule's id or the source's name.
+    pub name: Arc<str>,
+    /// `bytes_out` (of today) or `tunnels` (of this moment).
+    pub limit: &'static str,
+    /// The limit.
+    pub most: u64,
+    /// What is used.
+    pub used: u64,
 }
 
 /// The counts of one rule or one source, and its limits under the policy in force.
@@ -135,35 +149,22 @@ impl Quotas {
         }
     }
 
-    /// `sallyport_limit` and `sallyport_limit_used`, as they stand now. Names of rules and sources have nothing to escape.
-    pub fn page(&self) -> String {
-        let mut rows = BTreeMap::new();
+    /// The limits that have a number to compare with, as they stand now.
+    pub fn rows(&self) -> Vec<LimitRow> {
+        let mut rows = Vec::new();
         for (of, quotas) in [("rule", &self.rules), ("source", &self.sources)] {
             for (name, quota) in &**quotas.load() {
                 let limits = quota.limits.load();
-                let bytes = limits.bytes_out.map(|most| (most, quota.bytes_out.load(Ordering::Relaxed)));
-                let tunnels = limits.tunnels.map(|most| (most.into(), quota.tunnels.load(Ordering::Relaxed) as u64));
-                for (limit, (most, used)) in [("bytes_out", bytes), ("tunnels", tunnels)]
-                    .into_iter()
-                    .filter_map(|(limit, row)| Some((limit, row?)))
-                {
-                    rows.insert(format!("{{of=\"{of}\",name=\"{name}\",limit=\"{limit}\"}}"), (most, used));
+                let mut add = |limit, most, used| rows.push(LimitRow { of, name: Arc::clone(name), limit, most, used });
+                if let Some(most) = limits.bytes_out {
+                    add("bytes_out", most, quota.bytes_out.load(Ordering::Relaxed));
+                }
+                if let Some(most) = limits.tunnels {
+                    add("tunnels", most.into(), quota.tunnels.load(Ordering::Relaxed) as u64);
                 }
             }
         }
-        let mut page = String::new();
-        let families: [(&str, &str, fn(&(u64, u64)) -> u64); 2] = [
-            ("sallyport_limit", "Limits of rules and sources: tunnels at a time, bytes out a day.", |row| row.0),
-            ("sallyport_limit_used", "How much of a limit is used up.", |row| row.1),
-        ];
-        for (family, help, value) in families {
-            // Writing to a string does not fail, here and below.
-            let _ = writeln!(page, "# HELP {family} {help}\n# TYPE {family} gauge");
-            for (labels, row) in &rows {
-                let _ = writeln!(page, "{family}{labels} {}", value(row));
-            }
-        }
-        page
+        rows
     }
 
     fn of_rule(&self, rule: &Rule) -> Option<Arc<Quota>> {

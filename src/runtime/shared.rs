@@ -231,8 +231,7 @@ impl Shared {
     /// A metric cannot be written as text.
     pub fn metrics_page(&self) -> prometheus::Result<Vec<u8>> {
         self.metrics.connections.set(i64::try_from(self.gate.connections()).unwrap_or(i64::MAX));
-        let mut page = self.metrics.page()?;
-        page.extend_from_slice(self.quotas.page().as_bytes());
-        Ok(page)
+        self.metrics.policy.set_limits(&self.quotas.rows());
+        self.metrics.page()
     }
 }

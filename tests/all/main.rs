@@ -54,6 +54,8 @@ mod programs;
 #[cfg(test)]
 mod query;
 #[cfg(test)]
+mod quotas;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod repository;
