@@ -44,7 +44,7 @@ pub use file::{PolicyFile, Setting};
 pub use head::RequestHead;
 pub use hello::Allowed;
 pub use hours::Hours;
-pub use matrix::{Row, matrix};
+pub use matrix::{Matrix, Row};
 pub use nearest::Nearest;
 pub use reason::{Facts, Reason, UnknownWord};
 pub use reload::{Standing, Verdict};
