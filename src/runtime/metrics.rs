@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use jiff::Timestamp;
 use prometheus::core::Collector;
+use prometheus::proto::Metric;
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry, TextEncoder,
@@ -183,6 +185,12 @@ impl Metrics {
         sums
     }
 
+    /// `sallyport_tunnels` of all customers.
+    pub fn open_tunnels(&self) -> u64 {
+        let open = |gauge: &Metric| gauge.get_gauge().get_value().max(0.0) as u64;
+        self.tunnels.collect().iter().flat_map(|family| family.get_metric()).map(open).sum()
+    }
+
     /// `sallyport_decisions_total` of these labels.
     pub fn decisions(&self, listener: &str, customer: &str, reason: Reason) -> IntCounter {
         self.decisions.with_label_values(&[listener, customer, reason.outcome().as_str(), reason.as_str()])
@@ -248,6 +256,11 @@ impl LogMetrics {
         for (what, count) in Self::LOST.into_iter().zip([lost.withdrawn, lost.refusals, lost.closes, lost.others]) {
             self.lost.with_label_values(&[what]).inc_by(count);
         }
+    }
+
+    /// When the newest checkpoint was written; `None`: not in this run.
+    pub fn signed_at(&self) -> Option<Timestamp> {
+        Timestamp::from_second(self.signed.get() as i64).ok().filter(|time| *time > Timestamp::UNIX_EPOCH)
     }
 
     /// The number of records in the log.

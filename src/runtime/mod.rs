@@ -26,6 +26,7 @@ pub mod listeners;
 pub mod load;
 pub mod metrics;
 pub mod process;
+pub mod reloads;
 pub mod server;
 pub mod session;
 pub mod shared;

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, StatusCode, header};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -48,6 +48,14 @@ impl Refused {
             Self::NoToken => "no_token",
             Self::WrongToken => "wrong_token",
             Self::RoleTooSmall(_) => "role_too_small",
+        }
+    }
+
+    /// The status of its answer.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::NoToken | Self::WrongToken => StatusCode::UNAUTHORIZED,
+            Self::Closed | Self::RoleTooSmall(_) => StatusCode::FORBIDDEN,
         }
     }
 }
