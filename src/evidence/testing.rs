@@ -10,7 +10,6 @@ use crate::decision_log::faulty::{Fault, FaultyStore};
 use crate::decision_log::{Detail, End, Kind, Log, Mark, Record};
 use crate::policy::{Matrix, Outcome, Policy, PolicyFile, Setting};
 use crate::redact::{Detector, Redacted, clean};
-use crate::yaml::Faults;
 
 /// A record of the connection `number`, written `number` seconds after the epoch; a refusal if it is a decision.
 pub(crate) fn record(kind: Kind, number: u32) -> Record {
@@ -115,5 +114,5 @@ rules:
 ";
     let file = PolicyFile { path: "p".into(), shown: "p".into(), text: text.into() };
     let setting = Setting { any_pool: true, ..Setting::default() };
-    Matrix::new(&Arc::new(Policy::load(&[file], &setting, &mut Faults::new()).unwrap()))
+    Matrix::new(&Arc::new(Policy::load(&[file], &setting, &mut Default::default()).unwrap()))
 }

@@ -58,7 +58,7 @@ impl Matrix {
     fn of_customer<'a>(&'a self, source: &'a Identified, grants: Vec<&'a Grant>) -> impl Iterator<Item = Row> + 'a {
         let of = |grant: &'a Grant| DestinationRef::of(grant).map(move |destination| (destination, grant));
         let mut reached: Vec<Reached<'a>> = grants.into_iter().flat_map(of).collect();
-        reached.sort_unstable_by(|(one, _), (two, _)| one.cmp(two));
+        reached.sort_unstable_by_key(|(destination, _)| *destination);
         let mut begin = 0;
         std::iter::from_fn(move || {
             let rest = reached.get(begin..)?;

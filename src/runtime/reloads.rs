@@ -145,7 +145,6 @@ pub fn time<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::
     serializer.collect_str(&format_args!("{time:.6}"))
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 fn is_zero(count: &usize) -> bool {
     *count == 0
 }

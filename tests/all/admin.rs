@@ -2,9 +2,11 @@
 //! Not here: what single metrics count. Source: the Prometheus text format 0.0.4; RFC 9110 (methods).
 
 mod access;
+mod calls;
 mod files;
 mod keys;
 mod log;
+mod operate;
 mod queries;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,7 +73,7 @@ fn paths_and_methods() {
         assert!(!request.starts_with("HEAD") || given.is_empty(), "{request}: {given}");
         assert!(status != 405 || head.contains("\r\nallow: get, head"), "{request} (RFC 9110 section 15.5.6): {head}");
     }
-    proxy.record("the last refused call", |record| record["detail"]["call"] == "change");
+    proxy.record("the last refused call", |record| record["detail"]["call"] == "POST /v1/policy/reload");
     let calls = proxy.records().into_iter().filter(|record| record["kind"] != "start" && record["kind"] != "heartbeat");
     let refused = |record: &Value| record["kind"] == "admin" && record["detail"]["result"] == "no_tokens_configured";
     assert!(calls.clone().all(|record| refused(&record)), "probes and scrapes leave no records");
