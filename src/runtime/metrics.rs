@@ -1,6 +1,8 @@
 //! Every metric: name, help, labels. Labels come from the configuration or from closed lists, never from peers.
 //! Not here: when something is counted. Source: Prometheus naming practice; the text format 0.0.4.
 
+mod policy;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -18,6 +20,8 @@ use crate::redact::Detector;
 use crate::runtime::dns::LookupResult;
 use crate::runtime::process;
 use crate::runtime::tunnel::Meters;
+
+pub use policy::PolicyMetrics;
 
 /// Buckets in seconds for steps of setting a tunnel up: 50 µs to 10 s.
 const SETUP_BUCKETS: [f64; 12] = [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 1.0, 3.0, 10.0];
@@ -67,6 +71,7 @@ pub struct Metrics {
     redactions: [IntCounter; Detector::ALL.len()],
     /// Those of the policy in force.
     pub policy: PolicyMetrics,
+    certificates: GaugeVec,
 }
 
 /// `sallyport_decision_log_*`.
@@ -83,20 +88,6 @@ pub struct LogMetrics {
     pub signed: Gauge,
     /// `sallyport_decision_log_lost_total{what}`
     pub lost: IntCounterVec,
-}
-
-/// `sallyport_policy_*`.
-pub struct PolicyMetrics {
-    /// `sallyport_policy_info{sha256}`
-    pub info: IntGaugeVec,
-    /// `sallyport_policy_rules`
-    pub rules: IntGauge,
-    /// `sallyport_policy_reloads_total{result}`
-    pub reloads: IntCounterVec,
-    /// `sallyport_policy_loaded_timestamp_seconds`
-    pub loaded: Gauge,
-    /// `sallyport_rule_review_timestamp_seconds{rule}`
-    pub reviews: GaugeVec,
 }
 
 impl Metrics {
@@ -155,6 +146,12 @@ impl Metrics {
             redactions: Detector::ALL.map(|detector| redactions.with_label_values(&[detector.name()])),
             log: LogMetrics::new(&r)?,
             policy: PolicyMetrics::new(&r)?,
+            certificates: gauges(
+                &r,
+                "certificate_expiry_timestamp_seconds",
+                "When a certificate of the proxy ends.",
+                &["name"],
+            )?,
             registry: r,
         })
     }
@@ -223,6 +220,13 @@ impl Metrics {
         self.egress_connections.with_label_values(&[pool, &address.to_string()])
     }
 
+    /// `sallyport_certificate_expiry_timestamp_seconds` of one of the proxy's certificates, by what it is for; `None`: there is none.
+    pub fn set_certificate(&self, name: &'static str, expires: Option<Timestamp>) {
+        if let Some(expires) = expires {
+            self.certificates.with_label_values(&[name]).set(expires.as_second() as f64);
+        }
+    }
+
     /// `sallyport_redactions_total{detector}`.
     pub fn redactions(&self, detector: Detector) -> &IntCounter {
         let [card, private, control, utf8, length] = &self.redactions;
@@ -288,21 +292,6 @@ impl LogMetrics {
                 counters(r, "decision_log_lost_total", "Records that could not be written and are gone.", &["what"])?,
                 LogMetrics::LOST,
             ),
-        })
-    }
-}
-
-impl PolicyMetrics {
-    fn new(r: &Registry) -> prometheus::Result<Self> {
-        Ok(Self {
-            info: int_gauges(r, "policy_info", "The policy in force; 1.", &["sha256"])?,
-            rules: int_gauge(r, "policy_rules", "Rules of the policy in force.")?,
-            reloads: known(
-                counters(r, "policy_reloads_total", "Reloads of the policy.", &["result"])?,
-                ["ok", "refused"],
-            ),
-            loaded: gauge(r, "policy_loaded_timestamp_seconds", "When the policy in force was loaded.")?,
-            reviews: gauges(r, "rule_review_timestamp_seconds", "When a rule's review is due.", &["rule"])?,
         })
     }
 }

@@ -10,7 +10,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::access::Refused;
+use super::access::{Access, Refused};
 use super::body::{Body, Chunks};
 use super::decisions::{Form, Wanted};
 use super::log::{Bundle, LogError};
@@ -80,7 +80,7 @@ pub async fn guarded(request: Request<Incoming>, call: Guarded, connection: Conn
         Guarded::Later(_, role) => later(&connection, (call, role), &token.name),
         Guarded::Unknown => text(StatusCode::NOT_FOUND, "there is no such call\n"),
         Guarded::Method(methods, _) => other_method(methods),
-        Guarded::Status => status(&connection, access.tokens().map_or(0, |tokens| tokens.iter().count())),
+        Guarded::Status => status(&connection, &access),
         Guarded::Policy => policy(&connection, &request),
         Guarded::Explain => explained(&connection, request.into_body()).await,
         Guarded::Reload => operate::reload(&connection, &token.name).await,
@@ -109,9 +109,9 @@ fn later(connection: &Connection, (call, role): (Guarded, Role), token: &str) ->
     text(StatusCode::NOT_IMPLEMENTED, "not available in this version\n")
 }
 
-fn status(connection: &Connection, tokens: usize) -> Response<Body> {
+fn status(connection: &Connection, access: &Access) -> Response<Body> {
     let Admin { shared, installation, .. } = &*connection.admin;
-    cached("no-store", json(StatusCode::OK, "application/json", &Status::now(shared, installation, tokens)))
+    cached("no-store", json(StatusCode::OK, "application/json", &Status::now(shared, installation, access)))
 }
 
 fn policy(connection: &Connection, request: &Request<Incoming>) -> Response<Body> {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
+use super::access::Access;
 use crate::config::{Config, Durability, Limits};
 use crate::evidence::TreeHead;
 use crate::runtime::listeners::Sockets;
@@ -24,7 +25,6 @@ pub struct Installation {
     connections: usize,
     listeners: Vec<(Arc<str>, SocketAddr)>,
     admin: SocketAddr,
-    tls: bool,
     probes: Option<SocketAddr>,
 }
 
@@ -39,7 +39,6 @@ impl Installation {
             connections,
             listeners: sockets.listeners.clone(),
             admin: sockets.admin.1,
-            tls: config.admin.tls.is_some(),
             probes: sockets.probes.as_ref().map(|(_, address)| *address),
         }
     }
@@ -120,12 +119,14 @@ struct ListenerStatus<'a> {
 struct AdminStatus {
     address: SocketAddr,
     tls: bool,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "some_time")]
+    certificate_expires: Option<Timestamp>,
     tokens: usize,
 }
 
 impl<'a> Status<'a> {
-    /// As it is now; so many `tokens` open the admin port.
-    pub fn now(shared: &'a Shared, installation: &'a Installation, tokens: usize) -> Self {
+    /// As it is now, and who has `access` to the admin port.
+    pub fn now(shared: &'a Shared, installation: &'a Installation, access: &Access) -> Self {
         let not_ready = shared.not_ready().map(str::trim_end);
         let listeners = installation.listeners.iter();
         Self {
@@ -142,9 +143,21 @@ impl<'a> Status<'a> {
             tunnels: shared.metrics().open_tunnels(),
             limits: limits(shared.limits(), installation.connections),
             listeners: listeners.map(|(name, address)| ListenerStatus { name, address: *address }).collect(),
-            admin: AdminStatus { address: installation.admin, tls: installation.tls, tokens },
+            admin: AdminStatus {
+                address: installation.admin,
+                tls: access.tls().is_some(),
+                certificate_expires: access.expires(),
+                tokens: access.tokens().map_or(0, |tokens| tokens.iter().count()),
+            },
             probes: installation.probes,
         }
+    }
+}
+
+fn some_time<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => time(at, serializer),
+        None => serializer.serialize_none(),
     }
 }
 

@@ -162,6 +162,28 @@ fn the_policy_in_force_is_its_matrix() {
 }
 
 #[test]
+fn one_matrix_is_made_at_a_time() {
+    let guarded = start(8443, "");
+    // More than a small socket and what stands before it hold: about 5 MB.
+    let names: Vec<String> = (0..20_000).map(|number| format!("n{number}.acme.test")).collect();
+    let rule = format!("  - {{id: many, customer: acme, sources: [tests], hosts: [{}]}}\n", names.join(", "));
+    fs::write(guarded.proxy.dir.path().join("policy.yaml"), format!("{SOURCE}rules:\n{rule}")).unwrap();
+    guarded.proxy.signal("HUP");
+    guarded.until("the reload", |status| status["policy"]["rules"] == 1);
+    let slow = guarded.slow("/v1/policy");
+    let (head, _) = guarded.with(&guarded.auditor, &[], "/v1/policy");
+    assert!(status_of(&head) == 503 && head.contains("retry-after: 1"), "{head}");
+    assert_eq!(guarded.status()["ready"], true);
+    drop(slow);
+    let answer = eventually("there is room again", Instant::now() + PATIENCE, || {
+        let (head, body) = guarded.with(&guarded.auditor, &[], "/v1/policy");
+        (status_of(&head) == 200).then_some(body)
+    });
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer["matrix"].as_array().unwrap().len(), names.len());
+}
+
+#[test]
 fn explain_answers_as_on_the_command_line() {
     let guarded = start(8443, "");
     let config = guarded.proxy.dir.path().join("sallyport.yaml");

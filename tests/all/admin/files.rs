@@ -14,7 +14,7 @@ use crate::programs::{Finished, finish, program, sallyport};
 const ADMIN: &str = "tls: {certificate: admin.pem, key: admin.key}, tokens: tokens.yaml";
 
 /// A certificate for 127.0.0.1 that is its own authority.
-fn certify(dir: &Path, name: &str, kind: &str) {
+pub fn certify(dir: &Path, name: &str, kind: &str) {
     let mut command = program("openssl");
     command.args([
         "req",
