@@ -28,6 +28,20 @@ if [ ${#packages[@]} -gt 0 ]; then
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "${packages[@]}"
 fi
 
+# One program of its package: the daemon that comes with it has no business on a developer's machine.
+promtool=target/tools/promtool
+if ! command -v promtool >/dev/null && [ ! -x "$promtool" ]; then
+    unpacked=$(mktemp -d)
+    if ! (cd "$unpacked" && apt-get -q download prometheus); then
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update
+        (cd "$unpacked" && apt-get -q download prometheus)
+    fi
+    dpkg -x "$unpacked"/prometheus_*.deb "$unpacked"
+    mkdir -p "$(dirname "$promtool")"
+    mv "$unpacked/usr/bin/promtool" "$promtool"
+    rm -r "$unpacked"
+fi
+
 venv=target/venv
 if ! "$venv/bin/python" -c 'import aics_tlog, jsonschema, ocsf_json_schema, requests' 2>/dev/null; then
     python3 -m venv "$venv" || {

@@ -7,14 +7,13 @@ use std::sync::Arc;
 
 use clap::Args;
 use jiff::Timestamp;
-use serde::Serialize;
 
 use super::{Failure, Output, environment, own_addresses};
 use crate::config::Config;
 use crate::name::Fqdn;
-use crate::policy::{Admitted, Decided, Identified, Judged, Lookup, Offer, OfferedName, Question, Reason, Ruling};
+use crate::policy::{Admitted, Explanation, Found, Lookup, Offer, OfferedName, Question, Reason};
 use crate::runtime::{clock, dns, load};
-use crate::tls::{ClientHello, ProtocolVersion, ServerName};
+use crate::tls::ProtocolVersion;
 
 #[derive(Args)]
 pub(super) struct ExplainArgs {
@@ -56,34 +55,6 @@ pub(super) struct ExplainArgs {
     resolve: bool,
 }
 
-/// The decision and how it came about.
-#[derive(Serialize)]
-struct Explained {
-    outcome: &'static str,
-    reason: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    source: Option<Arc<str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rule: Option<Arc<str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    customer: Option<Arc<str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    nearest: Option<Near>,
-    steps: Vec<Step>,
-}
-
-#[derive(Serialize)]
-struct Near {
-    rule: Arc<str>,
-    differs: String,
-}
-
-#[derive(Serialize)]
-struct Step {
-    stage: &'static str,
-    finding: String,
-}
-
 pub(super) fn explain(config: &Path, args: &ExplainArgs, output: Output) -> Result<(), Failure> {
     let loaded = load::load(config, &environment)?;
     let usage = |words: String| Err(Failure::Usage(anyhow::anyhow!(words)));
@@ -95,7 +66,7 @@ pub(super) fn explain(config: &Path, args: &ExplainArgs, output: Output) -> Resu
     {
         return usage(format!("no listener `{}`; write one of the configuration's", name.escape_debug()));
     }
-    let Some(version) = version(&args.tls) else {
+    let Some(version) = ProtocolVersion::of_tls(&args.tls) else {
         return usage(format!("no TLS version `{}`; write 1.0, 1.1, 1.2 or 1.3", args.tls.escape_debug()));
     };
     let name = match (args.no_sni, &args.sni) {
@@ -117,91 +88,32 @@ pub(super) fn explain(config: &Path, args: &ExplainArgs, output: Output) -> Resu
         found = told;
         Ok(lookup)
     });
-    let explained = Explained::new(args, &ruling, found);
-    output.print(&explained, Explained::text)?;
+    let explained = Explanation::new(&question, &ruling, found.as_ref(), "give --address or --resolve");
+    output.print(&explained, Explanation::to_string)?;
     if ruling.denial.is_none() { Ok(()) } else { Err(Failure::No) }
 }
 
-/// What a name resolves to, and how to tell it; neither: its addresses stay unjudged.
+/// What a name resolves to, and who says so; neither: its addresses stay unjudged.
 fn look_up(
     args: &ExplainArgs,
     config: &Config,
     (admitted, name): (&Admitted, &Fqdn),
-) -> Result<(Option<String>, Option<Lookup>), Reason> {
+) -> Result<(Option<Found>, Option<Lookup>), Reason> {
     if !args.addresses.is_empty() {
         return Ok((None, Some(Lookup { addresses: args.addresses.clone(), aliases: Vec::new() })));
     }
     if let Some(addresses) = config.dns.hosts.get(name) {
-        let told = format!("`dns.hosts` has {}", list(addresses));
-        return Ok((Some(told), Some(Lookup { addresses: addresses.clone(), aliases: Vec::new() })));
+        return Ok((
+            Some(Found::Hosts(addresses.clone())),
+            Some(Lookup { addresses: addresses.clone(), aliases: Vec::new() }),
+        ));
     }
     if !args.resolve {
         return Ok((None, None));
     }
     let found = dns::lookup_once(&config.dns, admitted)?;
-    let told = list(&found.addresses);
-    Ok((Some(told), Some(Lookup { addresses: found.addresses.clone(), aliases: found.aliases.clone() })))
-}
-
-impl Explained {
-    /// `found`: what a lookup found, in words.
-    fn new(args: &ExplainArgs, ruling: &Ruling, found: Option<String>) -> Self {
-        let Decided { outcome, reason } = ruling.decided();
-        let source = ruling.identified.as_ref().map(Identified::source);
-        let mut explained = Self {
-            outcome: outcome.as_str(),
-            reason: reason.as_str(),
-            source: source.map(|source| Arc::clone(&source.name)),
-            rule: ruling.rule.as_ref().map(|rule| Arc::clone(&rule.id)),
-            customer: ruling.rule.as_ref().map(|rule| Arc::clone(&rule.customer)),
-            nearest: ruling
-                .nearest()
-                .map(|nearest| Near { rule: Arc::clone(&nearest.rule.id), differs: nearest.differs }),
-            steps: Vec::new(),
-        };
-        let rule = ruling.rule.as_ref().map(|rule| format!("`{}` of customer `{}`", rule.id, rule.customer));
-        let addresses = ruling.addresses.as_ref().map(|judged| match judged {
-            Judged::Good(addresses) => list(addresses),
-            Judged::Unknown => "unjudged; give --address or --resolve".to_owned(),
-        });
-        explained.step("source", source.map(|source| format!("{} is of `{}`", args.source, source.name)));
-        explained.step("target", ruling.target.as_ref().map(ToString::to_string));
-        explained.step("rule", rule);
-        explained.step("dns", found);
-        explained.step("addresses", addresses);
-        explained.step("hello", ruling.hello.as_ref().map(|hello| passes(hello, &args.alpn)));
-        explained.step("decision", Some(format!("{}: {reason}; {}", explained.outcome, reason.facts().title)));
-        explained
-    }
-
-    /// A stage that was not reached has found nothing.
-    fn step(&mut self, stage: &'static str, finding: Option<String>) {
-        self.steps.extend(finding.map(|finding| Step { stage, finding }));
-    }
-
-    fn text(&self) -> String {
-        let mut rows: Vec<String> =
-            self.steps.iter().map(|step| format!("{:<10} {}", step.stage, step.finding)).collect();
-        if let Some(near) = &self.nearest {
-            rows.push(format!("{:<10} `{}`; what differs: {}", "nearest", near.rule, near.differs));
-        }
-        rows.join("\n")
-    }
-}
-
-fn passes(hello: &ClientHello, alpn: &[String]) -> String {
-    let name = hello.server_name.as_ref().and_then(ServerName::name);
-    let name = name.map_or("no name".to_owned(), |name| format!("name `{name}`"));
-    let alpn = if alpn.is_empty() { "no ALPN".to_owned() } else { format!("ALPN {}", alpn.join(", ")) };
-    format!("TLS {}, {name}, {alpn}: passes", hello.max_version)
-}
-
-fn version(text: &str) -> Option<ProtocolVersion> {
-    [ProtocolVersion::Tls10, ProtocolVersion::Tls11, ProtocolVersion::Tls12, ProtocolVersion::Tls13]
-        .into_iter()
-        .find(|version| version.as_str() == text)
-}
-
-fn list(addresses: &[IpAddr]) -> String {
-    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    Ok((
+        Some(Found::Lookup(found.addresses.clone())),
+        Some(Lookup { addresses: found.addresses.clone(), aliases: found.aliases.clone() }),
+    ))
 }

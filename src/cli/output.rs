@@ -37,6 +37,12 @@ pub(super) fn print(text: &[u8]) -> Result<(), Failure> {
     written(io::stdout().lock().write_all(text).and_then(|()| io::stdout().flush()))
 }
 
+/// Prints what `write` writes to stdout, in pieces.
+pub(super) fn stream(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    written(write(&mut out).and_then(|()| out.flush()))
+}
+
 /// Prints a line to stderr. There is nowhere left to say that it failed; the exit code still tells.
 pub(super) fn complain(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");

@@ -5,6 +5,7 @@
 
 mod csv;
 mod manifest;
+mod matrix;
 pub mod ocsf;
 mod record;
 mod rows;
@@ -17,6 +18,7 @@ pub use manifest::{
     Clock, ExportRecord, Fileprint, Heartbeats, MANIFEST_VERSION, Manifest, Missing, Queried, Range, Run, TreeHead,
     Unclosed,
 };
+pub use matrix::MatrixRow;
 pub use record::{Head, Line, LineError};
 pub use rows::{Joiner, MAX_OPEN_BYTES, Row, State};
 pub use survey::{About, MAX_LISTED, Survey};

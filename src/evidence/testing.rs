@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::decision_log::faulty::{Fault, FaultyStore};
 use crate::decision_log::{Detail, End, Kind, Log, Mark, Record};
-use crate::policy::Outcome;
+use crate::policy::{Matrix, Outcome, Policy, PolicyFile, Setting};
 use crate::redact::{Detector, Redacted, clean};
 
 /// A record of the connection `number`, written `number` seconds after the epoch; a refusal if it is a decision.
@@ -100,4 +100,20 @@ pub(crate) fn line(record: &Record, seq: u64) -> Vec<u8> {
 /// A text from a peer.
 pub(crate) fn text(text: &str) -> Redacted {
     clean(text.as_bytes(), 1000).text
+}
+
+/// The matrix of a small policy with most of what a row can say.
+pub(crate) fn matrix() -> Matrix {
+    let text = "version: 1
+sources: [{name: a, subnets: [10.20.0.0/24]}]
+rules:
+  - {id: c/names, customer: c, sources: [a], hosts: [api.c.example], owner: '=1+1', purpose: 'first, and last'}
+  - {id: c/net, customer: c, sources: [a], networks: [198.51.100.0/28], ports: [8443], egress: pool, location: DEU,
+     limits: {tunnels: 5, rate: 10/m, bytes_out: 1GiB/day, idle_timeout: 10m, lifetime: 1h},
+     tls: {min_version: '1.3', alpn: [h2, a], sni: optional, sni_names: [y.example, x.example], ech: allow}, expires: 2027-12-31,
+     hours: {days: [fri], from: '22:00', to: '06:00', zone: UTC}, review_by: 2027-05-01, ticket: T-1, existing: cut}
+";
+    let file = PolicyFile { path: "p".into(), shown: "p".into(), text: text.into() };
+    let setting = Setting { any_pool: true, ..Setting::default() };
+    Matrix::new(&Arc::new(Policy::load(&[file], &setting, &mut Default::default()).unwrap()))
 }

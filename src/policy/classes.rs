@@ -29,7 +29,14 @@ pub enum Destination {
     Network(IpNet),
 }
 
-impl Ord for Destination {
+/// The same where it stands in a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DestinationRef<'a> {
+    Host(&'a HostPattern),
+    Network(IpNet),
+}
+
+impl Ord for DestinationRef<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
         match (self, other) {
             (Self::Host(one), Self::Host(two)) => one.base().cmp(two.base()).then_with(|| one.cmp(two)),
@@ -37,6 +44,18 @@ impl Ord for Destination {
             (Self::Network(_), Self::Host(_)) => Ordering::Greater,
             (Self::Network(one), Self::Network(two)) => one.cmp(two),
         }
+    }
+}
+
+impl PartialOrd for DestinationRef<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Destination {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.by_ref().cmp(&other.by_ref())
     }
 }
 
@@ -56,17 +75,49 @@ impl fmt::Display for Destination {
 }
 
 impl Destination {
+    /// The same, not its own.
+    pub(super) fn by_ref(&self) -> DestinationRef<'_> {
+        match self {
+            Self::Host(pattern) => DestinationRef::Host(pattern),
+            Self::Network(network) => DestinationRef::Network(*network),
+        }
+    }
+}
+
+impl<'a> DestinationRef<'a> {
     /// Where a rule reaches.
-    pub(super) fn of(grant: &Grant) -> impl Iterator<Item = Self> + '_ {
-        let hosts = grant.hosts().iter().cloned().map(Self::Host);
+    pub(super) fn of(grant: &'a Grant) -> impl Iterator<Item = Self> {
+        let hosts = grant.hosts().iter().map(Self::Host);
         hosts.chain(grant.networks().iter().copied().map(Self::Network))
     }
 
     /// All that a policy speaks of, `never` too.
-    pub(super) fn all(policy: &Policy) -> impl Iterator<Item = Self> + '_ {
+    pub(super) fn all(policy: &'a Policy) -> impl Iterator<Item = Self> {
         let never = policy.never();
-        let hosts = never.hosts().iter().cloned().map(Self::Host);
+        let hosts = never.hosts().iter().map(Self::Host);
         policy.grants().iter().flat_map(Self::of).chain(hosts).chain(never.networks().map(Self::Network))
+    }
+
+    fn host(self) -> Option<&'a HostPattern> {
+        match self {
+            Self::Host(pattern) => Some(pattern),
+            Self::Network(_) => None,
+        }
+    }
+
+    fn network(self) -> Option<IpNet> {
+        match self {
+            Self::Host(_) => None,
+            Self::Network(network) => Some(network),
+        }
+    }
+
+    /// One of its own.
+    pub(super) fn owned(self) -> Destination {
+        match self {
+            Self::Host(pattern) => Destination::Host(pattern.clone()),
+            Self::Network(network) => Destination::Network(network),
+        }
     }
 }
 
@@ -79,18 +130,14 @@ pub(super) struct Classes {
 }
 
 impl Classes {
-    /// For these destinations.
-    pub(super) fn new<'a>(destinations: impl Iterator<Item = &'a Destination>) -> Self {
-        let (mut labels, mut networks) = (HashSet::new(), PrefixMap::new());
-        for destination in destinations {
-            match destination {
-                Destination::Host(pattern) => labels.extend(pattern.base().labels()),
-                Destination::Network(network) => {
-                    networks.insert(*network, ());
-                }
-            }
+    /// For these destinations, which are gone through more than once.
+    pub(super) fn new<'a, I: Iterator<Item = DestinationRef<'a>>>(destinations: impl Fn() -> I) -> Self {
+        let mut networks = PrefixMap::new();
+        for network in destinations().filter_map(DestinationRef::network) {
+            networks.insert(network, ());
         }
-        Self { label: stranger(&labels), networks }
+        let label = stranger(|| destinations().filter_map(DestinationRef::host).flat_map(|host| host.base().labels()));
+        Self { label, networks }
     }
 
     /// What stands for all of a destination that no more specific one holds. `None` if those leave nothing over.
@@ -120,10 +167,17 @@ impl Classes {
     }
 }
 
-/// The first of `a`, `b`, … `z`, `aa`, … that is not among `labels`. Letters alone, so that it makes no card number.
-fn stranger(labels: &HashSet<&str>) -> String {
-    let mut label = String::from("a");
-    while labels.contains(label.as_str()) {
+/// The first word of lower-case letters that is not among `labels`, of the least length of which there are more words than labels.
+/// So no label of another length is kept. Letters alone, so that it makes no card number.
+fn stranger<'a, I: Iterator<Item = &'a str>>(labels: impl Fn() -> I) -> String {
+    let (mut length, mut words) = (1_usize, 26_usize);
+    let count = labels().count();
+    while words <= count {
+        (length, words) = (length.saturating_add(1), words.saturating_mul(26));
+    }
+    let taken: HashSet<&str> = labels().filter(|label| label.len() == length).collect();
+    let mut label = "a".repeat(length);
+    while taken.contains(label.as_str()) {
         label = next(&label);
     }
     label
@@ -215,7 +269,8 @@ mod tests {
             Ok(network) => Destination::Network(network),
             Err(_) => Destination::Host(text.parse().unwrap()),
         };
-        Classes::new(texts.iter().map(read).collect::<Vec<_>>().iter())
+        let destinations: Vec<Destination> = texts.iter().map(read).collect();
+        Classes::new(|| destinations.iter().map(Destination::by_ref))
     }
 
     #[test]
@@ -250,10 +305,16 @@ mod tests {
 
     #[test]
     fn labels_go_on_behind_z() {
-        let mut taken: HashSet<&str> = HashSet::new();
         let letters: Vec<String> = ('a'..='z').map(String::from).collect();
-        taken.extend(letters.iter().map(String::as_str));
-        assert_eq!(stranger(&taken), "aa");
+        let letters = || letters.iter().map(String::as_str);
+        for (name, labels, want) in [
+            ("none", Vec::new(), "a"),
+            ("all but one", letters().filter(|letter| *letter != "y").collect(), "y"),
+            ("more words than of one letter", letters().collect(), "aa"),
+            ("with the first of two letters", letters().chain(["ab", "aa", "b"]).collect(), "ac"),
+        ] {
+            assert_eq!(stranger(|| labels.iter().copied()), want, "{name}");
+        }
         for (word, want) in [("a", "b"), ("z", "aa"), ("az", "ba"), ("zz", "aaa"), ("azz", "baa")] {
             assert_eq!(next(word), want, "{word}");
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::classes::{self, Classes, Destination};
+use super::classes::{self, Classes, Destination, DestinationRef};
 use super::compile::Policy;
 use super::decision::Denial;
 use super::request::Identified;
@@ -199,8 +199,9 @@ impl<'a> Side<'a> {
 }
 
 fn reach(old: &Arc<Policy>, new: &Arc<Policy>) -> Vec<ReachEdit> {
-    let destinations: BTreeSet<Destination> = Destination::all(old).chain(Destination::all(new)).collect();
-    let classes = Classes::new(destinations.iter());
+    let both = DestinationRef::all(old).chain(DestinationRef::all(new));
+    let destinations: BTreeSet<Destination> = both.map(DestinationRef::owned).collect();
+    let classes = Classes::new(|| destinations.iter().map(Destination::by_ref));
     let (old, new) = (Side::new(old), Side::new(new));
     let mut terms = Terms::default();
     let mut edits = Vec::new();

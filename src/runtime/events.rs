@@ -108,7 +108,7 @@ pub fn started(shared: &Shared, opening: &Opening) {
             "began a new decision log with a key that was there before; if there was a log, stop and bring it back"
         );
     }
-    in_force(shared, &shared.policy());
+    in_force(shared, None);
 }
 
 /// What the `start` record says of the log.
@@ -144,9 +144,11 @@ pub fn reloaded(shared: &Shared, policy: Policy) {
     let policy = Arc::new(policy);
     // Counters first: a request of a new source must find its own.
     count_sources(shared, &policy);
+    let before = shared.policy();
     shared.set_policy(Arc::clone(&policy));
     shared.metrics().policy.reloads.with_label_values(&["ok"]).inc();
-    in_force(shared, &policy);
+    in_force(shared, Some(&before));
+    drop(before);
     let detail = Detail::new().with("result", "in_force").with("rules", policy.rules().count() as u64);
     let detail = detail.with("sources", policy.sources().len() as u64);
     note(shared, Kind::Policy, timed::reporting(detail, &policy, clock::now()));
@@ -177,24 +179,14 @@ pub fn closed(lost: Unwritten) {
     }
 }
 
-fn in_force(shared: &Shared, policy: &Policy) {
-    count_sources(shared, policy);
-    let metrics = &shared.metrics().policy;
-    metrics.info.reset();
-    metrics.info.with_label_values(&[&**policy.hash()]).set(1);
-    metrics.rules.set(i64::try_from(policy.rules().count()).unwrap_or(i64::MAX));
-    metrics.loaded.set(clock::now().as_second() as f64);
-    metrics.set_reporting(policy, clock::now());
-    for source in policy.sources() {
+fn in_force(shared: &Shared, before: Option<&Policy>) {
+    let in_force = shared.in_force();
+    count_sources(shared, &in_force.policy);
+    shared.metrics().policy.in_force(&in_force.policy, in_force.since, before);
+    for source in in_force.policy.sources() {
         if let Some(report) = source.reporting(clock::now()) {
             let (source, until) = (&*source.name, report.until);
             tracing::warn!(source, %until, "report mode: what no rule lets through is let through and recorded");
-        }
-    }
-    metrics.reviews.reset();
-    for rule in policy.rules() {
-        if let Some(due) = rule.control.review_by.and_then(clock::end_of_day) {
-            metrics.reviews.with_label_values(&[&rule.id]).set(due.as_second() as f64);
         }
     }
     sys::give_back_memory();

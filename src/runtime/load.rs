@@ -73,6 +73,15 @@ pub enum LoadError {
     Unreadable(Vec<String>),
 }
 
+impl LoadError {
+    /// The faults, one a line.
+    pub fn lines(&self) -> &[String] {
+        match self {
+            Self::Faults(lines) | Self::Unreadable(lines) => lines,
+        }
+    }
+}
+
 /// Files read so far, and all that is wrong with them.
 #[derive(Default)]
 pub(super) struct Reading {

@@ -1,24 +1,27 @@
 //! Every metric: name, help, labels. Labels come from the configuration or from closed lists, never from peers.
 //! Not here: when something is counted. Source: Prometheus naming practice; the text format 0.0.4.
 
+mod policy;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 use prometheus::core::Collector;
+use prometheus::proto::Metric;
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry, TextEncoder,
 };
 
 use crate::decision_log::Unwritten;
-use crate::policy::{Decided, Policy};
+use crate::policy::Decided;
 use crate::redact::Detector;
-use crate::runtime::clock;
 use crate::runtime::dns::LookupResult;
 use crate::runtime::process;
-use crate::runtime::quota::LimitRow;
 use crate::runtime::tunnel::Meters;
+
+pub use policy::PolicyMetrics;
 
 /// Buckets in seconds for steps of setting a tunnel up: 50 µs to 10 s.
 const SETUP_BUCKETS: [f64; 12] = [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 1.0, 3.0, 10.0];
@@ -28,9 +31,6 @@ const TUNNEL_BUCKETS: [f64; 9] = [0.01, 0.1, 1.0, 10.0, 60.0, 300.0, 1800.0, 720
 
 /// Buckets in seconds for one commit: 50 µs to 5 s.
 const COMMIT_BUCKETS: [f64; 11] = [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.1, 1.0, 5.0];
-
-/// The labels of limits.
-const LIMIT_LABELS: [&str; 3] = ["of", "name", "limit"];
 
 /// The step of setting up that a duration belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +71,7 @@ pub struct Metrics {
     redactions: [IntCounter; Detector::ALL.len()],
     /// Those of the policy in force.
     pub policy: PolicyMetrics,
+    certificates: GaugeVec,
 }
 
 /// `sallyport_decision_log_*`.
@@ -87,26 +88,6 @@ pub struct LogMetrics {
     pub signed: Gauge,
     /// `sallyport_decision_log_lost_total{what}`
     pub lost: IntCounterVec,
-}
-
-/// `sallyport_policy_*`.
-pub struct PolicyMetrics {
-    /// `sallyport_policy_info{sha256}`
-    pub info: IntGaugeVec,
-    /// `sallyport_policy_rules`
-    pub rules: IntGauge,
-    /// `sallyport_policy_reloads_total{result}`
-    pub reloads: IntCounterVec,
-    /// `sallyport_policy_loaded_timestamp_seconds`
-    pub loaded: Gauge,
-    /// `sallyport_rule_review_timestamp_seconds{rule}`
-    pub reviews: GaugeVec,
-    /// `sallyport_source_report_until_timestamp_seconds{source}`
-    reporting: GaugeVec,
-    /// `sallyport_limit{of,name,limit}`
-    limit: IntGaugeVec,
-    /// `sallyport_limit_used{of,name,limit}`
-    limit_used: IntGaugeVec,
 }
 
 impl Metrics {
@@ -165,6 +146,12 @@ impl Metrics {
             redactions: Detector::ALL.map(|detector| redactions.with_label_values(&[detector.name()])),
             log: LogMetrics::new(&r)?,
             policy: PolicyMetrics::new(&r)?,
+            certificates: gauges(
+                &r,
+                "certificate_expiry_timestamp_seconds",
+                "When a certificate of the proxy ends.",
+                &["name"],
+            )?,
             registry: r,
         })
     }
@@ -193,6 +180,12 @@ impl Metrics {
             }
         }
         sums
+    }
+
+    /// `sallyport_tunnels` of all customers.
+    pub fn open_tunnels(&self) -> u64 {
+        let open = |gauge: &Metric| gauge.get_gauge().get_value().max(0.0) as u64;
+        self.tunnels.collect().iter().flat_map(|family| family.get_metric()).map(open).sum()
     }
 
     /// `sallyport_decisions_total` of these labels.
@@ -226,6 +219,13 @@ impl Metrics {
     /// `sallyport_egress_connections{pool,address}`.
     pub fn egress_connections(&self, pool: &str, address: IpAddr) -> IntGauge {
         self.egress_connections.with_label_values(&[pool, &address.to_string()])
+    }
+
+    /// `sallyport_certificate_expiry_timestamp_seconds` of one of the proxy's certificates, by what it is for; `None`: there is none.
+    pub fn set_certificate(&self, name: &'static str, expires: Option<Timestamp>) {
+        if let Some(expires) = expires {
+            self.certificates.with_label_values(&[name]).set(expires.as_second() as f64);
+        }
     }
 
     /// `sallyport_redactions_total{detector}`.
@@ -263,6 +263,11 @@ impl LogMetrics {
         }
     }
 
+    /// When the newest checkpoint was written; `None`: not in this run.
+    pub fn signed_at(&self) -> Option<Timestamp> {
+        Timestamp::from_second(self.signed.get() as i64).ok().filter(|time| *time > Timestamp::UNIX_EPOCH)
+    }
+
     /// The number of records in the log.
     pub fn size(&self) -> u64 {
         u64::try_from(self.size.get()).unwrap_or_default()
@@ -288,50 +293,6 @@ impl LogMetrics {
                 counters(r, "decision_log_lost_total", "Records that could not be written and are gone.", &["what"])?,
                 LogMetrics::LOST,
             ),
-        })
-    }
-}
-
-impl PolicyMetrics {
-    /// Shows these limits, and no others.
-    pub fn set_limits(&self, rows: &[LimitRow]) {
-        self.limit.reset();
-        self.limit_used.reset();
-        for LimitRow { of, name, limit, most, used } in rows {
-            let labels = [of, &**name, limit];
-            self.limit.with_label_values(&labels).set(i64::try_from(*most).unwrap_or(i64::MAX));
-            self.limit_used.with_label_values(&labels).set(i64::try_from(*used).unwrap_or(i64::MAX));
-        }
-    }
-
-    /// Shows the sources that are in report mode at `now`, and no others.
-    pub fn set_reporting(&self, policy: &Policy, now: Timestamp) {
-        self.reporting.reset();
-        for source in policy.sources() {
-            if let Some(end) = source.reporting(now).and_then(|report| clock::end_of_day(report.until)) {
-                self.reporting.with_label_values(&[&source.name]).set(end.as_second() as f64);
-            }
-        }
-    }
-
-    fn new(r: &Registry) -> prometheus::Result<Self> {
-        Ok(Self {
-            info: int_gauges(r, "policy_info", "The policy in force; 1.", &["sha256"])?,
-            rules: int_gauge(r, "policy_rules", "Rules of the policy in force.")?,
-            reloads: known(
-                counters(r, "policy_reloads_total", "Reloads of the policy.", &["result"])?,
-                ["ok", "refused"],
-            ),
-            loaded: gauge(r, "policy_loaded_timestamp_seconds", "When the policy in force was loaded.")?,
-            reviews: gauges(r, "rule_review_timestamp_seconds", "When a rule's review is due.", &["rule"])?,
-            reporting: gauges(
-                r,
-                "source_report_until_timestamp_seconds",
-                "When report mode of a source ends; absent where the policy is enforced.",
-                &["source"],
-            )?,
-            limit: int_gauges(r, "limit", "Limits of rules and sources.", &LIMIT_LABELS)?,
-            limit_used: int_gauges(r, "limit_used", "How much of a limit is used up.", &LIMIT_LABELS)?,
         })
     }
 }

@@ -28,6 +28,7 @@ pub mod load;
 pub mod metrics;
 pub mod process;
 pub mod quota;
+pub mod reloads;
 pub mod server;
 pub mod session;
 pub mod shared;

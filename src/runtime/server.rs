@@ -3,19 +3,18 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinError, JoinSet};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::{Instant, interval, timeout_at};
 
 use crate::policy::{OwnAddresses, Policy};
-use crate::runtime::admin::{self, Access, AccessSource, Admin, Door};
+use crate::runtime::admin::{self, Access, AccessSource, Admin, Door, Installation};
 use crate::runtime::budgets::{self, Budgets, BudgetsError};
-use crate::runtime::clock;
 use crate::runtime::denials;
 use crate::runtime::egress::Pools;
 use crate::runtime::heartbeat::{self, HEARTBEAT_INTERVAL};
@@ -23,10 +22,11 @@ use crate::runtime::journal::{Journal, JournalError};
 use crate::runtime::listeners::{BindError, Ear, Sockets};
 use crate::runtime::load::{LoadError, Loaded, PolicySource};
 use crate::runtime::metrics::Metrics;
+use crate::runtime::reloads::{self, Ordered, Reload};
 use crate::runtime::shared::{Phase, Shared, Stage};
 use crate::runtime::thread::{self, News, Post, WorkerError};
 use crate::runtime::timed::Clockwork;
-use crate::runtime::{balance, events, sys};
+use crate::runtime::{balance, clock, events, sys};
 
 /// How often a drain looks whether all connections have gone.
 const DRAIN_TICK: Duration = Duration::from_millis(20);
@@ -52,7 +52,11 @@ pub struct Server {
     drain_timeout: Duration,
     budgets: Arc<Mutex<Budgets>>,
     news: mpsc::UnboundedReceiver<News>,
+    ordered: Ordered,
 }
+
+/// A reload under way, and whoever waits for it.
+type UnderWay = (task::JoinHandle<Reread>, Option<oneshot::Sender<Arc<Reload>>>);
 
 /// Why the proxy does not run.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +103,9 @@ impl Server {
         let shared = Arc::new(Shared::new(&config, policy, (journal, metrics), (pools, own), connections));
         budgets.restore(shared.quotas());
         events::started(&shared, &opening);
-        let admin = Arc::new(Admin::new(Arc::clone(&shared), access, PathBuf::from(&config.decision_log.directory)));
+        let installation = Installation::new(&config, &sockets, connections);
+        let (orders, ordered) = reloads::orders();
+        let admin = Arc::new(Admin::new(Arc::clone(&shared), access, installation, orders));
         let Sockets { listeners, ears, admin: (all, admin_address), probes } = sockets;
         let probes = probes.map(|(socket, _)| (socket, Door::Probes));
         let mut server = Self {
@@ -116,6 +122,7 @@ impl Server {
             drain_timeout: config.limits.drain_timeout,
             budgets: Arc::new(Mutex::new(budgets)),
             news,
+            ordered,
         };
         server.start_workers(ears, starter)?;
         events::serving(&server.listeners, server.admin_address);
@@ -164,7 +171,8 @@ impl Server {
         serving.spawn(denials::summarise(Arc::clone(&self.shared)));
         serving.spawn(budgets::keep_up(Arc::clone(&self.shared), Arc::clone(&self.budgets)));
         let mut stop = std::pin::pin!(stop);
-        let mut reading = None;
+        let mut ordered_stop = std::pin::pin!(self.ordered.stopped());
+        let mut reading: Option<UnderWay> = None;
         let mut looks = interval(LOOK_AGAIN);
         let mut clockwork = Clockwork::new(&self.shared.policy(), clock::now());
         loop {
@@ -178,16 +186,19 @@ impl Server {
                     }
                 }
                 () = &mut stop => break,
+                () = &mut ordered_stop => break,
                 // Until the phase is `Stopping` no worker ends unless something is broken: then none may go on, and `finish` says so.
                 _ = self.news.recv() => return Ok(()),
-                () = reload(), if reading.is_none() => {
-                    let (policy, access) = (self.source.clone(), self.access_source.clone());
-                    reading = Some(tokio::task::spawn_blocking(move || (policy.reload(), access.reload())));
-                }
+                () = reload(), if reading.is_none() => reading = Some((self.read_again(), None)),
+                Some(asks) = self.ordered.reload(), if reading.is_none() => reading = Some((self.read_again(), Some(asks))),
                 // A large policy takes seconds to read: probes and signals are served meanwhile.
-                Some(read) = async { Some(reading.as_mut()?.await) } => {
-                    reading = None;
-                    self.put_in_force(read);
+                Some(read) = async { Some((&mut reading.as_mut()?.0).await) } => {
+                    let came = Arc::new(self.put_in_force(read));
+                    self.shared.set_reload(Arc::clone(&came));
+                    if let Some((_, Some(asks))) = reading.take() {
+                        // Whoever has gone sees it on record.
+                        let _ = asks.send(came);
+                    }
                 }
             }
         }
@@ -202,13 +213,22 @@ impl Server {
         }
     }
 
+    /// Reads policy and admin files on a thread of their own.
+    fn read_again(&self) -> task::JoinHandle<Reread> {
+        let (policy, access) = (self.source.clone(), self.access_source.clone());
+        task::spawn_blocking(move || (policy.reload(), access.reload()))
+    }
+
     /// Takes a policy that was read again. A fault keeps the last good one; open tunnels are judged by the new one.
-    fn put_in_force(&self, read: Result<Reread, JoinError>) {
+    fn put_in_force(&self, read: Result<Reread, JoinError>) -> Reload {
         self.look_at_addresses();
         let Ok((policy, access)) = read else {
             let message = "reading the policy ended by a fault of the program; the last good one stays in force";
-            return tracing::error!("{message}");
+            tracing::error!("{message}");
+            return Reload::failed(clock::now());
         };
+        let access = (!self.access_source.is_empty()).then_some(access);
+        let came = Reload::new(clock::now(), &policy, access.as_ref());
         match policy {
             Ok(policy) => {
                 events::reloaded(&self.shared, policy);
@@ -216,9 +236,10 @@ impl Server {
             }
             Err(error) => events::not_reloaded(&self.shared, &error),
         }
-        if !self.access_source.is_empty() {
+        if let Some(access) = access {
             self.admin.reloaded(access);
         }
+        came
     }
 
     /// Lets workers judge their open tunnels by the policy in force.

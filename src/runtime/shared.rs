@@ -4,11 +4,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use jiff::Timestamp;
 
 use crate::config::{Config, Dns, Limits};
 use crate::policy::{Denial, OwnAddresses, Policy, Reason};
 use crate::redact::Redactor;
+use crate::runtime::clock;
 use crate::runtime::denials::Denials;
 use crate::runtime::dns::Lookups;
 use crate::runtime::egress::Pools;
@@ -16,6 +18,7 @@ use crate::runtime::gate::Gate;
 use crate::runtime::journal::Journal;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::quota::Quotas;
+use crate::runtime::reloads::Reload;
 use crate::runtime::sys;
 use crate::runtime::tally::InForce;
 
@@ -44,12 +47,14 @@ pub enum Stage {
 pub struct Shared {
     instance: Arc<str>,
     environment: Option<Arc<str>>,
+    started: Timestamp,
     limits: Limits,
     dns: Dns,
     lookups: Arc<Lookups>,
     in_force: ArcSwap<InForce>,
     /// Policies that were replaced, until nobody judges by them any more: a worker must not be the one who frees a million names.
     replaced: Mutex<Vec<Arc<InForce>>>,
+    reload: ArcSwapOption<Reload>,
     journal: Journal,
     metrics: Arc<Metrics>,
     pools: Pools,
@@ -74,6 +79,7 @@ impl Shared {
         Self {
             instance: config.instance.as_str().into(),
             environment: config.environment.as_deref().map(Arc::from),
+            started: clock::now(),
             limits: config.limits.clone(),
             dns: config.dns.clone(),
             lookups: Arc::new(Lookups::new(&config.dns)),
@@ -82,6 +88,7 @@ impl Shared {
                 &config.listeners.iter().map(|listener| Arc::clone(&listener.name)).collect::<Vec<_>>(),
             )),
             replaced: Mutex::default(),
+            reload: ArcSwapOption::empty(),
             gate: Gate::new(connections, source_limit),
             quotas: Quotas::default(),
             denials: Denials::new(config.decision_log.denial_rate),
@@ -102,6 +109,11 @@ impl Shared {
     /// The environment, for records.
     pub fn environment(&self) -> Option<&Arc<str>> {
         self.environment.as_ref()
+    }
+
+    /// When this run began.
+    pub fn started(&self) -> Timestamp {
+        self.started
     }
 
     /// Deadlines and bounds.
@@ -134,6 +146,16 @@ impl Shared {
         let before = self.in_force();
         self.in_force.store(Arc::new(InForce::new(policy, before.listeners())));
         self.replaced().push(before);
+    }
+
+    /// What the newest reload came to; `None`: there was none.
+    pub fn reload(&self) -> Option<Arc<Reload>> {
+        self.reload.load_full()
+    }
+
+    /// Keeps what a reload came to.
+    pub fn set_reload(&self, reload: Arc<Reload>) {
+        self.reload.store(Some(reload));
     }
 
     /// Frees replaced policies that nobody judges by any more, and gives their memory back. Not for workers.

@@ -4,9 +4,11 @@
 
 use std::sync::{Arc, OnceLock};
 
+use jiff::Timestamp;
 use prometheus::IntCounter;
 
 use crate::policy::{Decided, Policy, Reason, Rule};
+use crate::runtime::clock;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::tunnel::Meters;
 
@@ -17,6 +19,8 @@ const NOBODY: &str = "-";
 pub struct InForce {
     /// The policy.
     pub policy: Arc<Policy>,
+    /// Since when it is in force.
+    pub since: Timestamp,
     /// The names of the listeners.
     listeners: Box<[Arc<str>]>,
     /// For each rule, and behind them for none, those of each listener.
@@ -39,6 +43,7 @@ impl InForce {
         let kinds = rules.saturating_add(1).saturating_mul(listeners.len());
         Self {
             policy,
+            since: clock::now(),
             listeners: listeners.into(),
             decisions: (0..kinds).map(|_| Decisions::default()).collect(),
             meters: (0..rules).map(|_| OnceLock::new()).collect(),

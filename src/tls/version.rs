@@ -32,6 +32,11 @@ impl ProtocolVersion {
         }
     }
 
+    /// The version of TLS that is written so: `1.2`.
+    pub fn of_tls(text: &str) -> Option<Self> {
+        [Self::Tls10, Self::Tls11, Self::Tls12, Self::Tls13].into_iter().find(|version| version.as_str() == text)
+    }
+
     /// As policies and records write it: `1.2`; SSL 3.0 is `ssl3.0`, so that nobody takes it for a TLS version.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -60,5 +65,7 @@ mod tests {
         let text: Vec<_> = known.iter().map(ToString::to_string).collect();
         assert_eq!(text, ["ssl3.0", "1.0", "1.1", "1.2", "1.3"]);
         assert!(known.is_sorted());
+        assert_eq!(known.iter().filter_map(|version| ProtocolVersion::of_tls(version.as_str())).count(), 4);
+        assert_eq!(ProtocolVersion::of_tls("ssl3.0"), None);
     }
 }

@@ -32,7 +32,9 @@ pub fn sallyport() -> Command {
 pub fn program(name: &str) -> Command {
     // Python with the packages of the tests comes first; nothing else is in its folder.
     let own = concat!(env!("CARGO_MANIFEST_DIR"), "/target/venv/bin");
-    let folders = [own, "/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"];
+    // Programs out of packages that are not installed.
+    let tools = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools");
+    let folders = [own, tools, "/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"];
     let found = folders.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.exists());
     let Some(path) = found else { panic!("`{name}` is not installed; `make test` installs what the tests drive") };
     let mut command = Command::new(path);

@@ -7,7 +7,7 @@ fn rows(text: &str) -> Vec<String> {
     let row = |Row { source, destination, port, rule }: &Row| {
         format!("{source} {} {destination} {port} {}", rule.customer, rule.id)
     };
-    matrix(&policy(text)).iter().map(row).collect()
+    Matrix::new(&policy(text)).rows().map(|one| row(&one)).collect()
 }
 
 #[test]
@@ -85,9 +85,9 @@ fn order_of_files_and_rules_does_not_show() {
     let told = |files: &[PolicyFile]| {
         format!(
             "{:?}",
-            matrix(&load(files).unwrap())
-                .iter()
-                .map(|row| (row.source.clone(), row.destination.clone(), row.rule.id.clone()))
+            Matrix::new(&load(files).unwrap())
+                .rows()
+                .map(|row| (row.source, row.destination, Arc::clone(&row.rule.id)))
                 .collect::<Vec<_>>()
         )
     };

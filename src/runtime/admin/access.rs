@@ -1,11 +1,12 @@
 //! Who may use the admin port: its certificate, and the tokens that open `/v1` and `/log`; read at the start and with each reload.
 //! Not here: what the files may say (`config`), which call needs which role (`route`).
-//! Source: RFC 6750 (bearer tokens); RFC 8446, RFC 7468 (PEM).
+//! Source: RFC 6750 (bearer tokens); RFC 8446, RFC 7468 (PEM), RFC 5280 (certificates).
 
 use std::path::Path;
 use std::sync::Arc;
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, StatusCode, header};
+use jiff::Timestamp;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -23,8 +24,15 @@ const EVERYBODY: u32 = 0o007;
 /// Who may use the admin port.
 #[derive(Clone, Default)]
 pub struct Access {
-    tls: Option<TlsAcceptor>,
+    tls: Option<Tls>,
     tokens: Option<Tokens>,
+}
+
+/// What the admin port shows of itself, and until when.
+#[derive(Clone)]
+struct Tls {
+    acceptor: TlsAcceptor,
+    expires: Timestamp,
 }
 
 /// Why a call is refused before it is looked at.
@@ -50,12 +58,25 @@ impl Refused {
             Self::RoleTooSmall(_) => "role_too_small",
         }
     }
+
+    /// The status of its answer.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::NoToken | Self::WrongToken => StatusCode::UNAUTHORIZED,
+            Self::Closed | Self::RoleTooSmall(_) => StatusCode::FORBIDDEN,
+        }
+    }
 }
 
 impl Access {
     /// The TLS of new connections, if there is any.
     pub fn tls(&self) -> Option<&TlsAcceptor> {
-        self.tls.as_ref()
+        self.tls.as_ref().map(|tls| &tls.acceptor)
+    }
+
+    /// When its certificate ends; that of whoever signed it does not count.
+    pub fn expires(&self) -> Option<Timestamp> {
+        self.tls.as_ref().map(|tls| tls.expires)
     }
 
     /// The tokens, if there are any.
@@ -132,7 +153,7 @@ fn tokens(path: &Path, reading: &mut Reading) -> Option<Tokens> {
 }
 
 /// Messages are our own: those of the libraries may repeat what a key's file holds.
-fn tls(files: &AdminTls, reading: &mut Reading) -> Option<TlsAcceptor> {
+fn tls(files: &AdminTls, reading: &mut Reading) -> Option<Tls> {
     reading.named = Some(files.key.place);
     let key_path = Path::new(&files.key.value);
     let key = reading.bytes(key_path).and_then(|(bytes, mode)| {
@@ -149,12 +170,13 @@ fn tls(files: &AdminTls, reading: &mut Reading) -> Option<TlsAcceptor> {
     let path = Path::new(&files.certificate.value);
     let (bytes, _) = reading.bytes(path)?;
     let chain: Result<Vec<CertificateDer<'static>>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    let Some(chain) = chain.ok().filter(|chain| !chain.is_empty()) else {
+    let chain = chain.unwrap_or_default();
+    let Some(expires) = chain.first().and_then(expiry) else {
         reading.wrong(path, "not a certificate in PEM; write one that begins `-----BEGIN CERTIFICATE-----`");
         return None;
     };
     match server(chain, key?) {
-        Ok(acceptor) => Some(acceptor),
+        Ok(acceptor) => Some(Tls { acceptor, expires }),
         Err(error) => {
             let key = &files.key.value;
             let message = format!("it cannot be used with the key `{key}`: {error}; write two that belong together");
@@ -162,6 +184,12 @@ fn tls(files: &AdminTls, reading: &mut Reading) -> Option<TlsAcceptor> {
             None
         }
     }
+}
+
+/// The last second of a certificate (RFC 5280 section 4.1.2.5). `None`: it is none.
+fn expiry(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
 }
 
 /// TLS 1.2 and 1.3 with the library's own choice of suites, all of them ECDHE and AEAD.

@@ -98,7 +98,7 @@ impl Deadline {
     }
 
     /// The answer goes on: so long for the next chunk, and so long for all.
-    fn extend(&self) {
+    pub fn extend(&self) {
         self.at.send_replace(extended(self.begun, Instant::now()));
     }
 }

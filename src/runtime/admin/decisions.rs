@@ -5,6 +5,7 @@
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 
+use http::{HeaderMap, header};
 use jiff::Timestamp;
 
 use super::log::LogError;
@@ -60,12 +61,20 @@ pub enum WantedError {
     Query(#[from] QueryError),
 }
 
+impl Form {
+    /// What the `Accept` field asks for.
+    pub fn accepted(headers: &HeaderMap) -> Self {
+        let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("");
+        if accept.to_ascii_lowercase().contains("text/csv") { Self::Table } else { Self::Lines }
+    }
+}
+
 impl Wanted {
-    /// What a call's query and its `Accept` field ask for.
+    /// What a call's query asks for.
     ///
     /// # Errors
     /// See [`WantedError`].
-    pub fn read(query: &str, accept: &str, now: Timestamp) -> Result<Self, WantedError> {
+    pub fn read(query: &str, form: Form, now: Timestamp) -> Result<Self, WantedError> {
         let (mut criteria, mut asked) = (Criteria::default(), Vec::new());
         for (key, value) in
             query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
@@ -86,7 +95,6 @@ impl Wanted {
                 _ => return Err(WantedError::Parameter),
             }
         }
-        let form = if accept.to_ascii_lowercase().contains("text/csv") { Form::Table } else { Form::Lines };
         let (since, until) = (criteria.since, criteria.until);
         Ok(Self { query: Query::new(criteria)?, since, until, form, asked: asked.join("&") })
     }
@@ -246,7 +254,8 @@ mod tests {
     }
 
     fn asked(query: &str, accept: &str) -> Result<Wanted, WantedError> {
-        Wanted::read(query, accept, "2026-03-02T00:00:00Z".parse().unwrap())
+        let headers = [(header::ACCEPT, accept.parse().unwrap())].into_iter().collect();
+        Wanted::read(query, Form::accepted(&headers), "2026-03-02T00:00:00Z".parse().unwrap())
     }
 
     fn written(archive: &Archive, query: &str, accept: &str) -> String {

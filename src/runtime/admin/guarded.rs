@@ -1,5 +1,5 @@
-//! What tokens open: the log as files, records by a query, and the record of an export.
-//! Not here: which call a request is (`route`), whose it is (`access`), reading (`log`, `decisions`).
+//! What tokens open: each call's answer, or why there is none.
+//! Not here: which call a request is (`route`), whose it is (`access`), what is answered (`log`, `decisions`, `status`, `explain`, …).
 //! Source: the contract: "Admin port"; RFC 6750 section 3 (401 and 403); RFC 9111 (caches).
 
 use std::io::{self, Write};
@@ -10,12 +10,15 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::access::Refused;
+use super::access::{Access, Refused};
 use super::body::{Body, Chunks};
 use super::decisions::{Form, Wanted};
 use super::log::{Bundle, LogError};
+use super::problem::{json, problem};
 use super::route::Guarded;
-use super::{Admin, Connection, PLAIN_TEXT, export, other_method, records, text, typed};
+use super::status::Status;
+use super::{Admin, Connection, PLAIN_TEXT, explain, export, operate, other_method, records, text, typed};
+use crate::config::Role;
 use crate::decision_log::{Detail, TileId};
 use crate::runtime::archive::Archive;
 use crate::runtime::clock;
@@ -27,22 +30,38 @@ const MAX_QUERIES: usize = 2;
 /// Bundles of lines that are read at a time; more wait.
 const MAX_BUNDLES: usize = 8;
 
+/// Questions that are judged at a time; more wait. Each may go through all names of the policy.
+const MAX_QUESTIONS: usize = 2;
+
+/// Matrices that are made at a time; more are refused. Each takes memory for the names of a customer.
+const MAX_MATRICES: usize = 1;
+
+const TABLE: &str = "text/csv; charset=utf-8; header=present";
+
 const BYTES: &str = "application/octet-stream";
 
 const NO_TILE: &str = "the signed log has no such tile (yet)\n";
 
-/// Where the log is, and how many read it.
+/// Where the log is, and how many read it or ask what takes long.
 pub struct Reading {
     directory: PathBuf,
     bundles: Arc<Semaphore>,
     queries: Arc<Semaphore>,
+    questions: Arc<Semaphore>,
+    matrices: Arc<Semaphore>,
 }
 
 impl Reading {
     /// Nobody yet.
     pub fn new(directory: PathBuf) -> Self {
         let places = |count| Arc::new(Semaphore::new(count));
-        Self { directory, bundles: places(MAX_BUNDLES), queries: places(MAX_QUERIES) }
+        Self {
+            directory,
+            bundles: places(MAX_BUNDLES),
+            queries: places(MAX_QUERIES),
+            questions: places(MAX_QUESTIONS),
+            matrices: places(MAX_MATRICES),
+        }
     }
 }
 
@@ -58,9 +77,14 @@ pub async fn guarded(request: Request<Incoming>, call: Guarded, connection: Conn
         }
     };
     match call {
-        Guarded::Later(_) => text(StatusCode::NOT_IMPLEMENTED, "not available in this version\n"),
+        Guarded::Later(_, role) => later(&connection, (call, role), &token.name),
         Guarded::Unknown => text(StatusCode::NOT_FOUND, "there is no such call\n"),
-        Guarded::Method(methods) => other_method(methods),
+        Guarded::Method(methods, _) => other_method(methods),
+        Guarded::Status => status(&connection, &access),
+        Guarded::Policy => policy(&connection, &request),
+        Guarded::Explain => explained(&connection, request.into_body()).await,
+        Guarded::Reload => operate::reload(&connection, &token.name).await,
+        Guarded::Drain => operate::drain(&connection, &token.name),
         Guarded::Checkpoint => checkpoint(&connection).await,
         Guarded::Tile(id) => tile(&connection, id).await,
         Guarded::Entries(id) => {
@@ -73,6 +97,54 @@ pub async fn guarded(request: Request<Incoming>, call: Guarded, connection: Conn
             Ok(detail) => recorded(&connection, call, (&token.name, detail)).await.unwrap_or_else(|refused| refused),
             Err(error) => typed(StatusCode::BAD_REQUEST, PLAIN_TEXT, format!("{error}\n")),
         },
+    }
+}
+
+/// A call that this version does not have. An operator's is on record, as each of theirs.
+fn later(connection: &Connection, (call, role): (Guarded, Role), token: &str) -> Response<Body> {
+    if role == Role::Operator {
+        let Admin { shared, refusals, .. } = &*connection.admin;
+        records::unavailable(shared, refusals, call, (token, connection.client));
+    }
+    text(StatusCode::NOT_IMPLEMENTED, "not available in this version\n")
+}
+
+fn status(connection: &Connection, access: &Access) -> Response<Body> {
+    let Admin { shared, installation, .. } = &*connection.admin;
+    cached("no-store", json(StatusCode::OK, "application/json", &Status::now(shared, installation, access)))
+}
+
+fn policy(connection: &Connection, request: &Request<Incoming>) -> Response<Body> {
+    let Ok(place) = Arc::clone(&connection.admin.log.matrices).try_acquire_owned() else { return busy() };
+    let form = Form::accepted(request.headers());
+    let kind = match form {
+        Form::Lines => "application/json",
+        Form::Table => TABLE,
+    };
+    let in_force = connection.admin.shared.in_force();
+    let write = move |out: &mut Chunks| Ok(super::policy::write(&in_force, form, out)?);
+    cached("no-store", connection.stream(place, kind, write))
+}
+
+async fn explained(connection: &Connection, body: Incoming) -> Response<Body> {
+    let asked = match explain::asked(body).await {
+        Ok(asked) => asked,
+        Err(faults) => {
+            let title = "the question cannot be asked";
+            return problem(StatusCode::BAD_REQUEST, "urn:sallyport:problem:bad_question", title, &faults);
+        }
+    };
+    // Closed never; the wait is the connection's.
+    let Ok(place) = Arc::clone(&connection.admin.log.questions).acquire_owned().await else { return busy() };
+    let admin = Arc::clone(&connection.admin);
+    let explaining = tokio::task::spawn_blocking(move || {
+        let explained = explain::explain(&asked, &admin.shared);
+        drop(place);
+        explained
+    });
+    match explaining.await {
+        Ok(explained) => cached("no-store", json(StatusCode::OK, "application/json", &explained)),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "a fault of the program; its messages say where\n"),
     }
 }
 
@@ -108,14 +180,13 @@ async fn query(
     token: &str,
 ) -> Result<Response<Body>, Response<Body>> {
     let asked = request.uri().query().unwrap_or("");
-    let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("");
-    let wanted = Wanted::read(asked, accept, clock::now())
+    let wanted = Wanted::read(asked, Form::accepted(request.headers()), clock::now())
         .map_err(|error| typed(StatusCode::BAD_REQUEST, PLAIN_TEXT, format!("{error}\n")))?;
     let place = Arc::clone(&connection.admin.log.queries).try_acquire_owned().map_err(|_| busy())?;
     let archive = connection.of_log(Ok).await?;
     let (word, kind) = match wanted.form {
         Form::Lines => ("jsonl", "application/x-ndjson"),
-        Form::Table => ("csv", "text/csv; charset=utf-8; header=present"),
+        Form::Table => ("csv", TABLE),
     };
     let asked = connection.admin.shared.redactor().clean(wanted.asked.as_bytes(), export::MAX_QUERY).text;
     let detail = Detail::new().with("format", word).with("query", asked);
@@ -166,7 +237,7 @@ impl Connection {
         write: impl FnOnce(&mut Chunks) -> Result<(), LogError> + Send + 'static,
     ) -> Response<Body> {
         let (mut chunks, body) = Body::stream(self.deadline.clone());
-        let thread = std::thread::Builder::new().name("admin-log".to_owned()).spawn(move || {
+        let thread = std::thread::Builder::new().name("admin-answer".to_owned()).spawn(move || {
             // Whoever is to be let through goes first.
             sys::give_way();
             match write(&mut chunks).and_then(|()| Ok(chunks.flush()?)) {
@@ -198,8 +269,9 @@ fn unreadable() -> Response<Body> {
     text(StatusCode::INTERNAL_SERVER_ERROR, "the log cannot be read; the messages of the process say why\n")
 }
 
-fn busy() -> Response<Body> {
-    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "as many queries as may run at a time are running\n");
+/// As much as may be done at a time is being done.
+pub fn busy() -> Response<Body> {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "as many such calls as may run at a time are running\n");
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
@@ -213,27 +285,20 @@ fn cached(how: &'static str, mut response: Response<Body>) -> Response<Body> {
 }
 
 fn refusal(why: &Refused) -> Response<Body> {
-    let (status, challenge, body) = match why {
-        Refused::Closed => (
-            StatusCode::FORBIDDEN,
-            None,
-            "closed: /v1 and /log need `admin.tokens` in the configuration, and off loopback `admin.tls`\n",
-        ),
-        Refused::NoToken => {
-            (StatusCode::UNAUTHORIZED, Some("Bearer realm=\"sallyport\""), "send `Authorization: Bearer TOKEN`\n")
+    let (challenge, body) = match why {
+        Refused::Closed => {
+            (None, "closed: /v1 and /log need `admin.tokens` in the configuration, and off loopback `admin.tls`\n")
         }
-        Refused::WrongToken => (
-            StatusCode::UNAUTHORIZED,
-            Some("Bearer realm=\"sallyport\", error=\"invalid_token\""),
-            "this token is not known here\n",
-        ),
+        Refused::NoToken => (Some("Bearer realm=\"sallyport\""), "send `Authorization: Bearer TOKEN`\n"),
+        Refused::WrongToken => {
+            (Some("Bearer realm=\"sallyport\", error=\"invalid_token\""), "this token is not known here\n")
+        }
         Refused::RoleTooSmall(_) => (
-            StatusCode::FORBIDDEN,
             Some("Bearer realm=\"sallyport\", error=\"insufficient_scope\""),
             "this call needs a token of the role operator\n",
         ),
     };
-    let mut response = text(status, body);
+    let mut response = text(why.status(), body);
     if let Some(challenge) = challenge {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }

@@ -5,16 +5,22 @@
 mod access;
 mod body;
 mod decisions;
+mod explain;
 mod export;
 mod guarded;
 mod log;
+mod operate;
+mod policy;
+mod problem;
 mod records;
 mod route;
+mod status;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -33,9 +39,11 @@ use body::{Body, Deadline, reached};
 use guarded::{Reading, guarded};
 use records::{Readers, Refusals};
 use route::{Call, NoCall, Page};
+pub use status::Installation;
 
 use crate::runtime::listeners;
 use crate::runtime::load::LoadError;
+use crate::runtime::reloads::Orders;
 use crate::runtime::shared::Shared;
 
 /// Upper bound of admin connections at one moment: a scraper, a few probes, an operator.
@@ -59,6 +67,8 @@ pub struct Admin {
     refusals: Refusals,
     readers: Readers,
     log: Reading,
+    installation: Installation,
+    orders: Orders,
 }
 
 /// What one of the two ports serves.
@@ -77,18 +87,24 @@ struct Connection {
     client: SocketAddr,
     door: Door,
     deadline: Deadline,
+    /// Whether the proxy ends once this connection has.
+    is_last: Arc<AtomicBool>,
 }
 
 impl Admin {
     /// The port's state from the start on.
-    pub fn new(shared: Arc<Shared>, access: Access, directory: PathBuf) -> Self {
+    pub fn new(shared: Arc<Shared>, access: Access, installation: Installation, orders: Orders) -> Self {
         records::in_force(&shared, &Access::default(), &access);
+        shared.metrics().set_certificate("admin", access.expires());
+        let directory = PathBuf::from(&installation.log);
         Self {
             shared,
             access: ArcSwap::from_pointee(access),
             refusals: Refusals::default(),
             readers: Readers::default(),
             log: Reading::new(directory),
+            installation,
+            orders,
         }
     }
 
@@ -97,7 +113,9 @@ impl Admin {
         match read {
             Ok(access) => {
                 let before = self.access.swap(Arc::new(access));
-                records::in_force(&self.shared, &before, &self.access.load());
+                let now = self.access.load();
+                records::in_force(&self.shared, &before, &now);
+                self.shared.metrics().set_certificate("admin", now.expires());
             }
             Err(error) => records::not_in_force(&self.shared, &error.to_string()),
         }
@@ -138,7 +156,7 @@ async fn attend(socket: TcpStream, client: SocketAddr, admin: Arc<Admin>, door: 
 
 async fn converse(io: impl Read + Write + Unpin, (admin, client, door): (Arc<Admin>, SocketAddr, Door)) {
     let (deadline, at) = Deadline::new();
-    let connection = Connection { admin, client, door, deadline };
+    let connection = Connection { admin, client, door, deadline, is_last: Arc::default() };
     let service = service_fn(|request| {
         let connection = connection.clone();
         async move { Ok::<_, Infallible>(answer(request, connection).await) }
@@ -151,6 +169,9 @@ async fn converse(io: impl Read + Write + Unpin, (admin, client, door): (Arc<Adm
     tokio::select! {
         _ = serving => {}
         () = reached(at) => {}
+    }
+    if connection.is_last.load(Ordering::Relaxed) {
+        connection.admin.orders.stop();
     }
 }
 

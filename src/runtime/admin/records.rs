@@ -1,12 +1,13 @@
-//! What the admin port writes into the decision log: refused calls, who read or exported records, changes of its tokens.
+//! What the admin port writes into the decision log: refused calls, operators' calls, who read or exported records, changes of its tokens.
 //! Not here: which calls are refused (`access`), the log (`journal`).
-//! Source: PCI DSS 10.2.1.3 (access to logs), 10.2.1.4 (invalid access attempts), 10.2.1.5 (changes to credentials).
+//! Source: PCI DSS 10.2.1.2 (administrators' actions), 10.2.1.3 (access to logs), 10.2.1.4 (invalid access attempts), 10.2.1.5 (changes to credentials).
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http::StatusCode;
 use tokio::time::Instant;
 
 use super::access::{Access, Refused};
@@ -103,17 +104,37 @@ impl Readers {
 
 /// A call was refused: a record, unless there were too many just now.
 pub fn refused(shared: &Shared, refusals: &Refusals, (call, why): (Guarded, &Refused), client: SocketAddr) {
-    let Some(left_out) = refusals.admit(Instant::now()) else { return };
-    let mut detail = Detail::new().with("call", call.as_str()).with("result", why.as_str());
-    if left_out > 0 {
-        detail = detail.with(UNRECORDED, left_out);
-    }
     let actor = match why {
         Refused::RoleTooSmall(name) => Some(&**name),
         Refused::Closed | Refused::NoToken | Refused::WrongToken => None,
     };
-    let record = record(shared, Kind::Admin, (actor, Some(client)), detail);
-    shared.journal().note(record.line());
+    refusal(shared, refusals, answered(call, why.status(), why.as_str()), (actor, Some(client)));
+}
+
+/// An operator asked for what this version does not have: a record as of a refused call.
+pub fn unavailable(shared: &Shared, refusals: &Refusals, call: Guarded, (token, client): (&str, SocketAddr)) {
+    let detail = answered(call, StatusCode::NOT_IMPLEMENTED, "not_available");
+    refusal(shared, refusals, detail, (Some(token), Some(client)));
+}
+
+fn refusal(shared: &Shared, refusals: &Refusals, detail: Detail, who: (Option<&str>, Option<SocketAddr>)) {
+    let Some(left_out) = refusals.admit(Instant::now()) else { return };
+    let detail = if left_out > 0 { detail.with(UNRECORDED, left_out) } else { detail };
+    shared.journal().note(record(shared, Kind::Admin, who, detail).line());
+}
+
+/// An operator's call was answered: what it was, and what came of it.
+pub fn operated(
+    shared: &Shared,
+    (call, status, result): (Guarded, StatusCode, &'static str),
+    (token, client): (&str, SocketAddr),
+) {
+    let detail = answered(call, status, result);
+    shared.journal().note(record(shared, Kind::Admin, (Some(token), Some(client)), detail).line());
+}
+
+fn answered(call: Guarded, status: StatusCode, result: &'static str) -> Detail {
+    Detail::new().with("call", call.as_str()).with("result", result).with("status", u64::from(status.as_u16()))
 }
 
 /// How many refused calls have no record of their own.

@@ -40,12 +40,22 @@ pub enum Guarded {
     Decisions,
     /// The record of an export.
     Export,
-    /// A call of the contract that this version does not have yet.
-    Later(Role),
+    /// How the proxy stands.
+    Status,
+    /// What the policy in force allows.
+    Policy,
+    /// The decision for one request.
+    Explain,
+    /// Reads the policy again.
+    Reload,
+    /// Refuses new requests, and ends.
+    Drain,
+    /// A call of the contract that this version does not have yet: its words and its role.
+    Later(&'static str, Role),
     /// Nothing that anybody knows, below a path that needs a token.
     Unknown,
-    /// A call by another method than these.
-    Method(&'static str),
+    /// A call of this role by another method than these.
+    Method(&'static str, Role),
 }
 
 /// Why there is no call.
@@ -60,15 +70,18 @@ pub enum NoCall {
 const GET: &str = "GET, HEAD";
 const POST: &str = "POST";
 
-/// Calls that are named for users already and not built yet, with their methods and roles.
-const LATER: [(&str, &str, Role); 7] = [
-    ("/v1/status", GET, Role::Auditor),
-    ("/v1/policy", GET, Role::Auditor),
-    ("/v1/egress-addresses", GET, Role::Auditor),
-    ("/v1/explain", POST, Role::Auditor),
-    ("/v1/policy/reload", POST, Role::Operator),
-    ("/v1/drain", POST, Role::Operator),
-    ("/v1/block", POST, Role::Operator),
+/// Calls by path, with their methods.
+const CALLS: [(&str, &str, Guarded); 10] = [
+    ("/log/checkpoint", GET, Guarded::Checkpoint),
+    ("/v1/decisions", GET, Guarded::Decisions),
+    ("/v1/export", POST, Guarded::Export),
+    ("/v1/status", GET, Guarded::Status),
+    ("/v1/policy", GET, Guarded::Policy),
+    ("/v1/explain", POST, Guarded::Explain),
+    ("/v1/policy/reload", POST, Guarded::Reload),
+    ("/v1/drain", POST, Guarded::Drain),
+    ("/v1/egress-addresses", GET, Guarded::Later("GET /v1/egress-addresses", Role::Auditor)),
+    ("/v1/block", POST, Guarded::Later("POST /v1/block", Role::Operator)),
 ];
 
 /// The call that a request is.
@@ -94,18 +107,12 @@ pub fn route(method: &Method, uri: &Uri) -> Result<Call, NoCall> {
 }
 
 fn guarded(method: &Method, path: &str) -> Guarded {
-    let (call, methods) = match path {
-        "/log/checkpoint" => (Guarded::Checkpoint, GET),
-        "/v1/decisions" => (Guarded::Decisions, GET),
-        "/v1/export" => (Guarded::Export, POST),
-        _ => match (LATER.iter().find(|(later, ..)| *later == path), tile(path)) {
-            (Some((_, methods, role)), _) => (Guarded::Later(*role), *methods),
-            (None, Some(call)) => (call, GET),
-            (None, None) => return Guarded::Unknown,
-        },
-    };
-    // A role that is too small hears of that and not of the method.
-    if allows(methods, method) || call.role() > Role::Auditor { call } else { Guarded::Method(methods) }
+    let listed = CALLS.into_iter().find(|(listed, ..)| *listed == path).map(|(_, methods, call)| (call, methods));
+    match listed.or_else(|| Some((tile(path)?, GET))) {
+        Some((call, methods)) if allows(methods, method) => call,
+        Some((call, methods)) => Guarded::Method(methods, call.role()),
+        None => Guarded::Unknown,
+    }
 }
 
 fn tile(path: &str) -> Option<Guarded> {
@@ -125,12 +132,13 @@ impl Guarded {
     pub fn role(self) -> Role {
         match self {
             Self::Checkpoint | Self::Tile(_) | Self::Entries(_) | Self::Decisions | Self::Export => Role::Auditor,
-            Self::Later(role) => role,
-            Self::Unknown | Self::Method(_) => Role::Auditor,
+            Self::Status | Self::Policy | Self::Explain | Self::Unknown => Role::Auditor,
+            Self::Reload | Self::Drain => Role::Operator,
+            Self::Later(_, role) | Self::Method(_, role) => role,
         }
     }
 
-    /// Its word in records: what a peer wrote is none.
+    /// Its word in records, method and path: what a peer wrote is none.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Checkpoint => "GET /log/checkpoint",
@@ -138,9 +146,13 @@ impl Guarded {
             Self::Entries(_) => "GET /log/tile/entries",
             Self::Decisions => "GET /v1/decisions",
             Self::Export => "POST /v1/export",
-            Self::Later(Role::Auditor) => "read",
-            Self::Later(Role::Operator) => "change",
-            Self::Unknown | Self::Method(_) => "unknown",
+            Self::Status => "GET /v1/status",
+            Self::Policy => "GET /v1/policy",
+            Self::Explain => "POST /v1/explain",
+            Self::Reload => "POST /v1/policy/reload",
+            Self::Drain => "POST /v1/drain",
+            Self::Later(words, _) => words,
+            Self::Unknown | Self::Method(..) => "unknown",
         }
     }
 }
@@ -150,9 +162,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn whoever_changes_something_is_an_operator() {
+        for (path, methods, call) in CALLS {
+            let reads = call == Guarded::Export || call == Guarded::Explain || methods == GET;
+            assert_eq!(call.role(), if reads { Role::Auditor } else { Role::Operator }, "{path}");
+            let method = methods.split(", ").next().unwrap();
+            assert_eq!(call.as_str(), format!("{method} {path}"));
+        }
+    }
+
+    #[test]
     fn calls_by_table() {
         let tile = |path: &str| path.parse::<TileId>().unwrap();
-        let method = |methods| Ok(Call::Guarded(Guarded::Method(methods)));
+        let method = |methods| Ok(Call::Guarded(Guarded::Method(methods, Role::Auditor)));
+        let for_operators = |methods| Ok(Call::Guarded(Guarded::Method(methods, Role::Operator)));
         let guarded = |call| Ok(Call::Guarded(call));
         let unknown = || guarded(Guarded::Unknown);
         for (request, want) in [
@@ -188,10 +211,19 @@ mod tests {
             ("POST /v1/decisions", method(GET)),
             ("POST /v1/export", guarded(Guarded::Export)),
             ("GET /v1/export", method(POST)),
-            ("GET /v1/status", guarded(Guarded::Later(Role::Auditor))),
+            ("GET /v1/status", guarded(Guarded::Status)),
+            ("DELETE /v1/status", method(GET)),
+            ("GET /v1/policy", guarded(Guarded::Policy)),
+            ("POST /v1/explain", guarded(Guarded::Explain)),
             ("GET /v1/explain", method(POST)),
-            ("POST /v1/policy/reload", guarded(Guarded::Later(Role::Operator))),
-            ("GET /v1/block", guarded(Guarded::Later(Role::Operator))),
+            ("POST /v1/policy/reload", guarded(Guarded::Reload)),
+            ("GET /v1/policy/reload", for_operators(POST)),
+            ("POST /v1/drain", guarded(Guarded::Drain)),
+            ("HEAD /v1/drain", for_operators(POST)),
+            ("GET /v1/egress-addresses", guarded(Guarded::Later("GET /v1/egress-addresses", Role::Auditor))),
+            ("POST /v1/block", guarded(Guarded::Later("POST /v1/block", Role::Operator))),
+            ("GET /v1/block", for_operators(POST)),
+            ("POST /v1/policy/", unknown()),
             ("GET /v1/secrets", unknown()),
         ] {
             let (method, path) = request.split_once(' ').unwrap();

@@ -1,0 +1,213 @@
+//! A ruling in words, stage by stage: what `explain` answers, on the command line and over the admin port.
+//! Not here: the judgement (`ask`), lookups, limits, which stay unjudged. Source: the contract's `explain`.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::ask::{Judged, Question, Ruling};
+use super::decision::Decided;
+use super::request::Identified;
+use crate::tls::{ClientHello, ServerName};
+
+/// The decision and how it came about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    outcome: &'static str,
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    customer: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nearest: Option<Near>,
+    steps: Vec<Step>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Near {
+    rule: Arc<str>,
+    differs: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Step {
+    stage: &'static str,
+    finding: String,
+}
+
+/// Where addresses came from that the question did not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// From `dns.hosts`.
+    Hosts(Vec<IpAddr>),
+    /// From a lookup.
+    Lookup(Vec<IpAddr>),
+}
+
+impl Explanation {
+    /// Of what was asked and what came out. `unjudged` says how to have addresses judged that nobody knew.
+    /// May look at every name of the policy.
+    pub fn new(question: &Question<'_>, ruling: &Ruling, found: Option<&Found>, unjudged: &str) -> Self {
+        let Decided { outcome, reason } = ruling.decided();
+        let source = ruling.identified.as_ref().map(Identified::source);
+        let mut explained = Self {
+            outcome: outcome.as_str(),
+            reason: reason.as_str(),
+            source: source.map(|source| Arc::clone(&source.name)),
+            rule: ruling.rule.as_ref().map(|rule| Arc::clone(&rule.id)),
+            customer: ruling.rule.as_ref().map(|rule| Arc::clone(&rule.customer)),
+            nearest: ruling
+                .nearest()
+                .map(|nearest| Near { rule: Arc::clone(&nearest.rule.id), differs: nearest.differs }),
+            steps: Vec::new(),
+        };
+        let rule = ruling.rule.as_ref().map(|rule| format!("`{}` of customer `{}`", rule.id, rule.customer));
+        let judged = ruling.addresses.as_ref().map(|judged| match judged {
+            Judged::Good(addresses) => list(addresses),
+            Judged::Unknown => format!("unjudged; {unjudged}"),
+        });
+        explained.step("source", source.map(|source| format!("{} is of `{}`", question.client, source.name)));
+        explained.step("target", ruling.target.as_ref().map(ToString::to_string));
+        explained.step("rule", rule);
+        explained.step("dns", found.map(ToString::to_string));
+        explained.step("addresses", judged);
+        explained.step("hello", ruling.hello.as_ref().map(|hello| passes(hello, &question.offer.alpn)));
+        explained.step("decision", Some(format!("{}: {reason}; {}", explained.outcome, reason.facts().title)));
+        explained
+    }
+
+    /// A stage that was not reached has found nothing.
+    fn step(&mut self, stage: &'static str, finding: Option<String>) {
+        self.steps.extend(finding.map(|finding| Step { stage, finding }));
+    }
+}
+
+/// A line a step.
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let steps = self.steps.iter().map(|step| format!("{:<10} {}", step.stage, step.finding));
+        let near = self
+            .nearest
+            .iter()
+            .map(|near| format!("{:<10} `{}`; what differs: {}", "nearest", near.rule, near.differs));
+        f.write_str(&steps.chain(near).collect::<Vec<_>>().join("\n"))
+    }
+}
+
+fn passes(hello: &ClientHello, alpn: &[Box<str>]) -> String {
+    let name = hello.server_name.as_ref().and_then(ServerName::name);
+    let name = name.map_or("no name".to_owned(), |name| format!("name `{name}`"));
+    let alpn = if alpn.is_empty() { "no ALPN".to_owned() } else { format!("ALPN {}", alpn.join(", ")) };
+    format!("TLS {}, {name}, {alpn}: passes", hello.max_version)
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hosts(addresses) => write!(f, "`dns.hosts` has {}", list(addresses)),
+            Self::Lookup(addresses) => f.write_str(&list(addresses)),
+        }
+    }
+}
+
+fn list(addresses: &[IpAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ask::{Lookup, Offer, OfferedName};
+    use super::super::{OwnAddresses, Policy, PolicyFile, Setting};
+    use super::*;
+    use crate::tls::ProtocolVersion;
+    use crate::yaml::Faults;
+
+    const POLICY: &str = "version: 1
+sources: [{name: ivr, subnets: [10.20.0.0/24]}]
+rules: [{id: acme/api, customer: acme, sources: [ivr], hosts: [api.acme.example]}]
+";
+
+    fn explained(client: &str, target: &str, alpn: &[&str], found: Option<Found>) -> Explanation {
+        let file = PolicyFile { path: "p".into(), shown: "p".into(), text: POLICY.into() };
+        let policy = Arc::new(Policy::load(&[file], &Setting::default(), &mut Faults::new()).unwrap());
+        let alpn = alpn.iter().map(|id| (*id).into()).collect();
+        let question = Question {
+            client: client.parse().unwrap(),
+            method: "CONNECT",
+            target,
+            offer: &Offer { version: ProtocolVersion::Tls13, name: OfferedName::Target, alpn },
+            at: "2027-01-01T00:00:00Z".parse().unwrap(),
+            own: &OwnAddresses::default(),
+        };
+        let ruling = question.ask(&policy, &mut |_, _| {
+            let Some(Found::Hosts(addresses) | Found::Lookup(addresses)) = &found else { return Ok(None) };
+            Ok(Some(Lookup { addresses: addresses.clone(), aliases: Vec::new() }))
+        });
+        Explanation::new(&question, &ruling, found.as_ref(), "ask the resolver")
+    }
+
+    #[test]
+    fn each_stage_that_was_reached_has_its_finding() {
+        let addresses = vec!["203.0.113.7".parse().unwrap(), "93.184.216.34".parse().unwrap()];
+        for (name, explained, want) in [
+            (
+                "allowed",
+                explained("10.20.0.1", "api.acme.example:443", &["h2"], Some(Found::Lookup(addresses[1..].to_vec()))),
+                "source target rule dns addresses hello decision | allow allowed",
+            ),
+            (
+                "an address that nobody may reach",
+                explained("10.20.0.1", "api.acme.example:443", &[], Some(Found::Hosts(addresses))),
+                "source target rule dns decision | deny address_forbidden",
+            ),
+            (
+                "addresses that nobody knows",
+                explained("10.20.0.1", "api.acme.example:443", &[], None),
+                "source target rule addresses hello decision | allow allowed",
+            ),
+            (
+                "the wrong port",
+                explained("10.20.0.1", "api.acme.example:444", &[], None),
+                "source target decision | deny port_not_allowed",
+            ),
+            ("a stranger", explained("192.0.2.1", "a", &[], None), "decision | deny source_unknown"),
+        ] {
+            let stages: Vec<&str> = explained.steps.iter().map(|step| step.stage).collect();
+            let found = format!("{} | {} {}", stages.join(" "), explained.outcome, explained.reason);
+            assert_eq!(found, want, "{name}");
+        }
+    }
+
+    #[test]
+    fn for_people_it_is_a_line_a_step() {
+        let text = explained("10.20.0.1", "api.acme.example:443", &["h2", "http/1.1"], None).to_string();
+        let want = "source     10.20.0.1 is of `ivr`
+target     api.acme.example:443
+rule       `acme/api` of customer `acme`
+addresses  unjudged; ask the resolver
+hello      TLS 1.3, name `api.acme.example`, ALPN h2, http/1.1: passes
+decision   allow: allowed; the request is allowed";
+        assert_eq!(text, want);
+        let text = explained("10.20.0.1", "api.acme.example:444", &[], None).to_string();
+        let last = text.lines().last().unwrap();
+        assert_eq!(last, "nearest    `acme/api`; what differs: the port: the rule has 443, not 444");
+    }
+
+    #[test]
+    fn as_json_what_is_unknown_is_absent() {
+        let json = |explained: &Explanation| serde_json::to_string(explained).unwrap();
+        assert_eq!(
+            json(&explained("192.0.2.1", "a", &[], None)),
+            "{\"outcome\":\"deny\",\"reason\":\"source_unknown\",\"steps\":[{\"stage\":\"decision\",\
+             \"finding\":\"deny: source_unknown; the client's address belongs to no source\"}]}"
+        );
+        let found = json(&explained("10.20.0.1", "api.acme.example:443", &[], None));
+        let want = "{\"outcome\":\"allow\",\"reason\":\"allowed\",\"source\":\"ivr\",\"rule\":\"acme/api\",\"customer\":\"acme\",\"steps\":[";
+        assert!(found.starts_with(want), "{found}");
+    }
+}

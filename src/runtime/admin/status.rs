@@ -1,0 +1,203 @@
+//! `/v1/status`: how this proxy stands, read from what it works with at that moment.
+//! Not here: what only counts (`metrics`). No text of a client or server is in it. Source: the contract: "Admin port".
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+
+use super::access::Access;
+use crate::config::{Config, Durability, Limits};
+use crate::evidence::TreeHead;
+use crate::runtime::listeners::Sockets;
+use crate::runtime::reloads::{Reload, time};
+use crate::runtime::shared::Shared;
+use crate::yaml::duration_text;
+
+/// What stays as it is while the proxy runs.
+pub struct Installation {
+    /// The log's directory.
+    pub log: String,
+    durability: Durability,
+    commit_interval: Duration,
+    connections: usize,
+    listeners: Vec<(Arc<str>, SocketAddr)>,
+    admin: SocketAddr,
+    probes: Option<SocketAddr>,
+}
+
+impl Installation {
+    /// Of a configuration and the sockets that were bound for it; so many connections there may be.
+    pub fn new(config: &Config, sockets: &Sockets, connections: usize) -> Self {
+        let log = &config.decision_log;
+        Self {
+            log: log.directory.clone(),
+            durability: log.durability,
+            commit_interval: log.commit_interval,
+            connections,
+            listeners: sockets.listeners.clone(),
+            admin: sockets.admin.1,
+            probes: sockets.probes.as_ref().map(|(_, address)| *address),
+        }
+    }
+}
+
+/// How the proxy stands.
+#[derive(Serialize)]
+pub struct Status<'a> {
+    instance: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    environment: Option<&'a str>,
+    version: &'static str,
+    #[serde(serialize_with = "time")]
+    started: Timestamp,
+    ready: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_ready: Option<&'static str>,
+    draining: bool,
+    policy: PolicyStatus,
+    log: LogStatus,
+    connections: usize,
+    tunnels: u64,
+    limits: LimitsStatus,
+    listeners: Vec<ListenerStatus<'a>>,
+    admin: AdminStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probes: Option<SocketAddr>,
+}
+
+#[derive(Serialize)]
+struct PolicyStatus {
+    sha256: Arc<str>,
+    rules: usize,
+    sources: usize,
+    #[serde(serialize_with = "time")]
+    loaded: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reload: Option<Arc<Reload>>,
+}
+
+#[derive(Serialize)]
+struct LogStatus {
+    healthy: bool,
+    size: u64,
+    durability: &'static str,
+    commit_interval: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint: Option<CheckpointStatus>,
+}
+
+#[derive(Serialize)]
+struct CheckpointStatus {
+    size: u64,
+    root: String,
+    #[serde(serialize_with = "time")]
+    time: Timestamp,
+}
+
+#[derive(Serialize)]
+struct LimitsStatus {
+    connections: usize,
+    connections_per_source: u64,
+    head_timeout: String,
+    hello_timeout: String,
+    dial_timeout: String,
+    idle_timeout: String,
+    lifetime: String,
+    drain_timeout: String,
+}
+
+#[derive(Serialize)]
+struct ListenerStatus<'a> {
+    name: &'a str,
+    address: SocketAddr,
+}
+
+#[derive(Serialize)]
+struct AdminStatus {
+    address: SocketAddr,
+    tls: bool,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "some_time")]
+    certificate_expires: Option<Timestamp>,
+    tokens: usize,
+}
+
+impl<'a> Status<'a> {
+    /// As it is now, and who has `access` to the admin port.
+    pub fn now(shared: &'a Shared, installation: &'a Installation, access: &Access) -> Self {
+        let not_ready = shared.not_ready().map(str::trim_end);
+        let listeners = installation.listeners.iter();
+        Self {
+            instance: shared.instance(),
+            environment: shared.environment().map(|environment| &**environment),
+            version: env!("CARGO_PKG_VERSION"),
+            started: shared.started(),
+            ready: not_ready.is_none(),
+            not_ready,
+            draining: shared.is_draining(),
+            policy: policy(shared),
+            log: log(shared, installation),
+            connections: shared.gate().connections(),
+            tunnels: shared.metrics().open_tunnels(),
+            limits: limits(shared.limits(), installation.connections),
+            listeners: listeners.map(|(name, address)| ListenerStatus { name, address: *address }).collect(),
+            admin: AdminStatus {
+                address: installation.admin,
+                tls: access.tls().is_some(),
+                certificate_expires: access.expires(),
+                tokens: access.tokens().map_or(0, |tokens| tokens.iter().count()),
+            },
+            probes: installation.probes,
+        }
+    }
+}
+
+fn some_time<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => time(at, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+fn policy(shared: &Shared) -> PolicyStatus {
+    let in_force = shared.in_force();
+    let policy = &in_force.policy;
+    PolicyStatus {
+        sha256: Arc::clone(policy.hash()),
+        rules: policy.grants().len(),
+        sources: policy.sources().len(),
+        loaded: in_force.since,
+        reload: shared.reload(),
+    }
+}
+
+fn log(shared: &Shared, installation: &Installation) -> LogStatus {
+    let metrics = &shared.metrics().log;
+    let head = shared.journal().checkpoint().and_then(|note| TreeHead::read(&note));
+    let checkpoint = head.zip(metrics.signed_at());
+    LogStatus {
+        healthy: shared.journal().healthy(),
+        size: metrics.size(),
+        durability: match installation.durability {
+            Durability::Sync => "sync",
+            Durability::Async => "async",
+        },
+        commit_interval: duration_text(installation.commit_interval),
+        checkpoint: checkpoint.map(|(head, time)| CheckpointStatus { size: head.size, root: head.root, time }),
+    }
+}
+
+fn limits(limits: &Limits, connections: usize) -> LimitsStatus {
+    LimitsStatus {
+        connections,
+        connections_per_source: limits.connections_per_source,
+        head_timeout: duration_text(limits.head_timeout),
+        hello_timeout: duration_text(limits.hello_timeout),
+        dial_timeout: duration_text(limits.dial_timeout),
+        idle_timeout: duration_text(limits.idle_timeout),
+        lifetime: duration_text(limits.lifetime),
+        drain_timeout: duration_text(limits.drain_timeout),
+    }
+}
