@@ -34,6 +34,8 @@ pub mod session;
 pub mod shared;
 pub mod sys;
 pub mod tally;
+#[cfg(test)]
+mod testing;
 pub mod thread;
 pub mod timed;
 pub mod tunnel;

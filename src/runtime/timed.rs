@@ -68,3 +68,67 @@ fn names(policy: &Policy, now: Timestamp) -> Vec<Arc<str>> {
 fn minute(now: Timestamp) -> i64 {
     now.as_second().div_euclid(JUDGE_INTERVAL_S)
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::ToSpan;
+    use jiff::civil::Date;
+    use jiff::tz::TimeZone;
+
+    use super::*;
+    use crate::runtime::testing;
+
+    fn end_of(day: Date) -> Timestamp {
+        day.tomorrow().unwrap().to_zoned(TimeZone::UTC).unwrap().timestamp()
+    }
+
+    #[test]
+    fn the_end_of_report_mode_is_told_once_and_open_tunnels_are_judged() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = Timestamp::now();
+        let last = now.to_zoned(TimeZone::UTC).date().checked_add(5.days()).unwrap();
+        let policy = format!(
+            "version: 1\nsources:\n  - {{name: web, subnets: [10.0.0.0/24], class: general, mode: report, report_until: {last}, egress: static-a}}\n\
+             \x20 - {{name: ivr, subnets: [10.0.1.0/24]}}\n"
+        );
+        let (shared, _) = testing::shared(folder.path(), &policy);
+        let end = end_of(last);
+        let mut clockwork = Clockwork::new(&shared.policy(), now);
+        for (row, at, judges) in [
+            ("at once", now, false),
+            ("the last second", end - 1.seconds(), true),
+            ("over", end, true),
+            ("within the same minute", end + 1.seconds(), false),
+            ("a minute later", end + 60.seconds(), true),
+        ] {
+            assert_eq!(clockwork.look(&shared, at), judges, "{row}");
+        }
+        assert!(!shared.journal().shutdown().any());
+        let told: Vec<_> =
+            testing::records(folder.path()).into_iter().filter(|record| record["kind"] == "policy").collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0]["detail"], serde_json::json!({"result": "report_ended", "report_ended": ["web"]}));
+    }
+
+    #[test]
+    fn a_policy_without_times_is_never_judged_by_the_clock() {
+        let folder = tempfile::tempdir().unwrap();
+        let rule = |more: &str| {
+            format!(
+                "version: 1\nsources: [{{name: a, subnets: [10.0.0.0/24]}}]\n\
+                 rules: [{{id: r, customer: c, sources: [a], hosts: [a.example]{more}}}]\n"
+            )
+        };
+        let now = Timestamp::now();
+        for (more, judges) in [
+            ("", false),
+            (", expires: 2020-01-01", true),
+            (", hours: {days: [mon], from: '06:00', to: '07:00', zone: UTC}", true),
+        ] {
+            let (shared, _) = testing::shared(folder.path(), &rule(more));
+            let mut clockwork = Clockwork::new(&shared.policy(), now);
+            assert_eq!(clockwork.look(&shared, now + 60.seconds()), judges, "`{more}`");
+            assert!(!shared.journal().shutdown().any());
+        }
+    }
+}
