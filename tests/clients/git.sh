@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Git: one clone is two requests, a push is the upload. What the cases are, and what each script is given: tests/all/matrix/mod.rs.
 set -euo pipefail
+export GIT_CONFIG_NOSYSTEM=1
 ask() { git -c http.proxy="$PROXY" -c http.sslCAInfo="$CA" -c user.name=tests -c user.email=tests@acme.test "$@"; }
 copy=$WORK/copy
 clone() { # REPOSITORY OPTION…

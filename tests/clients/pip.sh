@@ -3,10 +3,11 @@
 set -euo pipefail
 python=$TARGET/$1
 shift
+export PIP_CONFIG_FILE=/dev/null
 parcels=$WORK/parcels
 get() { # PARCEL INDEX OPTION…
     rm -rf "$parcels"
-    "$python" -m pip --isolated --disable-pip-version-check --no-cache-dir --retries 0 --proxy "$PROXY" --cert "$CA" \
+    "$python" -m pip --disable-pip-version-check --no-cache-dir --retries 0 --proxy "$PROXY" --cert "$CA" \
         install --quiet --no-compile --root-user-action ignore --index-url "$2" --target "$parcels" "${@:3}" "$1"
 }
 # A wheel is an archive with three notes in it.
