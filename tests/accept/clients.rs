@@ -22,9 +22,11 @@ pub fn work_and_show_their_users_why_not() {
     if rows.len() == clients::ALL.len() {
         let page = fs::read_to_string(PAGE).unwrap();
         let page = replaced(&page, "what works", &(works(&rows) + "\n" + &impossible(&rows)));
-        fs::write(PAGE, replaced(&page, "refusals", &refusals(&rows))).unwrap();
+        let page = replaced(&page, "refusals", &refusals(&rows, Case::Refused));
+        fs::write(PAGE, replaced(&page, "alerts", &refusals(&rows, Case::Alert))).unwrap();
     } else {
-        println!("{}{}{}", works(&rows), impossible(&rows), refusals(&rows));
+        let refusals = [Case::Refused, Case::Alert].map(|case| refusals(&rows, case));
+        println!("{}{}{}", works(&rows), impossible(&rows), refusals.concat());
     }
 }
 
@@ -36,7 +38,7 @@ fn replaced(page: &str, name: &str, text: &str) -> String {
     format!("{before}{begin}\n{text}\n{end}{after}")
 }
 
-/// How a case is called on the page. A refusal has a table of its own.
+/// How a case is called on the page. Refusals have tables of their own.
 fn title(case: Case) -> &'static str {
     match case {
         Case::Get => "HTTP/1.1",
@@ -49,11 +51,12 @@ fn title(case: Case) -> &'static str {
         Case::Events => "events",
         Case::WebSocket => "WebSocket",
         Case::Refused => "a refusal",
+        Case::Alert => "an alert",
     }
 }
 
 fn columns() -> impl Iterator<Item = Case> {
-    Case::ALL.into_iter().filter(|case| *case != Case::Refused)
+    Case::ALL.into_iter().filter(|case| !matches!(case, Case::Refused | Case::Alert))
 }
 
 fn works(rows: &[Row]) -> String {
@@ -82,13 +85,21 @@ fn impossible(rows: &[Row]) -> String {
     lines.collect()
 }
 
-fn refusals(rows: &[Row]) -> String {
-    let mut text = "| client | exit code | what it shows | the reason |\n|--|--|--|--|\n".to_owned();
+fn refusals(rows: &[Row], kind: Case) -> String {
+    // Of an alert the reason is never shown.
+    let (title, line) = if kind == Case::Refused { (" the reason |", "--|") } else { ("", "") };
+    let mut text = format!("| client | exit code | what it shows |{title}\n|--|--|--|{line}\n");
     for row in rows {
-        let (shown, code) = &row.refusal;
-        let lines: Vec<String> = shown.lines().map(|line| format!("`{}`", line.trim().replace('|', "\\|"))).collect();
-        let reason = if shown.contains(REASON) { "yes" } else { "no" };
-        writeln!(text, "| {} | {code} | {} | {reason} |", row.client.name, lines.join("<br>")).unwrap();
+        for (_, shown, code) in row.refusals.iter().filter(|(case, ..)| *case == kind) {
+            let mut lines: Vec<String> = shown.lines().map(|line| line.trim().replace('|', "\\|")).collect();
+            // A cause often says the same again.
+            lines.retain(|line| !line.is_empty());
+            lines.dedup();
+            let lines: Vec<String> = lines.iter().map(|line| format!("`{line}`")).collect();
+            let reason = if shown.contains(REASON) { " yes |" } else { " no |" };
+            let reason = if kind == Case::Refused { reason } else { "" };
+            writeln!(text, "| {} | {code} | {} |{reason}", row.client.name, lines.join("<br>")).unwrap();
+        }
     }
     text
 }

@@ -41,7 +41,7 @@ fn a_few_clients_work_in_every_case_that_is_theirs() {
 #[test]
 fn the_page_has_every_client() {
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/clients.md")).unwrap();
-    for table in ["what works", "refusals"] {
+    for table in ["what works", "refusals", "alerts"] {
         let rest = page.split_once(&format!("<!-- {table}: written by `make accept` -->")).unwrap().1;
         let rows = rest.split_once(&format!("<!-- end of {table} -->")).unwrap().0.lines().filter_map(|line| {
             let (name, _) = line.strip_prefix("| ")?.split_once(" | ")?;

@@ -7,7 +7,11 @@ head_of() {
     shift
     printf '%s\r\n' "$@" ''
 }
-tunnel() { openssl s_client -quiet -verify_return_error -CAfile "$CA" -proxy "${PROXY#http://}" -connect "$NAME:$PORT" -servername "$NAME"; }
+tunnel() { openssl s_client -quiet -verify_return_error -CAfile "$CA" -proxy "${PROXY#http://}" -connect "$NAME:$PORT" "${name[@]}"; }
+# What the hello says.
+name=(-servername "$NAME")
+# Addresses are no names.
+if [ "$NAME" = 127.0.0.1 ]; then name=(-noservername); fi
 close='Connection: close'
 # What follows the head of an answer.
 body() { sed '1,/^\r$/d'; }

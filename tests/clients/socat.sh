@@ -26,6 +26,14 @@ case $1 in
     keep-alive) forward "$NAME:$PORT" && ask -o "$OUT" "$URL" -o "$OUT" "$URL" ;;
     events) forward "$NAME:$PORT" && ask -N "$URL" ;;
     websocket) echo 'what runs behind it decides' && exit 77 ;;
-    # Without the time and its process.
-    refused) socat STDIO "PROXY:${proxy%:*}:$NAME:$PORT,proxyport=${proxy##*:}" 2>&1 | sed 's/^.*socat\[[0-9]*\] //' ;;
+    refused)
+        # What is refused inside the tunnel is for the program behind it to tell.
+        if [ "$NAME" = 127.0.0.1 ]; then
+            forward "$NAME:$PORT"
+            ask "$URL"
+            exit
+        fi
+        # Without the time and its process.
+        socat STDIO "PROXY:${proxy%:*}:$NAME:$PORT,proxyport=${proxy##*:}" 2>&1 | sed 's/^.*socat\[[0-9]*\] //'
+        ;;
 esac

@@ -38,11 +38,14 @@ pub enum Case {
     KeepAlive,
     Events,
     WebSocket,
+    /// Refused before the tunnel.
     Refused,
+    /// Refused behind the `200`: a literal whose rule wants a name in the hello.
+    Alert,
 }
 
 impl Case {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Get,
         Self::Http2,
         Self::Down,
@@ -53,6 +56,7 @@ impl Case {
         Self::Events,
         Self::WebSocket,
         Self::Refused,
+        Self::Alert,
     ];
 
     /// Its word in the scripts.
@@ -67,7 +71,7 @@ impl Case {
             Self::KeepAlive => "keep-alive",
             Self::Events => "events",
             Self::WebSocket => "websocket",
-            Self::Refused => "refused",
+            Self::Refused | Self::Alert => "refused",
         }
     }
 
@@ -82,6 +86,7 @@ impl Case {
             Self::Events => (NAME, "live/events"),
             Self::WebSocket => (NAME, "live/echo"),
             Self::Refused => (UNLISTED, ""),
+            Self::Alert => ("127.0.0.1", "small"),
         }
     }
 }
@@ -113,8 +118,8 @@ pub struct Row {
     pub version: String,
     /// For each case that it cannot do, why.
     pub not: Vec<(Case, String)>,
-    /// What its user reads on a refusal, and the exit code.
-    pub refusal: (String, i32),
+    /// For each refusal, what its user reads and the exit code.
+    pub refusals: Vec<(Case, String, i32)>,
 }
 
 const NAME: &str = "api.acme.test";
@@ -198,6 +203,12 @@ fn proxy(nginx: &Nginx, ech: &str, listen: &str) -> Proxy {
     networks: [\"::1/128\"]
     ports: [{port}]
     tls: {{sni: optional, ech: {ech}}}
+  - id: acme/named
+    customer: acme
+    sources: [tests, tests6]
+    networks: [127.0.0.1/32]
+    ports: [{port}]
+    tls: {{sni: required, sni_names: [{NAME}], ech: {ech}}}
 ",
         port = nginx.port
     );
@@ -216,12 +227,12 @@ pub fn run(clients: &[Client], cases: &[Case]) -> Vec<Row> {
             faults.extend(place.judge_ech().err());
             place = run::Place::new(permissive, client);
         }
-        let mut row = Row { client: *client, version: place.version(), not: Vec::new(), refusal: Default::default() };
+        let mut row = Row { client: *client, version: place.version(), not: Vec::new(), refusals: Vec::new() };
         for case in cases {
             match place.judge(*case) {
                 Ok(run::Outcome::Works) => {}
                 Ok(run::Outcome::Not(why)) => row.not.push((*case, why)),
-                Ok(run::Outcome::Refused(text, code)) => row.refusal = (text, code),
+                Ok(run::Outcome::Refused(text, code)) => row.refusals.push((*case, text, code)),
                 Err(fault) => faults.push(format!("{} {case}: {fault}", client.name)),
             }
         }
