@@ -71,4 +71,5 @@ fuzz:
 
 # What takes longer than `make test` may.
 accept: setup
+	tests/accept/setup.sh
 	$(CARGO) test --locked --release --test accept -- --nocapture --test-threads 1

@@ -15,6 +15,8 @@ need cc gcc
 [ -e /usr/include/stdlib.h ] || packages+=(libc6-dev)
 need curl curl
 need openssl openssl
+need wget wget
+need git git
 need nginx nginx-light
 need python3 python3
 need valgrind valgrind

@@ -77,7 +77,7 @@ reasons! {
         "the PROXY header is missing or not expected from here"; "check the load balancer in front of the proxy";
 
     MalformedRequest "malformed_request" Deny 400 DecodeError "http_request_error"
-        "the request is not well-formed HTTP"; "send CONNECT host:port HTTP/1.1";
+        "the request is not well-formed HTTP"; "send CONNECT host:port HTTP/1.1, an IPv6 address in brackets";
     HeadTimeout "head_timeout" Deny 403 AccessDenied "http_request_error"
         "the request's head did not arrive in time"; "send the whole head at once";
     PlaintextHttp "plaintext_http" Deny 403 AccessDenied "http_request_denied"

@@ -5,6 +5,8 @@
 #[path = "../../benches/shared/chance.rs"]
 mod chance;
 #[cfg(test)]
+mod clients;
+#[cfg(test)]
 #[expect(dead_code, reason = "other tests use the rest of it")]
 #[path = "../all/ends.rs"]
 mod ends;
@@ -16,11 +18,22 @@ mod harness;
 #[path = "../all/kills.rs"]
 mod kills;
 #[cfg(test)]
+#[path = "../all/matrix/mod.rs"]
+mod matrix;
+#[cfg(test)]
 mod mixed;
+#[cfg(test)]
+#[expect(dead_code, reason = "other tests use the rest of it")]
+#[path = "../all/nginx.rs"]
+mod nginx;
 #[cfg(test)]
 #[expect(dead_code, reason = "other tests use the rest of it")]
 #[path = "../all/origins.rs"]
 mod origins;
+#[cfg(test)]
+#[expect(dead_code, reason = "other tests use the rest of it")]
+#[path = "../all/programs.rs"]
+mod programs;
 #[cfg(test)]
 mod records;
 #[cfg(test)]
@@ -40,7 +53,7 @@ mod tests {
     use super::ends::{Origin, Tunnel, await_metric, metric};
     use super::harness::Proxy;
     use super::streams::{self, MIB, NAME, move_a_little_and_end};
-    use super::{kills, mixed, ten_million};
+    use super::{clients, kills, mixed, ten_million};
 
     const KILLS: usize = 200;
 
@@ -62,6 +75,12 @@ mod tests {
     /// Records of the log that is asked; another number can be set by the variable.
     const RECORDS: u64 = 10_000_000;
     const RECORDS_VARIABLE: &str = "SALLYPORT_TESTS_RECORDS";
+
+    /// Before all that takes long.
+    #[test]
+    fn clients_of_all_kinds_work_and_show_their_users_why_not() {
+        clients::work_and_show_their_users_why_not();
+    }
 
     #[test]
     fn two_hundred_kills_lose_no_record() {

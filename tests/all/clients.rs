@@ -8,6 +8,8 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::harness::{PATIENCE, Proxy, Setup, eventually};
+use super::matrix::clients::{ALL, STATUS, client};
+use super::matrix::{self, Case, Client, REASON};
 use super::nginx::{FILE_SIZE, Nginx, contents};
 use super::programs::{Finished, finish, program};
 
@@ -18,6 +20,37 @@ const NAMES: [&str; 4] = ["api.acme.test", "six.acme.test", "127.0.0.1", "::1"];
 const HOSTS: [&str; 4] = ["api.acme.test", "six.acme.test", "127.0.0.1", "[::1]"];
 
 const LISTENERS: [&str; 2] = ["127.0.0.1:0", "[::1]:0"];
+
+/// Those that distributions install in seconds; `make accept` runs the others.
+const FEW: [Client; 7] = [
+    client("curl", &["curl.sh"], STATUS),
+    client("Wget", &["wget.sh"], REASON),
+    client("OpenSSL s_client", &["openssl.sh"], REASON),
+    client("requests", &["python.sh", "venv/bin/python", "requests"], REASON),
+    client("Git", &["git.sh"], STATUS),
+    client("pip", &["pip.sh", "venv/bin/python"], REASON),
+    Client { tunnels: Some(2), ..client("apt", &["apt.sh"], REASON) },
+];
+
+#[test]
+fn a_few_clients_work_in_every_case_that_is_theirs() {
+    let rows = matrix::run(&FEW, &Case::ALL);
+    assert_eq!(rows.len(), FEW.len());
+}
+
+#[test]
+fn the_page_has_every_client() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/clients.md")).unwrap();
+    for table in ["what works", "refusals", "alerts"] {
+        let rest = page.split_once(&format!("<!-- {table}: written by `make accept` -->")).unwrap().1;
+        let rows = rest.split_once(&format!("<!-- end of {table} -->")).unwrap().0.lines().filter_map(|line| {
+            let (name, _) = line.strip_prefix("| ")?.split_once(" | ")?;
+            Some(name).filter(|name| *name != "client")
+        });
+        let names: Vec<&str> = rows.collect();
+        assert_eq!(names, ALL.map(|client| client.name), "docs/clients.md, {table}: `make accept` writes it anew");
+    }
+}
 
 fn proxy(nginx: &Nginx, listen: &str) -> Proxy {
     let port = nginx.port;

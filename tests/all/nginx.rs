@@ -9,7 +9,7 @@ use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Instant;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use tempfile::TempDir;
 
 use super::harness::{PATIENCE, eventually};
@@ -31,6 +31,11 @@ pub struct Nginx {
 impl Nginx {
     /// Starts it with a certificate for `names` (addresses too) and waits until it answers on both families.
     pub fn start(names: &[&str]) -> Self {
+        Self::start_with(names, |_| String::new())
+    }
+
+    /// The same, with what `more` writes about its folder in the configuration of the server.
+    pub fn start_with(names: &[&str], more: impl FnOnce(&Path) -> String) -> Self {
         let dir = TempDir::new().unwrap();
         // Started by root, nginx serves as nobody, who must be able to read.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -38,7 +43,7 @@ impl Nginx {
         fs::write(dir.path().join("www/file"), contents()).unwrap();
         write_certificates(&dir, names);
         let port = free_port();
-        fs::write(dir.path().join("nginx.conf"), configuration(port, dir.path())).unwrap();
+        fs::write(dir.path().join("nginx.conf"), configuration(port, dir.path(), &more(dir.path()))).unwrap();
         let mut command = program("nginx");
         command.arg("-p").arg(dir.path()).args(["-c", "nginx.conf", "-e", "error.log"]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -75,7 +80,7 @@ pub fn contents() -> Vec<u8> {
 }
 
 /// `return` alone would answer before the body has come, so `/sink` hands it to a second server.
-fn configuration(port: u16, folder: &Path) -> String {
+fn configuration(port: u16, folder: &Path, more: &str) -> String {
     let folder = folder.display();
     format!(
         "daemon off;
@@ -99,6 +104,7 @@ http {{
         ssl_protocols TLSv1.2 TLSv1.3;
         root www;
         location = /sink {{ proxy_pass http://unix:{folder}/sink.sock:/taken; }}
+        {more}
     }}
     server {{
         listen unix:{folder}/sink.sock;
@@ -114,10 +120,14 @@ fn write_certificates(dir: &TempDir, names: &[&str]) {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, "an authority of the tests");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    // Python 3.13 and later insist on both (RFC 5280 sections 4.2.1.1 and 4.2.1.3).
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    let leaf = CertificateParams::new(names).unwrap().signed_by(&key, &authority).unwrap();
+    let mut params = CertificateParams::new(names).unwrap();
+    params.use_authority_key_identifier_extension = true;
+    let leaf = params.signed_by(&key, &authority).unwrap();
     for (name, text) in [("ca.pem", authority.pem()), ("leaf.pem", leaf.pem()), ("leaf.key", key.serialize_pem())] {
         fs::write(dir.path().join(name), text).unwrap();
     }
