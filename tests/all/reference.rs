@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use jiff::tz::TimeZone;
 use sallyport::config::{self, Config};
 use sallyport::policy::{self, Policy, PolicyFile, Reason, Setting};
 use sallyport::runtime::clock;
 use sallyport::runtime::metrics::Metrics;
+use sallyport::runtime::quota::LimitRow;
 use sallyport::yaml::Faults;
 
 use crate::sources::{self, Kind, Token};
@@ -71,26 +73,32 @@ fn reasons() -> Vec<Vec<String>> {
     Reason::ALL.iter().map(row).collect()
 }
 
-/// A policy with one rule.
-fn one_rule(more: &str) -> Policy {
+/// A policy with one source and one rule.
+fn one_rule(of_source: &str, of_rule: &str) -> Policy {
     let text = format!(
-        "version: 1\nsources: [{{name: s, subnets: [10.0.0.0/24]}}]\nrules: [{{id: r, customer: c, sources: [s], hosts: [a.example]{more}}}]\n"
+        "version: 1\nsources: [{{name: s, subnets: [10.0.0.0/24]{of_source}}}]\n\
+         rules: [{{id: r, customer: c, sources: [s], hosts: [a.example]{of_rule}}}]\n"
     );
     let file = PolicyFile { path: "p".into(), shown: "p".into(), text: text.clone() };
     let mut faults = Faults::new();
-    let policy = Policy::load(&[file], &Setting::default(), &mut faults);
+    let setting = Setting { any_pool: true, now: clock::now(), ..Setting::default() };
+    let policy = Policy::load(&[file], &setting, &mut faults);
     policy.unwrap_or_else(|| panic!("{text}: {:?}", faults.iter().collect::<Vec<_>>()))
 }
 
 fn metrics() -> Vec<Vec<String>> {
     let metrics = Metrics::new().unwrap();
     // What has labels is on the page once it has a value.
-    metrics.decisions("edge", "-", Reason::Allowed).inc();
+    metrics.decisions("edge", "-", Reason::Allowed.into()).inc();
     metrics.meters("acme");
     metrics.egress_connections("pool", "192.0.2.1".parse().unwrap());
     metrics.log.records.with_label_values(&["start"]).inc();
     metrics.set_certificate("admin", Some(clock::now()));
-    metrics.policy.in_force(&one_rule(", review_by: 2030-01-01"), clock::now(), None);
+    let tomorrow = clock::now().to_zoned(TimeZone::UTC).date().tomorrow().unwrap();
+    let report = format!(", class: general, mode: report, report_until: {tomorrow}, egress: pool");
+    metrics.policy.in_force(&one_rule(&report, ", review_by: 2030-01-01"), clock::now(), None);
+    let limit = LimitRow { of: "rule", name: "acme/api".into(), limit: "tunnels", most: 2, used: 1 };
+    metrics.policy.set_limits(&[limit]);
     let page = String::from_utf8(metrics.page().unwrap()).unwrap();
     let mut rows: Vec<Vec<String>> = Vec::new();
     for line in page.lines() {
@@ -208,8 +216,7 @@ fn configuration(more: &str) -> Config {
     let config = config::load(&text, 0, &|_| None, "a", &mut faults);
     assert!(faults.is_empty(), "{text}: {:?}", faults.iter().collect::<Vec<_>>());
     let mut config = config.unwrap();
-    // Places differ, and whether it was written; which folders follow from the state is compared.
-    config.state = None;
+    // Places differ, and whether it was written.
     config.limits.connections_given = false;
     config.limits.connections.place = config.policy.place;
     config
@@ -260,6 +267,6 @@ fn defaults_are_what_holds_where_nothing_is_written() {
     };
     for one in &rules {
         let text = nested(std::slice::from_ref(one));
-        assert_eq!(terms(&one_rule(&format!(", {text}"))), terms(&one_rule("")), "`{}`", one.0);
+        assert_eq!(terms(&one_rule("", &format!(", {text}"))), terms(&one_rule("", "")), "`{}`", one.0);
     }
 }
