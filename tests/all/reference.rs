@@ -64,9 +64,10 @@ fn quoted(text: impl std::fmt::Display) -> String {
 fn reasons() -> Vec<Vec<String>> {
     let row = |reason: &Reason| {
         let facts = reason.facts();
-        let (status, alert) = match reason {
-            Reason::Allowed => ("200".to_owned(), "–".to_owned()),
-            _ => (facts.status.to_string(), facts.alert.number().to_string()),
+        let (status, alert) = if *reason == Reason::Allowed {
+            ("200".to_owned(), "–".to_owned())
+        } else {
+            (facts.status.to_string(), facts.alert.number().to_string())
         };
         vec![quoted(reason), facts.outcome.to_string(), status, alert, facts.title.to_owned()]
     };
