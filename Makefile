@@ -6,7 +6,7 @@ export CARGO_TERM_COLOR ?= auto
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 RIG = --manifest-path benches/rig/Cargo.toml --target-dir $(TARGET)
 
-.PHONY: demo test lint bench instructions fuzz accept setup
+.PHONY: demo test lint bench instructions reference fuzz accept setup
 
 # The whole product on loopback. Needs the Rust toolchain and a C compiler, nothing else.
 demo:
@@ -63,6 +63,11 @@ instructions: setup
 	$(CARGO) bench --locked --bench path -- count >target/instructions.txt
 	mv target/instructions.txt benches/
 	cat benches/instructions.txt
+
+# Writes anew what the code says in docs/reference.md. What people say there, the last columns, stays.
+reference:
+	SALLYPORT_REFERENCE=write $(CARGO) test --locked --test all -- reference::what_the_code_says
+	git diff --stat -- docs/reference.md
 
 # Coverage-guided fuzzing of every parser, SECONDS each (nightly compiler features through RUSTC_BOOTSTRAP).
 SECONDS ?= 60

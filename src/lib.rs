@@ -25,7 +25,7 @@
 //! | [`tls`] | records, ClientHello, ServerHello, from bytes alone | `name` |
 //! | [`policy`] | files → compiled policy; one file a stage; decisions and reasons | `name` `address` `tls` `redact` `yaml` |
 //! | [`decision_log`] | records, the log and its store | `name` `tls` `redact` `policy` |
-//! | [`evidence`] | what an assessor gets: exports and their manifest | `redact` `policy` `decision_log` |
+//! | [`evidence`] | what an assessor gets: exports and their manifest, all that is allowed | `redact` `policy` `decision_log` |
 //! | [`config`] | `sallyport.yaml`: as written → checked | `name` `address` `redact` `yaml` |
 //! | [`runtime`] | where the product touches the world | all but `cli` |
 //! | [`cli`] | one file a command | all |

@@ -59,6 +59,8 @@ mod query;
 #[cfg(test)]
 mod quotas;
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod repository;

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,6 +32,9 @@ const CHUNK: usize = 64 * 1024;
 #[error("the log cannot be read to its end")]
 pub struct Broken;
 
+/// What says that there is no more: no chunk is empty.
+const END: Bytes = Bytes::new();
+
 /// The body of an answer.
 pub enum Body {
     /// All of it.
@@ -47,6 +50,15 @@ pub struct Chunks {
 }
 
 impl Chunks {
+    /// Sends the rest and says that it was all. What ends without that, as by a fault of the program, is seen to be cut short.
+    ///
+    /// # Errors
+    /// The client has gone.
+    pub fn end(mut self) -> io::Result<()> {
+        io::Write::flush(&mut self)?;
+        self.sender.blocking_send(Ok(END)).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
     /// Lets the client see that something is missing.
     pub fn fail(self) {
         // A client that has gone sees nothing.
@@ -143,11 +155,11 @@ impl HttpBody for Body {
         match self.get_mut() {
             Self::Whole(whole) => Pin::new(whole).poll_frame(context).map_err(|never| match never {}),
             Self::Stream(Stream { chunks, deadline }) => {
-                let chunk = chunks.poll_recv(context);
-                if let Poll::Ready(Some(Ok(_))) = &chunk {
+                let chunk = ready!(chunks.poll_recv(context)).unwrap_or(Err(Broken));
+                if chunk.is_ok() {
                     deadline.extend();
                 }
-                chunk.map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
+                Poll::Ready(if chunk == Ok(END) { None } else { Some(chunk.map(Frame::data)) })
             }
         }
     }
@@ -220,18 +232,22 @@ mod tests {
             let sent = long.clone();
             let thread = std::thread::spawn(move || {
                 sent.as_bytes().chunks(999).try_for_each(|piece| chunks.write_all(piece))?;
-                chunks.flush()
+                chunks.end()
             });
             assert_eq!(body.collect().await.unwrap().to_bytes(), long);
             thread.join().unwrap().unwrap();
 
-            let (mut chunks, body) = Body::stream(Deadline::new().0);
-            let thread = std::thread::spawn(move || {
-                chunks.write_all(b"a").and_then(|()| chunks.flush()).unwrap();
-                chunks.fail();
-            });
-            assert_eq!(body.collect().await.unwrap_err(), Broken);
-            thread.join().unwrap();
+            for fails in [true, false] {
+                let (mut chunks, body) = Body::stream(Deadline::new().0);
+                let thread = std::thread::spawn(move || {
+                    chunks.write_all(b"a").and_then(|()| chunks.flush()).unwrap();
+                    if fails {
+                        chunks.fail();
+                    }
+                });
+                assert_eq!(body.collect().await.unwrap_err(), Broken, "it says so: {fails}");
+                thread.join().unwrap();
+            }
         });
     }
 

@@ -137,15 +137,11 @@ async fn explained(connection: &Connection, body: Incoming) -> Response<Body> {
     // Closed never; the wait is the connection's.
     let Ok(place) = Arc::clone(&connection.admin.log.questions).acquire_owned().await else { return busy() };
     let admin = Arc::clone(&connection.admin);
-    let explaining = tokio::task::spawn_blocking(move || {
-        let explained = explain::explain(&asked, &admin.shared);
-        drop(place);
-        explained
-    });
-    match explaining.await {
-        Ok(explained) => cached("no-store", json(StatusCode::OK, "application/json", &explained)),
-        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "a fault of the program; its messages say where\n"),
-    }
+    let write = move |out: &mut Chunks| {
+        serde_json::to_writer(&mut *out, &explain::explain(&asked, &admin.shared)).map_err(io::Error::from)?;
+        Ok(out.write_all(b"\n")?)
+    };
+    cached("no-store", connection.stream(place, "application/json", write))
 }
 
 async fn checkpoint(connection: &Connection) -> Response<Body> {
@@ -240,9 +236,9 @@ impl Connection {
         let thread = std::thread::Builder::new().name("admin-answer".to_owned()).spawn(move || {
             // Whoever is to be let through goes first.
             sys::give_way();
-            match write(&mut chunks).and_then(|()| Ok(chunks.flush()?)) {
-                Ok(()) => {}
-                // The client has gone.
+            match write(&mut chunks) {
+                // A client that has gone misses nothing.
+                Ok(()) => drop(chunks.end()),
                 Err(LogError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => {}
                 Err(error) => {
                     tell(&error);

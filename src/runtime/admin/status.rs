@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 use super::access::Access;
 use crate::config::{Config, Durability, Limits};
 use crate::evidence::TreeHead;
+use crate::runtime::clock;
 use crate::runtime::listeners::Sockets;
 use crate::runtime::reloads::{Reload, time};
 use crate::runtime::shared::Shared;
@@ -75,8 +76,17 @@ struct PolicyStatus {
     sources: usize,
     #[serde(serialize_with = "time")]
     loaded: Timestamp,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reporting: Vec<ReportStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reload: Option<Arc<Reload>>,
+}
+
+/// A source that is in report mode, through this day.
+#[derive(Serialize)]
+struct ReportStatus {
+    source: Arc<str>,
+    until: String,
 }
 
 #[derive(Serialize)]
@@ -164,11 +174,17 @@ fn some_time<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::
 fn policy(shared: &Shared) -> PolicyStatus {
     let in_force = shared.in_force();
     let policy = &in_force.policy;
+    let now = clock::now();
+    let reporting = policy.sources().iter().filter_map(|source| {
+        let until = source.reporting(now)?.until.to_string();
+        Some(ReportStatus { source: Arc::clone(&source.name), until })
+    });
     PolicyStatus {
         sha256: Arc::clone(policy.hash()),
         rules: policy.grants().len(),
         sources: policy.sources().len(),
         loaded: in_force.since,
+        reporting: reporting.collect(),
         reload: shared.reload(),
     }
 }

@@ -102,7 +102,7 @@ fn the_status_is_what_is_so() {
 
 #[test]
 fn the_status_tells_of_reloads_drains_and_a_log_that_is_gone() {
-    let guarded = start(443, "");
+    let guarded = start(443, "egress: {pools: {pool: {bind: [127.0.0.1/32]}}}\n");
     let first = guarded.status();
     let policy = guarded.proxy.dir.path().join("policy.yaml");
     let good = fs::read_to_string(&policy).unwrap();
@@ -119,6 +119,16 @@ fn the_status_tells_of_reloads_drains_and_a_log_that_is_gone() {
     let taken = guarded.until("a reload", |status| status["policy"]["reload"]["policy"] == "in_force");
     assert!(taken["policy"]["reload"]["faults"].is_null() && taken["policy"]["loaded"] != first["policy"]["loaded"]);
     assert_ne!(taken["policy"]["sha256"], first["policy"]["sha256"]);
+    assert!(taken["policy"]["reporting"].is_null(), "{taken}");
+
+    let until = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date().tomorrow().unwrap();
+    let general =
+        format!("name: general, subnets: [127.9.0.0/16], class: general, mode: report, report_until: {until}");
+    fs::write(&policy, good.replace("rules:\n", &format!("  - {{{general}, egress: pool}}\nrules:\n"))).unwrap();
+    guarded.proxy.signal("HUP");
+    let reporting = guarded.until("report mode", |status| status["policy"]["sources"] == 3);
+    let want = serde_json::json!([{"source": "general", "until": until.to_string()}]);
+    assert_eq!(reporting["policy"]["reporting"], want, "{reporting}");
 
     let log = guarded.proxy.dir.path().join("decisions");
     let away = guarded.proxy.dir.path().join("away");
@@ -225,10 +235,16 @@ fn explain_answers_as_on_the_command_line() {
         let want: Value = serde_json::from_str(&done.out).unwrap_or_else(|error| panic!("{error}: {done:?}"));
         assert_eq!(guarded.json(&["-d", question], "/v1/explain", 200), want, "{question}");
     }
-    let own = format!(r#"{{"source":"127.0.0.1","target":"127.0.0.1:{}"}}"#, guarded.proxy.admin.port());
     let unjudged = guarded.json(&["-d", r#"{"source":"127.0.0.1","target":"x.pay.test:443"}"#], "/v1/explain", 200);
     assert!(unjudged.to_string().contains("unjudged; give `addresses`"), "no name is looked up: {unjudged}");
-    assert_eq!(guarded.json(&["-d", &own], "/v1/explain", 200)["outcome"], "deny");
+    // Which sockets are its own the command line can't know.
+    let (admin, path) = (guarded.proxy.admin.port(), guarded.proxy.dir.path().join("policy.yaml"));
+    let with_its_port = fs::read_to_string(&path).unwrap().replace("8443", &admin.to_string());
+    fs::write(&path, with_its_port).unwrap();
+    guarded.proxy.signal("HUP");
+    guarded.until("the reload", |status| status["policy"]["reload"]["policy"] == "in_force");
+    let own = format!(r#"{{"source":"127.0.0.1","target":"api.acme.test:{admin}"}}"#);
+    assert_eq!(guarded.json(&["-d", &own], "/v1/explain", 200)["reason"], "address_forbidden");
     assert!(guarded.proxy.records().iter().all(|record| record["kind"] != "decision"), "a question is no decision");
 }
 
