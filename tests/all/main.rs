@@ -18,6 +18,8 @@ mod dns_server;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod egress_namespaces;
+#[cfg(test)]
 mod encrypted_dns;
 #[cfg(test)]
 mod ends;
@@ -41,6 +43,8 @@ mod limits;
 mod lookups;
 #[cfg(test)]
 mod names;
+#[cfg(test)]
+mod namespaces;
 #[cfg(test)]
 mod nginx;
 #[cfg(test)]
