@@ -88,7 +88,7 @@ pub struct Dns {
 pub struct Pool {
     /// Every address of these is bound: at least one, at most 1024, none of another pool.
     pub bind: Vec<IpNet>,
-    /// What customers see, if a NAT stands between; else empty.
+    /// What customers see, if a NAT stands between; else empty. None of what customers see of another pool.
     pub public: Vec<IpNet>,
 }
 

@@ -12,20 +12,22 @@ fn env(name: &str) -> Option<String> {
         .map(|(_, value)| (*value).to_owned())
 }
 
-fn read(text: &str) -> (Option<Config>, Vec<String>) {
+/// The configuration and its faults.
+pub(super) fn read(text: &str) -> (Option<Config>, Vec<String>) {
     let mut faults = Faults::new();
     let config = load(text, 0, &env, "host-1", &mut faults);
     (config, faults.iter().map(|fault| fault.line(&["f"])).collect())
 }
 
-fn valid(text: &str) -> Config {
+/// A configuration without faults.
+pub(super) fn valid(text: &str) -> Config {
     let (config, faults) = read(text);
     assert_eq!(faults, Vec::<String>::new(), "{text}");
     config.unwrap()
 }
 
 /// Two lines that are a whole configuration; what a test is about goes before or after.
-const LEAST: &str = "listeners: [{name: edge, address: '127.0.0.1:3128'}]\npolicy: policies/\n";
+pub(super) const LEAST: &str = "listeners: [{name: edge, address: '127.0.0.1:3128'}]\npolicy: policies/\n";
 
 const WHOLE: &str = r#"profile: standard
 instance: edge-1
@@ -325,19 +327,6 @@ fn the_host_must_have_a_name_that_fits() {
     load(LEAST, 0, &env, "a b", &mut faults);
     let lines: Vec<String> = faults.iter().map(|fault| fault.line(&["f"])).collect();
     assert_eq!(lines, ["f:1:1: the host's name `a b` cannot name this instance; write `instance: edge-1`"]);
-}
-
-#[test]
-fn pools_share_no_address() {
-    let text = "egress:\n  pools:\n    a:\n      bind: [198.51.100.9/32, 198.51.100.64/30]\n    b:\n      bind: [198.51.100.8/29]\n      \
-                public: [198.51.100.9/32]\n    c: {bind: [198.51.100.65/32, 198.51.100.65/32]}\n";
-    let (_, faults) = read(&format!("{LEAST}{text}"));
-    let want = [
-        "f:8:14: `198.51.100.8/29` holds addresses of `198.51.100.9/32`, in line 6 for pool `a`; write each address once",
-        "f:10:16: `198.51.100.65/32` holds addresses of `198.51.100.64/30`, in line 6 for pool `a`; write each address once",
-        "f:10:34: `198.51.100.65/32` holds addresses of `198.51.100.64/30`, in line 6 for pool `a`; write each address once",
-    ];
-    assert_eq!(faults, want);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 //! Source: RFC 8305 sections 4 and 5 (order of addresses, racing them), RFC 6555.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::AsFd;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use rustix::io::Errno;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::policy::Reason;
-use crate::runtime::egress::Pool;
-use crate::runtime::sys;
+use crate::runtime::egress::{self, Departure, Pool};
 
 /// How long one attempt has for itself before the next address is tried beside it (RFC 8305 section 5, "Connection Attempt Delay").
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -27,6 +27,9 @@ const MAX_ATTEMPTS: usize = 3;
 /// Upper bound of addresses tried for one request; the deadline seldom allows more.
 const MAX_TRIED: usize = 8;
 
+/// How often the address that an attempt leaves from is looked at while nothing answers.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
 /// An open connection to a judged address.
 #[derive(Debug)]
 pub struct Dialled {
@@ -36,6 +39,18 @@ pub struct Dialled {
     pub upstream: IpAddr,
     /// The address that it leaves from.
     pub local: IpAddr,
+    /// Its place among the connections of its pool's address, if it leaves from one.
+    pub departure: Option<Departure>,
+}
+
+/// Why a connection did not come about from one address of a pool.
+enum Failure {
+    /// The host does not have the address, or not any more.
+    Gone,
+    /// No port of the address is free for this destination.
+    Full,
+    /// What would not be better from another address.
+    Failed(Reason),
 }
 
 /// Races the judged `addresses`, each at most once, until one is open or `deadline` has passed.
@@ -91,43 +106,71 @@ fn in_order(addresses: &[IpAddr]) -> Vec<IpAddr> {
 }
 
 async fn attempt(address: IpAddr, port: u16, pool: Option<&Arc<Pool>>) -> Result<Dialled, Reason> {
-    let Some(pool) = pool else {
-        let unbound =
-            if address.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
-        return connect(address, port, unbound).await.map_err(|error| reason(&error));
-    };
-    for from in pool.turn(address) {
-        match connect(address, port, from).await {
-            Ok(dialled) if dialled.local == from => return Ok(dialled),
+    let to = SocketAddr::new(address, port);
+    match pool {
+        Some(pool) => leave(pool, to).await,
+        None => {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+            let connected = async { dialled(socket?.connect(to).await?, address) }.await;
+            connected.map_err(|error| reason(&error))
+        }
+    }
+}
+
+/// Tries the pool's addresses, each at most once, until one of them tells what the destination is like.
+async fn leave(pool: &Pool, to: SocketAddr) -> Result<Dialled, Reason> {
+    for _ in 0..pool.size(to.ip()) {
+        let Some(departure) = pool.depart(to, std::time::Instant::now()) else { break };
+        match connect(departure.ip(), to).await {
+            Ok(dialled) if dialled.local == departure.ip() => {
+                return Ok(Dialled { departure: Some(departure), ..dialled });
+            }
             Ok(_) => return Err(Reason::EgressAddressMismatch),
-            Err(error) if is_unavailable(&error) => {}
-            Err(error) => return Err(reason(&error)),
+            Err(Failure::Gone) => pool.lose(&departure),
+            Err(Failure::Full) => {
+                pool.exhausted(&departure, to, std::time::Instant::now());
+                // To find that out took as long as hundreds of other steps take.
+                yield_now().await;
+            }
+            Err(Failure::Failed(reason)) => return Err(reason),
         }
     }
     Err(Reason::EgressAddressUnavailable)
 }
 
-async fn connect(address: IpAddr, port: u16, from: IpAddr) -> io::Result<Dialled> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if !from.is_unspecified() {
-        sys::bind_address_no_port(socket.as_fd())?;
-        socket.bind(SocketAddr::new(from, 0))?;
+/// A connection from that address of a pool. What was sent from an address that is gone is never answered: so it is looked at again meanwhile.
+async fn connect(from: IpAddr, to: SocketAddr) -> Result<Dialled, Failure> {
+    let failed = |error: io::Error| {
+        if egress::is_gone(from) {
+            Failure::Gone
+        } else if matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse) {
+            Failure::Full
+        } else {
+            Failure::Failed(reason(&error))
+        }
+    };
+    let Some(socket) = egress::bound(from).map_err(failed)? else { return Err(Failure::Gone) };
+    let mut connecting = pin!(socket.connect(to));
+    loop {
+        match timeout(LOOK_AGAIN, &mut connecting).await {
+            Ok(connected) => return connected.and_then(|socket| dialled(socket, to.ip())).map_err(failed),
+            Err(_) if egress::is_gone(from) => return Err(Failure::Gone),
+            Err(_) => {}
+        }
     }
-    let socket = socket.connect(SocketAddr::new(address, port)).await?;
-    socket.set_nodelay(true)?;
-    let local = socket.local_addr()?.ip();
-    Ok(Dialled { socket, upstream: address, local })
 }
 
-/// The source address is gone or has no port left for this destination: another one may do.
-fn is_unavailable(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse)
+fn dialled(socket: TcpStream, upstream: IpAddr) -> io::Result<Dialled> {
+    socket.set_nodelay(true)?;
+    let local = socket.local_addr()?.ip();
+    Ok(Dialled { socket, upstream, local, departure: None })
 }
 
 fn reason(error: &io::Error) -> Reason {
     match Errno::from_io_error(error) {
         Some(Errno::CONNREFUSED) => Reason::UpstreamRefused,
         Some(Errno::TIMEDOUT) => Reason::UpstreamTimeout,
+        // Without a pool: no port of the system's address is free.
         Some(Errno::ADDRNOTAVAIL) => Reason::EgressAddressUnavailable,
         _ => Reason::UpstreamUnreachable,
     }

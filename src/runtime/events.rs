@@ -10,6 +10,7 @@ use crate::policy::Policy;
 use crate::redact;
 use crate::runtime::clock;
 use crate::runtime::denials;
+use crate::runtime::egress;
 use crate::runtime::journal::{Event, Opening, Setup};
 use crate::runtime::load::LoadError;
 use crate::runtime::metrics::Metrics;
@@ -166,6 +167,7 @@ pub fn not_reloaded(shared: &Shared, error: &LoadError) {
 /// The last record of this run.
 pub fn stopped(shared: &Shared) {
     denials::tell(shared);
+    egress::watch::tell(shared);
     note(shared, Kind::Stop, Detail::new());
 }
 

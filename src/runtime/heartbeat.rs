@@ -39,6 +39,10 @@ fn said(shared: &Shared, uptime: Duration) -> Detail {
         .with("decisions", decisions)
         .with("connections", u64::try_from(shared.gate().connections()).unwrap_or(u64::MAX))
         .with("log_size", metrics.log.size());
+    let out = shared.pools().out();
+    if out > 0 {
+        detail = detail.with("egress_addresses_out", u64::try_from(out).unwrap_or(u64::MAX));
+    }
     // A kernel that does not say how its clock is kept leaves that out.
     if let Ok(clock) = sys::clock_discipline() {
         let clock = Detail::new()
@@ -99,7 +103,10 @@ admin: {address: \"127.0.0.1:0\"}
         metrics.decisions("edge", "-", crate::policy::Reason::PortNotAllowed.into()).inc_by(7);
         let (journal, opening) = Journal::open(events::journal_setup(&config, &metrics)).unwrap();
         let own = OwnAddresses::new([], []);
-        let shared = Arc::new(Shared::new(&config, policy, (journal, metrics), (Pools::default(), own), 100));
+        let pools = Pools::new([("static-a", &["192.0.2.8/31".parse().unwrap()][..])].into_iter());
+        let pool = pools.pool("static-a").unwrap();
+        pool.lose(&pool.depart("198.51.100.1:443".parse().unwrap(), Instant::now()).unwrap());
+        let shared = Arc::new(Shared::new(&config, policy, (journal, metrics), (pools, own), 100));
         let segment = folder.path().join("state/decisions/segments/000000000000.jsonl");
         let signed = heartbeat(&segment, |record| {
             let note = record["detail"]["checkpoint"].as_str().unwrap_or_default();
@@ -118,6 +125,7 @@ admin: {address: \"127.0.0.1:0\"}
             serde_json::json!({"allow": 0, "deny": 7, "observe": 0, "error": 0}),
             "{found}"
         );
+        assert_eq!(detail["egress_addresses_out"], 1, "{found}");
         assert_eq!(found["policy"].as_str(), Some(&**shared.policy().hash()));
         assert!(detail["log_size"].as_u64() <= found["seq"].as_u64() && detail["uptime_s"].is_u64(), "{found}");
         assert!(detail["clock"].is_null() || detail["clock"]["synchronized"].is_boolean(), "{found}");

@@ -1,10 +1,10 @@
 //! Every metric: name, help, labels. Labels come from the configuration or from closed lists, never from peers.
 //! Not here: when something is counted. Source: Prometheus naming practice; the text format 0.0.4.
 
+mod egress;
 mod policy;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use jiff::Timestamp;
 use prometheus::core::Collector;
@@ -21,6 +21,7 @@ use crate::runtime::dns::LookupResult;
 use crate::runtime::process;
 use crate::runtime::tunnel::Meters;
 
+pub use egress::EgressMetrics;
 pub use policy::PolicyMetrics;
 
 /// Buckets in seconds for steps of setting a tunnel up: 50 µs to 10 s.
@@ -59,7 +60,8 @@ pub struct Metrics {
     pub tunnel_duration: Histogram,
     setup: [Histogram; 6],
     dns_lookups: [IntCounter; LookupResult::ALL.len()],
-    egress_connections: IntGaugeVec,
+    /// Those of the egress pools.
+    pub egress: EgressMetrics,
     /// `sallyport_connections`: client connections, tunnels included.
     pub connections: IntGauge,
     /// `sallyport_connections_silent_total`: closed without a byte, and so without a record.
@@ -126,12 +128,7 @@ impl Metrics {
             tunnel_duration: histogram(&r, "tunnel_duration_seconds", "Life of a tunnel.", &TUNNEL_BUCKETS)?,
             setup: SetupStep::ALL.map(step),
             dns_lookups: LookupResult::ALL.map(|result| dns.with_label_values(&[result.as_str()])),
-            egress_connections: int_gauges(
-                &r,
-                "egress_connections",
-                "Open connections from a pool's address.",
-                &["pool", "address"],
-            )?,
+            egress: EgressMetrics::new(&r)?,
             connections: int_gauge(&r, "connections", "Client connections, tunnels included.")?,
             silent: counter(
                 &r,
@@ -214,11 +211,6 @@ impl Metrics {
             LookupResult::Failed => failed,
             LookupResult::TimedOut => timed_out,
         }
-    }
-
-    /// `sallyport_egress_connections{pool,address}`.
-    pub fn egress_connections(&self, pool: &str, address: IpAddr) -> IntGauge {
-        self.egress_connections.with_label_values(&[pool, &address.to_string()])
     }
 
     /// `sallyport_certificate_expiry_timestamp_seconds` of one of the proxy's certificates, by what it is for; `None`: there is none.

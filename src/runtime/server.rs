@@ -16,7 +16,7 @@ use crate::policy::{OwnAddresses, Policy};
 use crate::runtime::admin::{self, Access, AccessSource, Admin, Door, Installation};
 use crate::runtime::budgets::{self, Budgets, BudgetsError};
 use crate::runtime::denials;
-use crate::runtime::egress::Pools;
+use crate::runtime::egress::{self, Pools};
 use crate::runtime::heartbeat::{self, HEARTBEAT_INTERVAL};
 use crate::runtime::journal::{Journal, JournalError};
 use crate::runtime::listeners::{BindError, Ear, Sockets};
@@ -170,6 +170,7 @@ impl Server {
         serving.spawn(heartbeat::beat(Arc::clone(&self.shared), HEARTBEAT_INTERVAL));
         serving.spawn(denials::summarise(Arc::clone(&self.shared)));
         serving.spawn(budgets::keep_up(Arc::clone(&self.shared), Arc::clone(&self.budgets)));
+        serving.spawn(egress::watch::watch(Arc::clone(&self.shared)));
         let mut stop = std::pin::pin!(stop);
         let mut ordered_stop = std::pin::pin!(self.ordered.stopped());
         let mut reading: Option<UnderWay> = None;

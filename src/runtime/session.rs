@@ -182,11 +182,11 @@ async fn connect(worker: &Worker, routed: &Routed, facts: &mut Facts) -> Result<
     };
     let deadline = Instant::now() + shared.limits().dial_timeout;
     let dialled = dial::dial(routed.addresses(), routed.target().port(), pool, deadline);
-    let dialled = dialled.await.map_err(|reason| routed.deny(reason))?;
+    let mut dialled = dialled.await.map_err(|reason| routed.deny(reason))?;
     let took = facts.step(worker.metrics(), SetupStep::Dial);
     facts.dialled(&dialled, pool.map(|pool| pool.name()), took);
     routed.connected(dialled.local, dialled.upstream, &shared.own_addresses())?;
-    let departure = pool.map(|pool| Departure::new(worker.metrics(), pool, dialled.local));
+    let departure = dialled.departure.take();
     Ok((dialled, departure))
 }
 

@@ -254,6 +254,7 @@ impl Shared {
     pub fn metrics_page(&self) -> prometheus::Result<Vec<u8>> {
         self.metrics.connections.set(i64::try_from(self.gate.connections()).unwrap_or(i64::MAX));
         self.metrics.policy.set_limits(&self.quotas.rows());
+        self.pools.show(&self.metrics.egress);
         self.metrics.page()
     }
 }

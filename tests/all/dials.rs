@@ -13,7 +13,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::dns_server::{DnsServer, table};
 use super::ends::{Origin, Tunnel, await_metric, dialled, finish, metric, refusal};
-use super::harness::{PATIENCE, Proxy, SOURCE, Setup, eventually};
+use super::harness::{PATIENCE, Proxy, SOURCE, Setup, eventually, records};
 
 const NAME: &str = "api.here.test";
 
@@ -128,7 +128,7 @@ fn every_failed_connection_has_its_reason() {
 }
 
 #[test]
-fn a_pools_addresses_are_used_in_turn_and_no_others() {
+fn a_pools_addresses_are_used_alike_and_no_others() {
     let dns = DnsServer::start(table(&[(NAME, &["127.0.0.1"])]));
     let origin = Origin::new();
     let pool = "egress: {pools: {static-a: {bind: [127.0.0.40/30]}, static-b: {bind: [127.0.0.48/32]}}}\n";
@@ -159,11 +159,11 @@ fn an_address_that_cannot_be_bound_is_passed_over() {
     let dns = DnsServer::start(table(&[(NAME, &["127.0.0.1"]), ("six.here.test", &["127.0.0.1", "::1"])]));
     let origin = Origin::new();
     let missing = "192.0.2.8/32";
-    for (bind, from) in [
-        (format!("{missing}, 127.0.0.40/32"), Some("127.0.0.40")),
-        (format!("127.0.0.40/32, {missing}, 192.0.2.9/32"), Some("127.0.0.40")),
-        (missing.to_owned(), None),
-        ("\"::1/128\"".to_owned(), None),
+    for (bind, from, lost) in [
+        (format!("{missing}, 127.0.0.40/32"), Some("127.0.0.40"), &["192.0.2.8"][..]),
+        (format!("127.0.0.40/32, {missing}, 192.0.2.9/32"), Some("127.0.0.40"), &["192.0.2.8", "192.0.2.9"]),
+        (missing.to_owned(), None, &["192.0.2.8"]),
+        ("\"::1/128\"".to_owned(), None, &[]),
     ] {
         let pool = format!("egress: {{pools: {{static-a: {{bind: [{bind}]}}}}}}\n");
         let proxy = start(&dns, origin.port(), (", egress: static-a", &pool));
@@ -181,6 +181,15 @@ fn an_address_that_cannot_be_bound_is_passed_over() {
             }
         }
         assert!(origin.is_untouched(), "{bind}: another address was used");
+        for address in lost {
+            let up = format!("sallyport_egress_address_up{{address=\"{address}\",pool=\"static-a\"}}");
+            await_metric(&proxy, &up, 0.0);
+        }
+        let (dir, _) = proxy.stop();
+        let all = records(&dir.path().join("decisions"));
+        let told = all.iter().filter(|record| record["kind"] == "control_failure").map(|record| &record["detail"]);
+        let want = lost.iter().map(|ip| json!({"what": "egress_address", "pool": "static-a", "address": ip}));
+        assert_eq!(told.cloned().collect::<Vec<_>>(), want.collect::<Vec<_>>(), "{bind}: once each, whoever asked");
     }
 }
 

@@ -69,11 +69,16 @@ impl Proxy {
 
     /// The same, with more in its environment.
     pub fn start_with(dir: TempDir, environment: &[(&str, &Path)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sallyport"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sallyport"));
+        command.env_remove("SSL_CERT_DIR").envs(environment.iter().copied());
+        Self::start_by(command, dir)
+    }
+
+    /// The same by a command that becomes `sallyport` once its arguments are added.
+    pub fn start_by(mut command: Command, dir: TempDir) -> Self {
+        let mut child = command
             .args(["run", "-c"])
             .arg(dir.path().join("sallyport.yaml"))
-            .env_remove("SSL_CERT_DIR")
-            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -18,6 +18,8 @@ mod dns_server;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod egress_namespaces;
+#[cfg(test)]
 mod encrypted_dns;
 #[cfg(test)]
 mod ends;
@@ -44,6 +46,8 @@ mod lookups;
 mod matrix;
 #[cfg(test)]
 mod names;
+#[cfg(test)]
+mod namespaces;
 #[cfg(test)]
 mod nginx;
 #[cfg(test)]

@@ -2,9 +2,9 @@
 //! Not here: origins that finish a handshake (`clients` runs nginx). Each client's hello carries a number, so that the origin can say
 //! whose bytes it has seen. Source: RFC 8446 section 4.1.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
@@ -34,6 +34,7 @@ pub struct Origin {
 #[derive(Default)]
 struct Seen {
     numbers: Mutex<BTreeSet<u64>>,
+    peers: Mutex<BTreeMap<IpAddr, usize>>,
     open: AtomicUsize,
 }
 
@@ -53,7 +54,12 @@ pub enum Answer {
 impl Origin {
     /// Starts it; its thread ends with the process.
     pub fn start() -> Self {
-        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::on("127.0.0.1:0".parse().unwrap())
+    }
+
+    /// The same on an address of the test's own.
+    pub fn on(address: SocketAddr) -> Self {
+        let socket = std::net::TcpListener::bind(address).unwrap();
         socket.set_nonblocking(true).unwrap();
         let origin = Self { address: socket.local_addr().unwrap(), seen: Arc::default() };
         let seen = Arc::clone(&origin.seen);
@@ -61,7 +67,8 @@ impl Origin {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(socket).unwrap();
-                while let Ok((socket, _)) = listener.accept().await {
+                while let Ok((socket, peer)) = listener.accept().await {
+                    *seen.peers.lock().unwrap().entry(peer.ip()).or_default() += 1;
                     tokio::spawn(serve(socket, Arc::clone(&seen)));
                 }
             });
@@ -77,6 +84,11 @@ impl Origin {
     /// The numbers of all hellos of which a byte has come.
     pub fn numbers(&self) -> BTreeSet<u64> {
         self.seen.numbers.lock().unwrap().clone()
+    }
+
+    /// How many connections have come from each address.
+    pub fn peers(&self) -> BTreeMap<IpAddr, usize> {
+        self.seen.peers.lock().unwrap().clone()
     }
 
     /// Waits until every connection that it has accepted has ended.

@@ -1,0 +1,118 @@
+//! Two network namespaces with a wire between them, made for one test and gone with it: routes, addresses and ports are the test's own.
+//! A test runs itself again in the near one, where its clients and origins are; a proxy runs in the far one. That takes root; without it
+//! the test says so. Not here: what a test does in them. Source: network_namespaces(7), veth(4).
+
+use std::io::Read;
+use std::net::Ipv4Addr;
+use std::process::{Child, Command, Stdio};
+
+use super::programs::{self, program, sallyport};
+
+/// Says to the inner run of a test that it is one.
+const INNER: &str = "SALLYPORT_TESTS_NAMESPACE";
+
+/// Where the test is.
+pub const NEAR: &str = "10.77.0.1";
+
+/// Where the proxy is.
+pub const FAR: &str = "10.77.0.2";
+
+/// The far namespace: there as long as this is held.
+pub struct Far {
+    holder: Child,
+}
+
+impl Far {
+    /// Both namespaces, if this is the inner run of `test`; the outer one runs it and has nothing else to do.
+    pub fn of(test: &str) -> Option<Self> {
+        if std::env::var_os(INNER).is_some() {
+            return Some(Self::new());
+        }
+        let own = programs::finish(program("unshare").args(["-n", "true"]), "");
+        if own.code != Some(0) {
+            println!("skipped: no network namespace is to be had here ({}); run `{test}` as root", own.err.trim());
+            return None;
+        }
+        let itself = std::env::current_exe().unwrap();
+        let mut command = program("unshare");
+        command.arg("-n").arg(itself).args(["--exact", test, "--nocapture"]);
+        let inner = programs::finish(command.env(INNER, "1"), "");
+        assert_eq!(inner.code, Some(0), "{}\n{}", inner.out, inner.err);
+        assert!(inner.out.contains("1 passed"), "{test} is this test's name: {}", inner.out);
+        print!("{}", inner.out);
+        None
+    }
+
+    fn new() -> Self {
+        let mut command = program("unshare");
+        command.args(["-n", "sh", "-c", "echo made; exec cat"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut holder = command.spawn().unwrap();
+        let mut made = [0; 5];
+        holder.stdout.as_mut().unwrap().read_exact(&mut made).unwrap();
+        let far = Self { holder };
+        ip(&["link", "set", "lo", "up"]);
+        ip(&["link", "add", "near", "type", "veth", "peer", "name", "far", "netns", &far.pid()]);
+        ip(&["addr", "add", &format!("{NEAR}/24"), "dev", "near"]);
+        ip(&["link", "set", "near", "up"]);
+        far.ip(&["link", "set", "lo", "up"]);
+        far.ip(&["addr", "add", &format!("{FAR}/24"), "dev", "far"]);
+        far.ip(&["link", "set", "far", "up"]);
+        far.ip(&["route", "add", "default", "via", NEAR]);
+        far
+    }
+
+    fn pid(&self) -> String {
+        self.holder.id().to_string()
+    }
+
+    /// A command in the far namespace, without its arguments.
+    fn enter(&self, command: &Command) -> Command {
+        let mut inside = program("nsenter");
+        inside.arg(format!("--net=/proc/{}/ns/net", self.pid())).arg(command.get_program());
+        inside
+    }
+
+    /// `sallyport` in the far namespace.
+    pub fn sallyport(&self) -> Command {
+        self.enter(&sallyport())
+    }
+
+    /// Runs ip(8) in the far namespace.
+    pub fn ip(&self, words: &[&str]) {
+        run(self.enter(&program("ip")).args(words));
+    }
+
+    /// Gives an address to the far namespace, and the near one the way to it.
+    pub fn add(&self, address: Ipv4Addr) {
+        self.ip(&["addr", "add", &format!("{address}/32"), "dev", "far"]);
+        ip(&["route", "replace", &format!("{address}/32"), "via", FAR]);
+    }
+
+    /// Takes an address away.
+    pub fn remove(&self, address: Ipv4Addr) {
+        self.ip(&["addr", "del", &format!("{address}/32"), "dev", "far"]);
+    }
+
+    /// Sets what sysctl(8) sets for the far namespace, below `net`.
+    pub fn set(&self, name: &str, value: &str) {
+        let mut shell = self.enter(&program("sh"));
+        run(shell.args(["-c", "echo \"$1\" > \"/proc/sys/net/$0\"", name, value]));
+    }
+}
+
+impl Drop for Far {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
+
+/// Runs ip(8) in the near namespace.
+pub fn ip(words: &[&str]) {
+    run(program("ip").args(words));
+}
+
+fn run(command: &mut Command) {
+    let ended = programs::finish(command, "");
+    assert_eq!(ended.code, Some(0), "{command:?}: {}", ended.err);
+}
