@@ -1,13 +1,15 @@
 //! `sallyport check`: loads all that `run` would load and prints every fault.
-//! Not here: anything that writes, locks or binds.
+//! Not here: anything that writes, locks or listens.
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
+use ipnet::IpNet;
 use serde::Serialize;
 
 use super::policy::test::{self, Report};
-use super::{Failure, Output, environment};
+use super::{Failure, Output, environment, pools};
 use crate::runtime::load::Suite;
 use crate::runtime::{clock, journal, load};
 
@@ -21,6 +23,9 @@ struct Checked {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     reporting: BTreeMap<String, String>,
     cases: Report,
+    /// What this host can't bind of each pool. No fault: a policy may be checked elsewhere than where it runs.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    egress_missing: BTreeMap<Arc<str>, Vec<IpNet>>,
 }
 
 pub(super) fn check(config: &Path, output: Output) -> Result<(), Failure> {
@@ -34,18 +39,26 @@ pub(super) fn check(config: &Path, output: Output) -> Result<(), Failure> {
         Some((source.name.to_string(), report.until.to_string()))
     });
     let reporting = reporting.collect();
+    let egress_missing = pools(&loaded.config).missing();
     let cases = test::of_config(&loaded.config, Suite { policy: loaded.policy, cases }, &files)?;
-    let checked = Checked { ok: cases.failed == 0, policy: hash, rules, sources, reporting, cases };
+    let checked = Checked { ok: cases.failed == 0, policy: hash, rules, sources, reporting, cases, egress_missing };
     output.print(&checked, text)?;
     if checked.ok { Ok(()) } else { Err(Failure::No) }
 }
 
 fn text(checked: &Checked) -> String {
-    let Checked { ok, policy, rules, sources, reporting, cases } = checked;
+    let Checked { ok, policy, rules, sources, reporting, cases, egress_missing } = checked;
     let state = if *ok { "ok" } else { "not ok" };
     let summary = format!("{state}: {rules} rules, {sources} sources, policy {policy}, {}", cases.summary());
     let reporting = reporting.iter().map(|(source, until)| {
         format!("report mode: source `{source}` is let through where no rule does, until {until}")
     });
-    cases.failures().chain(reporting).chain([summary]).collect::<Vec<_>>().join("\n")
+    let missing = egress_missing.iter().map(|(pool, prefixes)| {
+        let prefixes: Vec<String> = prefixes.iter().map(ToString::to_string).collect();
+        format!(
+            "note: pool `{pool}`: this host can't bind {}; where the proxy runs, give them to it",
+            prefixes.join(" ")
+        )
+    });
+    cases.failures().chain(reporting).chain(missing).chain([summary]).collect::<Vec<_>>().join("\n")
 }

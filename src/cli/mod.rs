@@ -4,6 +4,7 @@
 mod audit;
 mod check;
 mod demo;
+mod egress_addresses;
 mod explain;
 mod keys;
 mod manual;
@@ -71,6 +72,12 @@ enum Command {
     /// Work with policies: run their cases, print all that they allow, compare two
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Print the addresses that customers must let in
+    ///
+    /// Each prefix of each pool as customers see it (`public`, else `bind`), with the customers whose rules leave from it. The list's serial
+    /// is the first 16 hexadecimal digits of the SHA-256 over its CSV rows, without header and serial: the same list has the same serial
+    /// everywhere, and another list another one.
+    EgressAddresses(egress_addresses::EgressArgs),
     /// Make keys and tokens
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -86,7 +93,7 @@ enum Command {
 }
 
 /// Commands that are named for users already and not built yet.
-const NOT_YET: &[&str] = &["redact", "egress-addresses", "reach", "firewall", "doctor"];
+const NOT_YET: &[&str] = &["redact", "reach", "firewall", "doctor"];
 
 /// Why a command ended without a yes.
 #[derive(Debug)]
@@ -168,6 +175,7 @@ fn command(cli: Cli) -> Result<(), Failure> {
         Command::Explain(args) => explain::explain(&config, &args, output),
         Command::Audit(command) => audit::audit(&config, &command, output),
         Command::Policy(command) => policy::policy(&config, &command, output),
+        Command::EgressAddresses(args) => egress_addresses::egress_addresses(&config, &args, output),
         Command::Keys(command) => keys::keys(&config, &command, output),
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::man(&args),
@@ -193,10 +201,14 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// The egress pools of a configuration.
+fn pools(config: &Config) -> Pools {
+    Pools::new(config.pools.iter().map(|(name, pool)| (name.as_str(), pool.bind.as_slice())))
+}
+
 /// The addresses and sockets of the proxy that `config` makes, on this host.
 fn own_addresses(config: &Config) -> Result<OwnAddresses, Failure> {
-    let pools = Pools::new(config.pools.iter().map(|(name, pool)| (name.as_str(), pool.bind.as_slice())));
     let listeners = config.listeners.iter().map(|listener| listener.address);
     let sockets = listeners.chain([config.admin.address]).chain(config.probes);
-    server::own_addresses(&pools, sockets).map_err(|error| Failure::Outside(error.into()))
+    server::own_addresses(&pools(config), sockets).map_err(|error| Failure::Outside(error.into()))
 }

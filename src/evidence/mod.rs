@@ -4,6 +4,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod csv;
+mod egress;
 mod manifest;
 mod matrix;
 pub mod ocsf;
@@ -14,6 +15,7 @@ mod survey;
 pub(crate) mod testing;
 
 pub use self::csv::{COLUMNS, Sheet, Table, TableError};
+pub use egress::{EgressList, EgressRow};
 pub use manifest::{
     Clock, ExportRecord, Fileprint, Heartbeats, MANIFEST_VERSION, Manifest, Missing, Queried, Range, Run, TreeHead,
     Unclosed,

@@ -2,6 +2,7 @@
 //! Not here: `run` as it serves, which every other module runs. Source: the promise of exit codes: 0 yes, 1 no, 2 usage or configuration, 3 outside.
 
 mod check;
+mod egress;
 mod streams;
 
 use std::fs;
@@ -223,7 +224,6 @@ fn what_is_not_built_yet_is_said() {
         "audit scan f",
         "redact",
         "redact file",
-        "egress-addresses --format csv",
         "reach --customer acme",
         "firewall --mode redirect",
         "doctor --attack",
