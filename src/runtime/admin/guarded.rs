@@ -17,7 +17,7 @@ use super::log::{Bundle, LogError};
 use super::problem::{json, problem};
 use super::route::Guarded;
 use super::status::Status;
-use super::{Admin, Connection, PLAIN_TEXT, explain, export, operate, other_method, records, text, typed};
+use super::{Admin, Connection, PLAIN_TEXT, egress, explain, export, operate, other_method, records, text, typed};
 use crate::config::Role;
 use crate::decision_log::{Detail, TileId};
 use crate::runtime::archive::Archive;
@@ -33,7 +33,7 @@ const MAX_BUNDLES: usize = 8;
 /// Questions that are judged at a time; more wait. Each may go through all names of the policy.
 const MAX_QUESTIONS: usize = 2;
 
-/// Matrices that are made at a time; more are refused. Each takes memory for the names of a customer.
+/// Matrices and lists of egress addresses that are made at a time; more are refused. A matrix takes memory for the names of a customer.
 const MAX_MATRICES: usize = 1;
 
 const TABLE: &str = "text/csv; charset=utf-8; header=present";
@@ -82,6 +82,7 @@ pub async fn guarded(request: Request<Incoming>, call: Guarded, connection: Conn
         Guarded::Method(methods, _) => other_method(methods),
         Guarded::Status => status(&connection, &access),
         Guarded::Policy => policy(&connection, &request),
+        Guarded::EgressAddresses => egress_addresses(&connection, &request),
         Guarded::Explain => explained(&connection, request.into_body()).await,
         Guarded::Reload => operate::reload(&connection, &token.name).await,
         Guarded::Drain => operate::drain(&connection, &token.name),
@@ -115,15 +116,30 @@ fn status(connection: &Connection, access: &Access) -> Response<Body> {
 }
 
 fn policy(connection: &Connection, request: &Request<Incoming>) -> Response<Body> {
+    let in_force = connection.admin.shared.in_force();
+    listed(connection, request, move |form, out| super::policy::write(&in_force, form, out))
+}
+
+fn egress_addresses(connection: &Connection, request: &Request<Incoming>) -> Response<Body> {
+    let admin = Arc::clone(&connection.admin);
+    let write =
+        move |form, out: &mut Chunks| egress::write(&admin.installation.pools, &admin.shared.policy(), form, out);
+    listed(connection, request, write)
+}
+
+/// What is made from a whole policy, in the form that was asked for.
+fn listed(
+    connection: &Connection,
+    request: &Request<Incoming>,
+    write: impl FnOnce(Form, &mut Chunks) -> io::Result<()> + Send + 'static,
+) -> Response<Body> {
     let Ok(place) = Arc::clone(&connection.admin.log.matrices).try_acquire_owned() else { return busy() };
     let form = Form::accepted(request.headers());
     let kind = match form {
         Form::Lines => "application/json",
         Form::Table => TABLE,
     };
-    let in_force = connection.admin.shared.in_force();
-    let write = move |out: &mut Chunks| Ok(super::policy::write(&in_force, form, out)?);
-    cached("no-store", connection.stream(place, kind, write))
+    cached("no-store", connection.stream(place, kind, move |out| Ok(write(form, out)?)))
 }
 
 async fn explained(connection: &Connection, body: Incoming) -> Response<Body> {

@@ -5,6 +5,7 @@
 mod access;
 mod body;
 mod decisions;
+mod egress;
 mod explain;
 mod export;
 mod guarded;

@@ -44,6 +44,8 @@ pub enum Guarded {
     Status,
     /// What the policy in force allows.
     Policy,
+    /// What customers must let in.
+    EgressAddresses,
     /// The decision for one request.
     Explain,
     /// Reads the policy again.
@@ -80,7 +82,7 @@ const CALLS: [(&str, &str, Guarded); 10] = [
     ("/v1/explain", POST, Guarded::Explain),
     ("/v1/policy/reload", POST, Guarded::Reload),
     ("/v1/drain", POST, Guarded::Drain),
-    ("/v1/egress-addresses", GET, Guarded::Later("GET /v1/egress-addresses", Role::Auditor)),
+    ("/v1/egress-addresses", GET, Guarded::EgressAddresses),
     ("/v1/block", POST, Guarded::Later("POST /v1/block", Role::Operator)),
 ];
 
@@ -132,7 +134,7 @@ impl Guarded {
     pub fn role(self) -> Role {
         match self {
             Self::Checkpoint | Self::Tile(_) | Self::Entries(_) | Self::Decisions | Self::Export => Role::Auditor,
-            Self::Status | Self::Policy | Self::Explain | Self::Unknown => Role::Auditor,
+            Self::Status | Self::Policy | Self::EgressAddresses | Self::Explain | Self::Unknown => Role::Auditor,
             Self::Reload | Self::Drain => Role::Operator,
             Self::Later(_, role) | Self::Method(_, role) => role,
         }
@@ -148,6 +150,7 @@ impl Guarded {
             Self::Export => "POST /v1/export",
             Self::Status => "GET /v1/status",
             Self::Policy => "GET /v1/policy",
+            Self::EgressAddresses => "GET /v1/egress-addresses",
             Self::Explain => "POST /v1/explain",
             Self::Reload => "POST /v1/policy/reload",
             Self::Drain => "POST /v1/drain",
@@ -220,7 +223,7 @@ mod tests {
             ("GET /v1/policy/reload", for_operators(POST)),
             ("POST /v1/drain", guarded(Guarded::Drain)),
             ("HEAD /v1/drain", for_operators(POST)),
-            ("GET /v1/egress-addresses", guarded(Guarded::Later("GET /v1/egress-addresses", Role::Auditor))),
+            ("GET /v1/egress-addresses", guarded(Guarded::EgressAddresses)),
             ("POST /v1/block", guarded(Guarded::Later("POST /v1/block", Role::Operator))),
             ("GET /v1/block", for_operators(POST)),
             ("POST /v1/policy/", unknown()),

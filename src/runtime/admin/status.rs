@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
@@ -20,6 +21,8 @@ use crate::yaml::duration_text;
 pub struct Installation {
     /// The log's directory.
     pub log: String,
+    /// The egress pools, each with the prefixes that customers see.
+    pub pools: Vec<(Arc<str>, Vec<IpNet>)>,
     durability: Durability,
     commit_interval: Duration,
     connections: usize,
@@ -34,6 +37,7 @@ impl Installation {
         let log = &config.decision_log;
         Self {
             log: log.directory.clone(),
+            pools: config.pools_seen().collect(),
             durability: log.durability,
             commit_interval: log.commit_interval,
             connections,

@@ -162,6 +162,33 @@ fn the_policy_in_force_is_its_matrix() {
 }
 
 #[test]
+fn egress_addresses_are_those_of_the_command() {
+    let pools = "egress: {pools: {static-a: {bind: [127.0.0.40/31], public: [203.0.113.8/31]}}}\n";
+    let guarded = start(8443, pools);
+    let policy = guarded.proxy.dir.path().join("policy.yaml");
+    let rules =
+        fs::read_to_string(&policy).unwrap().replacen("customer: acme,", "customer: acme, egress: static-a,", 1);
+    fs::write(&policy, rules).unwrap();
+    guarded.proxy.signal("HUP");
+    guarded.until("the reload", |status| status["policy"]["reload"]["policy"] == "in_force");
+    let printed = |format: &str| {
+        let config = guarded.proxy.dir.path().join("sallyport.yaml");
+        let done = finish(sallyport().args(["egress-addresses", "--format", format, "-c"]).arg(config), "");
+        assert_eq!(done.code, Some(0), "{done:?}");
+        done.out
+    };
+    let (head, list) = guarded.with(&guarded.auditor, &[], "/v1/egress-addresses");
+    assert!(head.contains("content-type: application/json") && head.contains("cache-control: no-store"), "{head}");
+    assert_eq!(list, printed("json"));
+    let list: Value = serde_json::from_str(&list).unwrap();
+    let row = serde_json::json!({"prefix": "203.0.113.8/31", "pool": "static-a", "customers": ["acme"]});
+    assert_eq!((&list["addresses"], &list["without_pool"]), (&serde_json::json!([row]), &serde_json::json!(["beta"])));
+    let (head, table) = guarded.with(&guarded.operator, &["-H", "Accept: text/csv"], "/v1/egress-addresses");
+    assert!(head.contains("content-type: text/csv; charset=utf-8; header=present"), "{head}");
+    assert_eq!(table, printed("csv"));
+}
+
+#[test]
 fn one_matrix_is_made_at_a_time() {
     let guarded = start(8443, "");
     // More than a small socket and what stands before it hold: about 5 MB.
