@@ -39,7 +39,7 @@ listeners: [{name: edge, address: '127.0.0.1:0'}]
 policy: policies/
 state: state
 dns: {hosts: {api.acme.test: [127.0.0.1]}}
-egress: {pools: {static-a: {bind: [198.51.100.8/29]}}}
+egress: {pools: {static-a: {bind: [127.0.0.40/29]}}}
 ";
 
 /// A configuration whose policy is a folder with a folder in it; cases lie in both.
