@@ -92,7 +92,10 @@ fn metrics() -> Vec<Vec<String>> {
     // What has labels is on the page once it has a value.
     metrics.decisions("edge", "-", Reason::Allowed.into()).inc();
     metrics.meters("acme");
-    metrics.egress_connections("pool", "192.0.2.1".parse().unwrap());
+    for metric in [&metrics.egress.connections, &metrics.egress.up] {
+        metric.with_label_values(&["pool", "192.0.2.1"]).set(1);
+    }
+    metrics.egress.exhausted.with_label_values(&["pool", "192.0.2.1"]).inc();
     metrics.log.records.with_label_values(&["start"]).inc();
     metrics.set_certificate("admin", Some(clock::now()));
     let tomorrow = clock::now().to_zoned(TimeZone::UTC).date().tomorrow().unwrap();
