@@ -81,7 +81,7 @@ pub async fn request(setting: &Setting, records: &mut Records) {
         facts.resolved(&found, result, took);
         facts.dialled(&dialled, None, took);
         facts.heard(&heard.hello, took);
-        let decision = facts.allow();
+        let decision = facts.allow(&allowed);
         (facts, decision)
     });
     records.commit(decision);

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::policy::test::{self, Report};
 use super::{Failure, Output, environment, pools};
 use crate::runtime::load::Suite;
-use crate::runtime::{clock, journal, load};
+use crate::runtime::{budgets, clock, journal, load};
 
 #[derive(Serialize)]
 struct Checked {
@@ -33,6 +33,8 @@ pub(super) fn check(config: &Path, output: Output) -> Result<(), Failure> {
     let log = &loaded.config.decision_log;
     journal::check(Path::new(&log.directory), Path::new(&log.key), &loaded.config.instance)?;
     let policy = &loaded.policy;
+    let state = (Path::new(&loaded.config.state), loaded.config.instance.as_str());
+    budgets::check(state, policy, clock::now()).map_err(|error| Failure::Outside(error.into()))?;
     let (hash, rules, sources) = (policy.hash().to_string(), policy.grants().len(), policy.sources().len());
     let reporting = policy.sources().iter().filter_map(|source| {
         let report = source.reporting(clock::now())?;

@@ -40,7 +40,16 @@ pub fn decision_log(field: Option<Field<'_>>, state: &str, faults: &mut Faults) 
         denial_rate: Some(DENIAL_RATE),
     };
     let Some(mut map) = field.and_then(|field| field.map("`decision_log`", faults)) else { return log };
-    if let Some(directory) = map.take("directory").and_then(|field| field.text(faults)) {
+    if let Some(field) = map.take("directory")
+        && let Some(directory) = field.text(faults)
+    {
+        // The log takes no other files beside its own.
+        if directory.trim_end_matches('/') == state {
+            field.fault(
+                format!("`directory` is `state` itself; write a folder of its own, such as `{state}/decisions`"),
+                faults,
+            );
+        }
         log.directory = directory.to_owned();
     }
     let words = [("sync", Durability::Sync), ("async", Durability::Async)];

@@ -109,6 +109,11 @@ impl Allowed {
         }
     }
 
+    /// Whether report mode let it through, and no rule.
+    pub(super) fn is_observed(&self) -> bool {
+        self.observed.is_some()
+    }
+
     /// The client's source.
     pub fn source(&self) -> &Arc<Source> {
         &self.source

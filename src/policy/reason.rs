@@ -105,11 +105,11 @@ reasons! {
     ConnectionLimit "connection_limit" Deny 429 AccessDenied "connection_limit_reached"
         "the source has as many connections as it may"; "close some, then try again";
     TunnelLimit "tunnel_limit" Deny 429 AccessDenied "connection_limit_reached"
-        "the rule has as many tunnels as it may"; "close some, then try again";
+        "the rule or its source has as many tunnels as it may"; "close some, then try again";
     RateLimited "rate_limited" Deny 429 AccessDenied "http_request_denied"
-        "the rule's rate is used up"; "try again in a moment";
+        "the rate of the rule or its source is used up"; "try again in a moment";
     ByteBudgetSpent "byte_budget_spent" Deny 429 AccessDenied "http_request_denied"
-        "the rule's bytes for today are used up"; "try again tomorrow (UTC), or ask for a larger budget";
+        "the bytes that the rule or its source has for today are used up"; "try again tomorrow (UTC), or ask for a larger budget";
     Draining "draining" Deny 503 InternalError "proxy_internal_response"
         "the proxy is shutting down"; "try again: another instance will answer";
 

@@ -65,6 +65,10 @@ impl Policy {
     /// Judges an open tunnel at `at`.
     pub fn judge_again(self: &Arc<Self>, standing: &Standing, own: &OwnAddresses, at: Timestamp) -> Verdict {
         match self.still_allows(standing, own, at) {
+            // Report mode is for finding rules, not for keeping what a rule let through.
+            Ok(allowed) if allowed.is_observed() && !standing.allowed.is_observed() => {
+                Verdict::Gone(standing.allowed.existing())
+            }
             Ok(allowed) => Verdict::Allowed(Arc::clone(allowed.rule()), Arc::clone(allowed.source())),
             Err(denial) if self.cuts(standing, denial.reason()) => Verdict::Gone(Existing::Cut),
             Err(_) => Verdict::Gone(standing.allowed.existing()),

@@ -6,7 +6,7 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -23,11 +23,16 @@ use crate::runtime::shared::Shared;
 use crate::runtime::whole_file::{folder_of, replace};
 use crate::runtime::{clock, events};
 
-/// Below `state`.
-const NAME: &str = "budgets.json";
+/// The file of an instance below `state`: several may share that.
+fn name(instance: &str) -> String {
+    format!("budgets.{instance}.json")
+}
 
 /// How often the file is renewed, and how late a new day may begin.
 const KEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a stop waits for the last bytes to be kept.
+const LAST_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Upper bound in bytes of the file: a hundred thousand rules and sources with budgets.
 const MAX_BUDGETS: u64 = 16 * 1024 * 1024;
@@ -36,6 +41,8 @@ const MAX_BUDGETS: u64 = 16 * 1024 * 1024;
 pub struct Budgets {
     path: PathBuf,
     page: Page,
+    /// Whether the file may say something else.
+    is_dirty: bool,
     /// Whether it could not be written the last time.
     is_ill: bool,
 }
@@ -58,6 +65,16 @@ pub enum BudgetsError {
         /// What the system says.
         error: io::Error,
     },
+    /// The file is of a day that is not to come before tomorrow is over.
+    #[error("{}: of {day}, and today is {today}; correct the clock, or remove it to count today's bytes from nothing", path.display())]
+    Ahead {
+        /// The file.
+        path: PathBuf,
+        /// Its day.
+        day: Date,
+        /// The clock's.
+        today: Date,
+    },
     /// The file is not what was written.
     #[error("{}: not what was written ({error}); remove it to count today's bytes from nothing", path.display())]
     Damaged {
@@ -69,18 +86,23 @@ pub enum BudgetsError {
 }
 
 impl Budgets {
-    /// Reads what has gone out today already, and tries whether it can be written, if `policy` has any budget.
+    /// Reads what has gone out today already. If `policy` has any budget, tries too whether it can be written.
     ///
     /// # Errors
-    /// The file is there and can't be read, or is damaged: nobody knows then what may still go out. Or it can't be written.
-    pub fn open(state: &Path, policy: &Policy, now: Timestamp) -> Result<Self, BudgetsError> {
-        let path = state.join(NAME);
-        let today = day(now);
-        let found = read(&path)?.filter(|found| found.day >= today);
+    /// The policy has a budget, and the file is there but says nothing that can be trusted, or can't be written: nobody knows then what
+    /// may still go out. Without a budget nobody asks.
+    pub fn open((state, instance): (&Path, &str), policy: &Policy, now: Timestamp) -> Result<Self, BudgetsError> {
+        let (path, today) = (state.join(name(instance)), day(now));
+        let found = match found(&path, today) {
+            Err(error) if !has_budgets(policy) => {
+                tracing::warn!(%error, "byte budgets begin with nothing gone");
+                None
+            }
+            found => found?,
+        };
         let page = found.unwrap_or_else(|| Page { day: today, spent: Spent::default() });
-        let budgets = Self { path, page, is_ill: false };
-        let of_sources = policy.sources().iter().map(|source| source.limits);
-        if policy.rules().map(|rule| rule.limits).chain(of_sources).any(|limits| limits.bytes_out.is_some()) {
+        let budgets = Self { path, page, is_dirty: false, is_ill: false };
+        if has_budgets(policy) {
             budgets.write()?;
         }
         Ok(budgets)
@@ -97,22 +119,21 @@ impl Budgets {
     /// The file can't be written. What is counted in memory holds all the same.
     pub fn keep(&mut self, quotas: &Quotas, now: Timestamp) -> Result<(), BudgetsError> {
         let today = day(now);
-        // A clock that was put back brings no new budgets.
         if today > self.page.day {
             quotas.begin_day();
-            self.page.day = today;
+            (self.page.day, self.is_dirty) = (today, true);
+        } else if is_ahead(self.page.day, today) {
+            // The clock had been wrong, and is right now. That brings no new budgets; tomorrow does.
+            (self.page.day, self.is_dirty) = (today, true);
         }
         let spent = quotas.spent();
-        if spent == self.page.spent {
-            return Ok(());
-        }
+        self.is_dirty |= spent != self.page.spent;
         self.page.spent = spent;
-        let written = self.write();
-        if written.is_err() {
-            // Written again the next time, whatever goes out until then.
-            self.page.spent = Spent::default();
+        if self.is_dirty && quotas.has_budgets() {
+            self.write()?;
+            self.is_dirty = false;
         }
-        written
+        Ok(())
     }
 
     fn write(&self) -> Result<(), BudgetsError> {
@@ -122,6 +143,34 @@ impl Budgets {
         };
         write().map_err(|error| BudgetsError::Io { path: self.path.clone(), error })
     }
+}
+
+/// What opening would find wrong for `policy`; writes nothing.
+///
+/// # Errors
+/// As [`Budgets::open`], but for what writing would show.
+pub fn check((state, instance): (&Path, &str), policy: &Policy, now: Timestamp) -> Result<(), BudgetsError> {
+    if has_budgets(policy) { found(&state.join(name(instance)), day(now)).map(drop) } else { Ok(()) }
+}
+
+fn has_budgets(policy: &Policy) -> bool {
+    let of_sources = policy.sources().iter().map(|source| source.limits);
+    policy.rules().map(|rule| rule.limits).chain(of_sources).any(|limits| limits.bytes_out.is_some())
+}
+
+/// What the file says of today, or of tomorrow: a clock may have been put back a little.
+fn found(path: &Path, today: Date) -> Result<Option<Page>, BudgetsError> {
+    match read(path)?.filter(|page| page.day >= today) {
+        Some(Page { day, .. }) if is_ahead(day, today) => {
+            Err(BudgetsError::Ahead { path: path.to_owned(), day, today })
+        }
+        found => Ok(found),
+    }
+}
+
+/// Whether `day` is later than tomorrow.
+fn is_ahead(day: Date, today: Date) -> bool {
+    today.tomorrow().is_ok_and(|tomorrow| day > tomorrow)
 }
 
 fn day(now: Timestamp) -> Date {
@@ -153,6 +202,20 @@ pub async fn keep_up(shared: Arc<Shared>, budgets: Arc<Mutex<Budgets>>) {
     }
 }
 
+/// Keeps them a last time. Who else keeps them at this moment, maybe on a disk that hangs, is waited for no longer than [`LAST_DEADLINE`].
+pub fn keep_last(shared: &Arc<Shared>, budgets: &Arc<Mutex<Budgets>>) {
+    let (shared, budgets) = (Arc::clone(shared), Arc::clone(budgets));
+    let (done, kept) = mpsc::channel();
+    let keeping = std::thread::Builder::new().name("budgets".to_owned()).spawn(move || {
+        keep(&shared, &budgets);
+        // Nobody waits any more if it took too long.
+        let _ = done.send(());
+    });
+    if keeping.is_err() || kept.recv_timeout(LAST_DEADLINE).is_err() {
+        tracing::error!("the last byte budgets could not be kept");
+    }
+}
+
 /// Keeps them now. The first failure in a row is told, and so is its end.
 pub fn keep(shared: &Shared, budgets: &Mutex<Budgets>) {
     let mut budgets = budgets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -178,14 +241,17 @@ mod tests {
     fn policy() -> Policy {
         let text = "version: 1\nsources: [{name: s, subnets: [10.0.0.0/24], limits: {bytes_out: 5KiB/day}}]\n\
                     rules: [{id: r, customer: c, sources: [s], hosts: [a.example], limits: {bytes_out: 1KiB/day}}]\n";
-        let file = PolicyFile { path: "p".into(), shown: "p".into(), text: text.into() };
-        Policy::load(&[file], &Setting::default(), &mut Faults::new()).unwrap()
+        Policy::load(&[file(text)], &Setting::default(), &mut Faults::new()).unwrap()
+    }
+
+    fn file(text: &str) -> PolicyFile {
+        PolicyFile { path: "p".into(), shown: "p".into(), text: text.into() }
     }
 
     /// Quotas and budgets of a process that starts at `now`.
     fn start(state: &Path, now: &str) -> (Quotas, Budgets) {
         let quotas = Quotas::default();
-        let budgets = Budgets::open(state, &policy(), now.parse().unwrap()).unwrap();
+        let budgets = Budgets::open((state, "edge-1"), &policy(), now.parse().unwrap()).unwrap();
         budgets.restore(&quotas);
         quotas.serve(&policy());
         (quotas, budgets)
@@ -195,7 +261,7 @@ mod tests {
     fn send(quotas: &Quotas) -> Result<usize, Reason> {
         let policy = policy();
         let places = quotas.enter(policy.rules().next().unwrap(), &policy.sources()[0])?;
-        Ok(places.reserve(2000))
+        Ok(places.within(2000, Ok::<_, ()>, |bytes| *bytes).unwrap().unwrap_or_default())
     }
 
     #[test]
@@ -232,16 +298,50 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_was_far_ahead_is_told_at_a_start_and_forgotten_while_it_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let (quotas, mut budgets) = start(folder.path(), "2099-06-01T00:00:00Z");
+        assert_eq!(send(&quotas), Ok(1024));
+        budgets.keep(&quotas, "2099-06-01T00:00:00Z".parse().unwrap()).unwrap();
+        let now = "2027-01-01T12:00:00Z".parse().unwrap();
+        let opened = Budgets::open((folder.path(), "edge-1"), &policy(), now).err();
+        let error = opened.map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("of 2099-06-01, and today is 2027-01-01; correct the clock"), "{error}");
+        budgets.keep(&quotas, now).unwrap();
+        assert_eq!(send(&quotas), Err(Reason::ByteBudgetSpent), "no new budget today");
+        assert!(Budgets::open((folder.path(), "edge-1"), &policy(), now).is_ok(), "and the file is right again");
+        budgets.keep(&quotas, "2027-01-02T00:00:00Z".parse().unwrap()).unwrap();
+        assert_eq!(send(&quotas), Ok(1024), "but tomorrow");
+    }
+
+    #[test]
+    fn instances_that_share_a_state_count_for_themselves() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = "2027-01-01T12:00:00Z";
+        let (quotas, mut budgets) = start(folder.path(), now);
+        assert_eq!(send(&quotas), Ok(1024));
+        budgets.keep(&quotas, now.parse().unwrap()).unwrap();
+        let other = Quotas::default();
+        Budgets::open((folder.path(), "edge-2"), &policy(), now.parse().unwrap()).unwrap().restore(&other);
+        other.serve(&policy());
+        assert_eq!(send(&other), Ok(1024));
+    }
+
+    #[test]
     fn a_file_that_is_none_stops_the_start_and_says_what_to_do() {
         for text in
             ["", "{}", "{\"day\":\"2027-01-01\",\"spent\":{\"rules\":{\"r\":-1},\"sources\":{}}}", "[]", "\u{0}"]
         {
             let folder = tempfile::tempdir().unwrap();
-            fs::write(folder.path().join(NAME), text).unwrap();
-            let opened = Budgets::open(folder.path(), &policy(), "2027-01-01T00:00:00Z".parse().unwrap());
+            fs::write(folder.path().join(name("edge-1")), text).unwrap();
+            let (at, now) = ((folder.path(), "edge-1"), "2027-01-01T00:00:00Z".parse().unwrap());
+            let none = Policy::load(&[file("version: 1\n")], &Setting::default(), &mut Faults::new()).unwrap();
+            assert!(Budgets::open(at, &none, now).is_ok(), "nobody asks: {text}");
+            let opened = Budgets::open(at, &policy(), now);
+            assert!(check(at, &policy(), now).is_err() && check(at, &none, now).is_ok(), "{text}");
             let error = opened.err().map(|error| error.to_string()).unwrap_or_default();
             assert!(
-                error.contains("budgets.json: not what was written") && error.contains("remove it"),
+                error.contains("budgets.edge-1.json: not what was written") && error.contains("remove it"),
                 "{text}: {error}"
             );
         }
@@ -256,7 +356,8 @@ mod tests {
         fs::write(&state, "a file where the folder should be").unwrap();
         assert_eq!(send(&quotas), Ok(1024));
         let now = "2027-01-01T12:00:01Z".parse().unwrap();
-        let opened = Budgets::open(&state, &policy(), now).err().map(|error| error.to_string()).unwrap_or_default();
+        let opened =
+            Budgets::open((&state, "edge-1"), &policy(), now).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(opened.contains("check `state`"), "{opened}");
         assert!(budgets.keep(&quotas, now).is_err() && budgets.keep(&quotas, now).is_err(), "not forgotten");
         fs::remove_file(&state).unwrap();

@@ -24,6 +24,10 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// Upper bound of attempts under way for one request: sockets beside the one that the tunnel will have.
 const MAX_ATTEMPTS: usize = 3;
 
+/// Upper bound of a pool's addresses that one request finds without a port or a way; those are left alone for a moment, and the next request
+/// begins behind them.
+const MAX_PASSED_OVER: usize = 16;
+
 /// Upper bound of addresses tried for one request; the deadline seldom allows more.
 const MAX_TRIED: usize = 8;
 
@@ -49,6 +53,8 @@ enum Failure {
     Gone,
     /// No port of the address is free for this destination.
     Full,
+    /// The host knows no way from the address to this destination.
+    Unroutable(Reason),
     /// What would not be better from another address.
     Failed(Reason),
 }
@@ -119,41 +125,65 @@ async fn attempt(address: IpAddr, port: u16, pool: Option<&Arc<Pool>>) -> Result
 
 /// Tries the pool's addresses, each at most once, until one of them tells what the destination is like.
 async fn leave(pool: &Pool, to: SocketAddr) -> Result<Dialled, Reason> {
+    let (mut failure, mut passed_over) = (Reason::EgressAddressUnavailable, 0);
     for _ in 0..pool.size(to.ip()) {
         let Some(departure) = pool.depart(to, std::time::Instant::now()) else { break };
         match connect(departure.ip(), to).await {
             Ok(dialled) if dialled.local == departure.ip() => {
                 return Ok(Dialled { departure: Some(departure), ..dialled });
             }
-            Ok(_) => return Err(Reason::EgressAddressMismatch),
+            // The kernel took another address: what it does that with can't be used. Nothing was sent but the handshake.
+            Ok(_) => {
+                failure = Reason::EgressAddressMismatch;
+                pool.lose(&departure);
+            }
             Err(Failure::Gone) => pool.lose(&departure),
+            Err(Failure::Unroutable(reason)) => {
+                failure = reason;
+                pool.unroutable(&departure, to, std::time::Instant::now());
+                passed_over += 1;
+            }
             Err(Failure::Full) => {
                 pool.exhausted(&departure, to, std::time::Instant::now());
+                passed_over += 1;
                 // To find that out took as long as hundreds of other steps take.
                 yield_now().await;
             }
             Err(Failure::Failed(reason)) => return Err(reason),
         }
+        if passed_over == MAX_PASSED_OVER {
+            break;
+        }
     }
-    Err(Reason::EgressAddressUnavailable)
+    Err(failure)
 }
 
 /// A connection from that address of a pool. What was sent from an address that is gone is never answered: so it is looked at again meanwhile.
 async fn connect(from: IpAddr, to: SocketAddr) -> Result<Dialled, Failure> {
-    let failed = |error: io::Error| {
+    let failed = |error: io::Error, at_once: bool| {
+        let reason = reason(&error);
         if egress::is_gone(from) {
             Failure::Gone
         } else if matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse) {
             Failure::Full
+        } else if at_once && reason == Reason::UpstreamUnreachable {
+            Failure::Unroutable(reason)
         } else {
-            Failure::Failed(reason(&error))
+            Failure::Failed(reason)
         }
     };
-    let Some(socket) = egress::bound(from).map_err(failed)? else { return Err(Failure::Gone) };
+    let Some(socket) = egress::bound(from).map_err(|error| failed(error, false))? else { return Err(Failure::Gone) };
     let mut connecting = pin!(socket.connect(to));
+    let ended = |connected: io::Result<TcpStream>, at_once| {
+        connected.and_then(|socket| dialled(socket, to.ip())).map_err(|error| failed(error, at_once))
+    };
+    // What fails before anything is sent fails for this host's own reasons: from another address it may not.
+    if let Ok(connected) = timeout(Duration::ZERO, &mut connecting).await {
+        return ended(connected, true);
+    }
     loop {
         match timeout(LOOK_AGAIN, &mut connecting).await {
-            Ok(connected) => return connected.and_then(|socket| dialled(socket, to.ip())).map_err(failed),
+            Ok(connected) => return ended(connected, false),
             Err(_) if egress::is_gone(from) => return Err(Failure::Gone),
             Err(_) => {}
         }

@@ -9,7 +9,7 @@ pub mod watch;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -59,6 +59,7 @@ pub struct Address {
     open: AtomicUsize,
     state: AtomicU8,
     exhausted: AtomicU64,
+    unroutable: AtomicU64,
 }
 
 /// It can be bound, as far as anybody knows.
@@ -131,6 +132,7 @@ impl Pools {
             metrics.connections.with_label_values(&labels).set(open);
             metrics.up.with_label_values(&labels).set(i64::from(address.is_up()));
             metrics.exhausted.with_label_values(&labels).inc_by(address.exhausted.swap(0, Ordering::Relaxed));
+            metrics.unroutable.with_label_values(&labels).inc_by(address.unroutable.swap(0, Ordering::Relaxed));
         }
     }
 
@@ -176,6 +178,12 @@ impl Pool {
         self.full.note(departure.ip(), to, now);
     }
 
+    /// The host has no way from that address to `to`: it is not tried for that destination again for a moment.
+    pub fn unroutable(&self, departure: &Departure, to: SocketAddr, now: Instant) {
+        departure.0.unroutable.fetch_add(1, Ordering::Relaxed);
+        self.full.note(departure.ip(), to, now);
+    }
+
     fn addresses(&self) -> impl Iterator<Item = &Arc<Address>> {
         self.v4.addresses.iter().chain(&self.v6.addresses)
     }
@@ -201,7 +209,13 @@ impl Family {
 
 impl Address {
     fn new(ip: IpAddr) -> Arc<Self> {
-        Arc::new(Self { ip, open: AtomicUsize::new(0), state: AtomicU8::new(UP), exhausted: AtomicU64::new(0) })
+        Arc::new(Self {
+            ip,
+            open: AtomicUsize::new(0),
+            state: AtomicU8::new(UP),
+            exhausted: AtomicU64::new(0),
+            unroutable: AtomicU64::new(0),
+        })
     }
 
     fn is_up(&self) -> bool {
@@ -228,10 +242,31 @@ pub fn bound(from: IpAddr) -> io::Result<Option<TcpSocket>> {
     Ok(socket.bind(SocketAddr::new(from, 0)).is_ok().then_some(socket))
 }
 
-/// Whether that address is known not to be bindable.
-pub fn is_gone(address: IpAddr) -> bool {
-    matches!(bound(address), Ok(None))
+/// Whether nothing can leave from that address, as far as the host knows: it can't be bound, or it is a link's broadcast address, which can,
+/// but then connections leave from another.
+///
+/// # Errors
+/// There is no socket to be had, which says nothing of the address.
+pub fn is_unusable(address: IpAddr) -> io::Result<bool> {
+    Ok(bound(address)?.is_none() || is_broadcast(address)?)
 }
+
+/// Whether that address is known to be unusable.
+pub fn is_gone(address: IpAddr) -> bool {
+    is_unusable(address).is_ok_and(|unusable| unusable)
+}
+
+/// Without SO_BROADCAST nothing may be sent to a broadcast address (socket(7)); this sends nothing.
+fn is_broadcast(address: IpAddr) -> io::Result<bool> {
+    if address.is_ipv6() {
+        return Ok(false);
+    }
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    Ok(socket.connect((address, DISCARD)).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied))
+}
+
+/// A port that has to be named (RFC 863).
+const DISCARD: u16 = 9;
 
 /// Every address of the prefix: a pool lists what may be bound, so network and broadcast addresses are its own business.
 fn usable(prefix: &IpNet) -> Vec<IpAddr> {

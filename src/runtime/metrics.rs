@@ -15,7 +15,7 @@ use prometheus::{
 };
 
 use crate::decision_log::Unwritten;
-use crate::policy::Decided;
+use crate::policy::{Decided, Ending};
 use crate::redact::Detector;
 use crate::runtime::dns::LookupResult;
 use crate::runtime::process;
@@ -58,6 +58,8 @@ pub struct Metrics {
     tunnel_bytes: IntCounterVec,
     /// `sallyport_tunnel_duration_seconds`
     pub tunnel_duration: Histogram,
+    /// `sallyport_tunnels_ended_total{reason}`
+    ended: IntCounterVec,
     setup: [Histogram; 6],
     dns_lookups: [IntCounter; LookupResult::ALL.len()],
     /// Those of the egress pools.
@@ -126,6 +128,10 @@ impl Metrics {
                 &["customer", "direction"],
             )?,
             tunnel_duration: histogram(&r, "tunnel_duration_seconds", "Life of a tunnel.", &TUNNEL_BUCKETS)?,
+            ended: known(
+                counters(&r, "tunnels_ended_total", "Tunnels that have ended.", &["reason"])?,
+                Ending::WORDS.iter().map(|ending| ending.as_str()),
+            ),
             setup: SetupStep::ALL.map(step),
             dns_lookups: LookupResult::ALL.map(|result| dns.with_label_values(&[result.as_str()])),
             egress: EgressMetrics::new(&r)?,
@@ -198,6 +204,11 @@ impl Metrics {
             bytes_out: self.tunnel_bytes.with_label_values(&[customer, "out"]),
             bytes_in: self.tunnel_bytes.with_label_values(&[customer, "in"]),
         }
+    }
+
+    /// Counts the end of a tunnel.
+    pub fn ended(&self, ending: Ending) {
+        self.ended.with_label_values(&[ending.as_str()]).inc();
     }
 
     /// `sallyport_dns_lookups_total{result}`.
@@ -323,7 +334,7 @@ fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> pro
 }
 
 /// Makes the counters of these labels at once, at zero: what is not there can't be seen to rise.
-fn known<const N: usize>(counters: IntCounterVec, labels: [&str; N]) -> IntCounterVec {
+fn known<'a>(counters: IntCounterVec, labels: impl IntoIterator<Item = &'a str>) -> IntCounterVec {
     for label in labels {
         counters.with_label_values(&[label]);
     }

@@ -93,7 +93,7 @@ impl Server {
         sys::raise_descriptor_limit();
         let metrics = Arc::new(Metrics::new()?);
         let (journal, opening) = Journal::open(events::journal_setup(&config, &metrics))?;
-        let budgets = Budgets::open(Path::new(&config.state), &policy, clock::now())?;
+        let budgets = Budgets::open((Path::new(&config.state), &config.instance), &policy, clock::now())?;
         let sockets = Sockets::bind(&config, sys::workers())?;
         let pools = Pools::new(config.pools.iter().map(|(name, pool)| (name.as_str(), pool.bind.as_slice())));
         let sockets_heard: Vec<SocketAddr> = sockets.addresses().collect();
@@ -270,7 +270,7 @@ impl Server {
     pub fn finish(mut self) -> Result<(), StartError> {
         let result = self.end_workers();
         self.admin.tell_refused(true);
-        budgets::keep(&self.shared, &self.budgets);
+        budgets::keep_last(&self.shared, &self.budgets);
         events::stopped(&self.shared);
         let lost = self.shared.journal().shutdown();
         events::closed(lost);

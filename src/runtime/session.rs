@@ -139,9 +139,11 @@ async fn set_up(
         client.head_only = head.is_head();
     }
     facts.step(worker.metrics(), SetupStep::Identify);
+    let identified = in_force.policy.identify(facts.client_ip());
+    // Also what is overloaded tells whose it was.
+    identified.iter().for_each(|identified| facts.identified(identified));
     worker.open_for(connection)?;
-    let identified = in_force.policy.identify(facts.client_ip())?;
-    facts.identified(&identified);
+    let identified = identified?;
     let target = head.map_err(HeadError::denial)?.request().target()?;
     let admitted = identified.request(&target, clock::now())?;
     facts.admitted(&admitted);
@@ -248,6 +250,7 @@ async fn commit<'a>(
 async fn carry(worker: &Worker, recorded: Recorded<'_>, facts: &mut Facts) {
     let Recorded { permit, mut link, opening, open, guards } = recorded;
     let ending = tunnel::forward(permit, &link, opening, open.tunnel(), &worker.lane).await;
+    worker.metrics().ended(ending);
     worker.metrics().tunnel_duration.observe(open.tunnel().opened().elapsed().as_secs_f64());
     worker.shared().journal().note(facts.close(ending, open.tunnel()));
     drop((link.upstream, open, guards));

@@ -100,7 +100,7 @@ async fn serve(
     let broken = loop {
         tokio::select! {
             changed = phase.changed() => match changed {
-                Ok(()) if phase.borrow_and_update().stage != Stage::Stopping => worker.judge_again(),
+                Ok(()) if phase.borrow_and_update().stage != Stage::Stopping => worker.judge_again().await,
                 Ok(()) | Err(_) => break false,
             },
             seated = inbox.next() => begin(&worker, seated),

@@ -17,7 +17,6 @@ const JUDGE_INTERVAL_S: i64 = 60;
 /// What the last look saw.
 #[derive(Debug)]
 pub struct Clockwork {
-    policy: Arc<str>,
     reporting: Vec<Arc<str>>,
     minute: i64,
 }
@@ -25,17 +24,19 @@ pub struct Clockwork {
 impl Clockwork {
     /// Begins with what is so at `now`.
     pub fn new(policy: &Policy, now: Timestamp) -> Self {
-        Self { policy: Arc::clone(policy.hash()), reporting: names(policy, now), minute: minute(now) }
+        Self { reporting: names(policy, now), minute: minute(now) }
     }
 
     /// Tells of each source whose report mode has ended since the last look. Gives whether open tunnels are to be judged again.
     pub fn look(&mut self, shared: &Shared, now: Timestamp) -> bool {
         let policy = shared.policy();
         let before = std::mem::replace(self, Self::new(&policy, now));
-        if before.policy != self.policy {
-            return false;
-        }
-        let ended: Vec<_> = before.reporting.into_iter().filter(|source| !self.reporting.contains(source)).collect();
+        // One that a reload has taken out of report mode has not ended by itself.
+        let has_ended = |source: &Arc<str>| {
+            let known = policy.sources().iter().find(|known| known.name == *source);
+            known.is_some_and(|source| source.report.is_some() && source.reporting(now).is_none())
+        };
+        let ended: Vec<_> = before.reporting.into_iter().filter(has_ended).collect();
         if !ended.is_empty() {
             tracing::warn!(
                 sources = ended.join(" "),
@@ -50,7 +51,7 @@ impl Clockwork {
             );
             return true;
         }
-        policy.is_timed() && before.minute != self.minute
+        before.minute != self.minute && policy.is_timed()
     }
 }
 

@@ -18,7 +18,8 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&begun)?;
     file.write_all(bytes)?;
     file.sync_data()?;
-    fs::rename(begun, path)
+    fs::rename(begun, path)?;
+    sync_parent(path)
 }
 
 /// The name under which a file is begun that will be `path`.

@@ -136,11 +136,10 @@ impl Worker {
     }
 
     /// Judges every open tunnel by the policy in force.
-    pub fn judge_again(&self) {
+    pub async fn judge_again(&self) {
         let (policy, own, now) = (self.shared.policy(), self.shared.own_addresses(), clock::now());
-        let gone = self
-            .tunnels
-            .judge_again(Instant::now(), self.shared.quotas(), |standing| policy.judge_again(standing, &own, now));
+        let gone =
+            self.tunnels.judge_again(self.shared.quotas(), |standing| policy.judge_again(standing, &own, now)).await;
         if gone > 0 {
             tracing::info!(tunnels = gone, "open tunnels are no longer allowed");
         }

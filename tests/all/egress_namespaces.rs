@@ -195,7 +195,39 @@ fn a_pool_of_which_nothing_is_left_leaves_by_no_other_way() {
     let (dir, _) = proxy.stop();
     let told: Vec<Value> = records(&dir.path().join("decisions"));
     let lost: Vec<&str> = failures(&told).into_iter().filter_map(|detail| detail["address"].as_str()).collect();
-    assert_eq!(lost, ["203.0.113.0", "203.0.113.1", "203.0.113.1"], "each loss once");
+    assert_eq!(lost, ["203.0.113.0/31", "203.0.113.1"], "each loss once, and those of one moment together");
+}
+
+/// A link's broadcast address can be bound, and then connections leave from another. A host without a way from one address has it from others.
+#[test]
+fn addresses_that_nothing_can_leave_from_are_passed_over() {
+    let Some(far) = Far::of("egress_namespaces::addresses_that_nothing_can_leave_from_are_passed_over") else { return };
+    let origin = origin();
+    let host = |last: u8| Ipv4Addr::new(203, 0, 113, last);
+    (9..=14).for_each(|last| far.ip(&["addr", "add", &format!("{}/29", host(last)), "dev", "far"]));
+    ip(&["route", "replace", "203.0.113.8/29", "via", FAR]);
+    far.ip(&["rule", "add", "from", "203.0.113.9", "table", "77"]);
+    far.ip(&["route", "add", "unreachable", "default", "table", "77"]);
+    let proxy = start(&far, &origin, "203.0.113.8/29");
+    for last in [8, 15] {
+        await_metric(&proxy, &row("address_up", host(last)), 0.0);
+    }
+    let opened: Vec<_> = (0..40).map(|number| origins::open(proxy.edge, origin.port(), number)).collect();
+    assert!(
+        opened.iter().all(|(_, answer)| *answer == Answer::Open),
+        "{:?}",
+        opened.iter().map(|(_, a)| a).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        origin.peers().into_keys().collect::<Vec<_>>(),
+        (10..=14).map(host).map(Into::into).collect::<Vec<IpAddr>>()
+    );
+    assert!(metric(&proxy, &row("unroutable_total", host(9))) >= Some(1.0));
+    let told = failures(&proxy.records()).into_iter().cloned().collect::<Vec<_>>();
+    assert_eq!(
+        told,
+        [json!({"what": "egress_address", "pool": "static-a", "addresses": ["203.0.113.8", "203.0.113.15"]})]
+    );
 }
 
 /// What was sent from an address that is gone is never answered. The request does not wait for that.

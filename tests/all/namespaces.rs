@@ -22,20 +22,28 @@ pub struct Far {
     holder: Child,
 }
 
+/// What makes a network namespace: for who is not root, in a user namespace of its own where it is.
+fn own_flags() -> &'static str {
+    if rustix::process::geteuid().is_root() { "-n" } else { "-rn" }
+}
+
 impl Far {
     /// Both namespaces, if this is the inner run of `test`; the outer one runs it and has nothing else to do.
     pub fn of(test: &str) -> Option<Self> {
         if std::env::var_os(INNER).is_some() {
             return Some(Self::new());
         }
-        let own = programs::finish(program("unshare").args(["-n", "true"]), "");
+        let own = programs::finish(program("unshare").args([own_flags(), "true"]), "");
         if own.code != Some(0) {
-            println!("skipped: no network namespace is to be had here ({}); run `{test}` as root", own.err.trim());
+            println!(
+                "skipped: no network namespace is to be had here ({}); run `{test}` as root or where users may make namespaces",
+                own.err.trim()
+            );
             return None;
         }
         let itself = std::env::current_exe().unwrap();
         let mut command = program("unshare");
-        command.arg("-n").arg(itself).args(["--exact", test, "--nocapture"]);
+        command.arg(own_flags()).arg(itself).args(["--exact", test, "--nocapture"]);
         let inner = programs::finish(command.env(INNER, "1"), "");
         assert_eq!(inner.code, Some(0), "{}\n{}", inner.out, inner.err);
         assert!(inner.out.contains("1 passed"), "{test} is this test's name: {}", inner.out);

@@ -100,8 +100,11 @@ fn the_bytes_of_a_day_end_the_tunnel_in_flight_and_outlive_reload_restart_and_cr
     let mut tunnel = Tunnel::open(&proxy, NAME, &origin);
     let mut client = tunnel.client.try_clone().unwrap();
     let sending = std::thread::spawn(move || client.write_all(&vec![7; 3 * BUDGET]));
+    tunnel.server.write_all(b"answer").unwrap();
     let passed = read_all(&mut tunnel.server).len();
-    assert!(sending.join().unwrap().is_err() || read_all(&mut tunnel.client).is_empty(), "the client is told");
+    // What could not be sent is an error or the end behind the answer.
+    let _ = sending.join().unwrap();
+    assert!(b"answer".starts_with(&read_all(&mut tunnel.client)), "the client is told, and nothing else");
     let record = tunnel.close_record(&proxy);
     assert_eq!((&record["reason"], &record["outcome"]), (&"byte_budget_spent".into(), &"allow".into()), "{record}");
     assert_eq!(record["bytes_out"], BUDGET, "not a byte more: {record}");
@@ -118,7 +121,7 @@ fn the_bytes_of_a_day_end_the_tunnel_in_flight_and_outlive_reload_restart_and_cr
     tunnel.client.write_all(&vec![7; 100_000]).unwrap();
     assert_eq!(read_exactly(&mut tunnel.server, 100_000).len(), 100_000);
     let gone = (BUDGET + 100_000) as u64 + tunnel.hello;
-    let kept = proxy.dir.path().join("state/budgets.json");
+    let kept = proxy.dir.path().join("state/budgets.tests.json");
     eventually("what has gone out is kept", Instant::now() + PATIENCE, || {
         fs::read_to_string(&kept).unwrap_or_default().contains(&gone.to_string()).then_some(())
     });
@@ -131,13 +134,13 @@ fn the_bytes_of_a_day_end_the_tunnel_in_flight_and_outlive_reload_restart_and_cr
 fn a_budgets_file_that_is_damaged_stops_the_start_by_name() {
     let origin = Origin::new();
     let (dir, _) = proxy(&origin, "bytes_out: 1MiB/day", "").stop();
-    fs::write(dir.path().join("state/budgets.json"), "{\"day\":").unwrap();
+    fs::write(dir.path().join("state/budgets.tests.json"), "{\"day\":").unwrap();
     let config = dir.path().join("sallyport.yaml");
     let run =
         std::process::Command::new(env!("CARGO_BIN_EXE_sallyport")).arg("run").arg("-c").arg(config).output().unwrap();
     let told = String::from_utf8_lossy(&run.stderr);
     assert_eq!(run.status.code(), Some(3), "{told}");
-    assert!(told.contains("state/budgets.json: not what was written") && told.contains("remove it"), "{told}");
+    assert!(told.contains("state/budgets.tests.json: not what was written") && told.contains("remove it"), "{told}");
 }
 
 #[test]

@@ -95,7 +95,9 @@ fn metrics() -> Vec<Vec<String>> {
     for metric in [&metrics.egress.connections, &metrics.egress.up] {
         metric.with_label_values(&["pool", "192.0.2.1"]).set(1);
     }
-    metrics.egress.exhausted.with_label_values(&["pool", "192.0.2.1"]).inc();
+    for metric in [&metrics.egress.exhausted, &metrics.egress.unroutable] {
+        metric.with_label_values(&["pool", "192.0.2.1"]).inc();
+    }
     metrics.log.records.with_label_values(&["start"]).inc();
     metrics.set_certificate("admin", Some(clock::now()));
     let tomorrow = clock::now().to_zoned(TimeZone::UTC).date().tomorrow().unwrap();

@@ -78,3 +78,27 @@ fn what_it_lets_through_meets_all_other_stages_with_default_terms() {
     let old = route(&policy, "old.acme.example:443", &["8.8.8.8"]).unwrap();
     assert_eq!(old.deny(Reason::UpstreamTimeout).rule().map(|rule| rule.id.to_string()), Some("old".to_owned()));
 }
+
+#[test]
+fn what_a_rule_let_through_is_not_kept_by_report_mode() {
+    let source =
+        "{name: a, subnets: [10.20.0.0/24], class: general, mode: report, report_until: 2027-01-10, egress: static-a}";
+    let with = |rules: &str| policy(&format!("sources: [{source}]\nrules: [{rules}]\n"));
+    let rule = "{id: r, customer: c, sources: [a], hosts: [a.example], existing: cut}";
+    let tunnel = |policy: &Arc<Policy>, to: &str| {
+        let routed = route(policy, &format!("{to}:443"), &["8.8.8.8"]).unwrap();
+        Standing::new(routed.hello(&client_hello(Some(to))).unwrap(), ip("8.8.8.8"))
+    };
+    let own = OwnAddresses::default();
+    let (before, after) = (with(rule), with(""));
+    let gone = after.judge_again(&tunnel(&before, "a.example"), &own, at(AT));
+    assert_eq!(gone, Verdict::Gone(Existing::Cut), "its rule is gone");
+    for (row, policy, when, stays) in [
+        ("still in report mode", &after, AT, true),
+        ("a rule lists it now", &with(&rule.replace("a.example", "b.example")), AT, true),
+        ("report mode is over", &after, "2027-01-11T00:00:00Z", false),
+    ] {
+        let verdict = policy.judge_again(&tunnel(&before, "b.example"), &own, at(when));
+        assert_eq!(matches!(verdict, Verdict::Allowed(..)), stays, "{row}: {verdict:?}");
+    }
+}

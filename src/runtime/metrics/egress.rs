@@ -13,6 +13,8 @@ pub struct EgressMetrics {
     pub up: IntGaugeVec,
     /// `sallyport_egress_exhausted_total{pool,address}`
     pub exhausted: IntCounterVec,
+    /// `sallyport_egress_unroutable_total{pool,address}`
+    pub unroutable: IntCounterVec,
 }
 
 impl EgressMetrics {
@@ -25,6 +27,12 @@ impl EgressMetrics {
                 r,
                 "egress_exhausted_total",
                 "Times a pool's address had no port left for a destination.",
+                &by,
+            )?,
+            unroutable: counters(
+                r,
+                "egress_unroutable_total",
+                "Times the host had no way from a pool's address to a destination.",
                 &by,
             )?,
         })

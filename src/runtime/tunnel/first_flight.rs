@@ -1,10 +1,12 @@
 //! Drives the exchange of hellos between the two sockets: nothing passes that the exchange has not handed out.
 //! Not here: which bytes may pass (`tls::Exchange`), what a server may choose (`policy::hello`). Source: RFC 8446 section 4.1.
 
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
 use crate::policy::{Denial, Ending, InTunnel, Reason};
 use crate::runtime::lane::Lane;
+use crate::runtime::quota::Spending;
 use crate::runtime::tunnel::open::OpenTunnel;
 use crate::runtime::tunnel::relay::write_all;
 use crate::runtime::tunnel::{Link, Opening};
@@ -125,10 +127,13 @@ impl FirstFlight<'_> {
 
     /// Counts against the budgets of the day like all that follows.
     async fn to_server(&self, bytes: &[u8]) -> Result<(), Ending> {
-        let granted = self.tunnel.reserve(bytes.len());
-        if granted < bytes.len() {
-            self.tunnel.give_back(granted);
-            return Err(Ending::ByteBudgetSpent);
+        loop {
+            let spending = self.tunnel.places().spend(bytes.len());
+            match spending {
+                Spending::Done => break,
+                Spending::Short => return Err(Ending::ByteBudgetSpent),
+                Spending::Busy => yield_now().await,
+            }
         }
         write_all(&self.link.upstream, bytes, self.tunnel.bytes_out()).await.map_err(|_| Ending::Reset)
     }

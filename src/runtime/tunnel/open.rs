@@ -1,7 +1,7 @@
 //! The open tunnels of one worker: their counts, their deadlines, and how they are told to stop.
 //! Not here: moving bytes (`relay`), whether a tunnel is still allowed (`policy`). No tunnel has a timer: one sweep serves all.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use prometheus::{IntCounter, IntGauge};
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use crate::policy::{Ending, Existing, Standing, Verdict};
@@ -16,6 +17,9 @@ use crate::runtime::quota::{Places, Quotas};
 
 /// How often idle and overlong tunnels are looked for; so the deadlines of open tunnels are exact to a second.
 pub const SWEEP: Duration = Duration::from_secs(1);
+
+/// Open tunnels that are judged again at one go, about 2 µs each, before others have their turn.
+const JUDGED_AT_ONCE: usize = 256;
 
 /// How long a tunnel of which one direction has ended may be idle: what is left is an answer under way or a peer that is gone.
 const HALF_CLOSED_IDLE: Duration = Duration::from_secs(60);
@@ -152,14 +156,9 @@ impl OpenTunnel {
         Poll::Pending
     }
 
-    /// How many of `most` bytes may go to the server; they count as gone. None: a budget of the day is spent.
-    pub fn reserve(&self, most: usize) -> usize {
-        self.places.borrow().reserve(most)
-    }
-
-    /// Takes back what was reserved and has not come to be sent.
-    pub fn give_back(&self, bytes: usize) {
-        self.places.borrow().give_back(bytes);
+    /// Its places in the quotas that bound it. Not to be held over a wait: a reload replaces them.
+    pub fn places(&self) -> Ref<'_, Places> {
+        self.places.borrow()
     }
 
     /// Does what a verdict says, and tells whether the tunnel is no longer allowed and was before. A rule that came back keeps its tunnels; one that
@@ -269,9 +268,18 @@ impl OpenTunnels {
         }
     }
 
-    /// Judges every open tunnel again with `judge` and gives how many were allowed until now.
-    pub fn judge_again(&self, now: Instant, quotas: &Quotas, judge: impl Fn(&Standing) -> Verdict) -> usize {
-        self.tunnels.borrow().values().filter(|tunnel| tunnel.obey(now, judge(&tunnel.standing), quotas)).count()
+    /// Judges every open tunnel again with `judge` and gives how many were allowed until now. Others have their turn in between; what opens
+    /// meanwhile is judged when it enters.
+    pub async fn judge_again(&self, quotas: &Quotas, judge: impl Fn(&Standing) -> Verdict) -> usize {
+        let tunnels: Vec<Rc<OpenTunnel>> = self.tunnels.borrow().values().map(Rc::clone).collect();
+        let mut gone = 0_usize;
+        for some in tunnels.chunks(JUDGED_AT_ONCE) {
+            let now = Instant::now();
+            let judged = some.iter().filter(|tunnel| tunnel.obey(now, judge(&tunnel.standing), quotas)).count();
+            gone = gone.saturating_add(judged);
+            yield_now().await;
+        }
+        gone
     }
 }
 

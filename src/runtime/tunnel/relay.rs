@@ -79,31 +79,31 @@ fn flows<'a>(link: &'a Link, tunnel: &'a OpenTunnel, lane: &'a Lane) -> (Flow<'a
 }
 
 impl Flow<'_> {
-    /// Moves at most `most` bytes by `step`, which tells how many came, as far as the budgets go. `None`: they are spent.
+    /// Moves at most `most` bytes by `step`, which tells how many came, as far as the budgets go. `None`: nothing is left, or
+    /// others have reserved it for a moment.
     fn within_budget<T>(
         &self,
         most: usize,
         step: impl FnOnce(usize) -> io::Result<T>,
         came: impl FnOnce(&T) -> usize,
     ) -> io::Result<Option<T>> {
-        let Some(tunnel) = self.budget else { return step(most).map(Some) };
-        let granted = tunnel.reserve(most);
-        if granted == 0 {
-            return Ok(None);
+        match self.budget {
+            Some(tunnel) => tunnel.places().within(most, step, came),
+            None => step(most).map(Some),
         }
-        let result = step(granted);
-        let gone = result.as_ref().map_or(0, came);
-        tunnel.give_back(granted.saturating_sub(gone));
-        result.map(Some)
     }
 
-    /// What follows when the budgets are spent: an end of the sender is passed on as ever; its next byte ends the tunnel.
+    /// What follows when the budgets give nothing: an end of the sender is passed on as ever; its next byte ends the tunnel.
     fn spent(&self, cx: &mut Context<'_>) -> Poll<io::Result<Mode>> {
         let mut byte = [0];
         if ready!(self.from.poll_peek(cx, &mut ReadBuf::new(&mut byte)))? == 0 {
             return Poll::Ready(end(self.to).map(|()| Mode::Done));
         }
-        self.budget.into_iter().for_each(|tunnel| tunnel.stop(Ending::ByteBudgetSpent));
+        match self.budget.filter(|tunnel| tunnel.places().is_spent()) {
+            Some(tunnel) => tunnel.stop(Ending::ByteBudgetSpent),
+            // Another worker is about to send what is left, or to find that it has less: that takes it a call of the system.
+            None => cx.waker().wake_by_ref(),
+        }
         Poll::Pending
     }
 }
