@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::cuts::Cuts;
 use super::servers::Health;
 use super::store::{Bounds, Said, Store};
 use super::{Answer, Outcome};
@@ -22,6 +23,7 @@ pub const MAX_LOOKUPS: usize = 512;
 pub struct Lookups {
     state: Mutex<State>,
     health: Arc<Health>,
+    cuts: Arc<Cuts>,
 }
 
 struct State {
@@ -64,7 +66,12 @@ impl Lookups {
             max_ttl: settings.max_ttl,
             serve_stale: settings.serve_stale,
         });
-        Self { state: Mutex::new(State { store, flights: HashMap::new(), wild: 0 }), health: Arc::default() }
+        Self { state: Mutex::new(State { store, flights: HashMap::new(), wild: 0 }), health: Arc::default(), cuts: Arc::default() }
+    }
+
+    /// What is known of zones.
+    pub fn cuts(&self) -> &Arc<Cuts> {
+        &self.cuts
     }
 
     /// Which servers are passed over for now.

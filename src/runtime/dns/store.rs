@@ -122,6 +122,8 @@ impl Store {
                 let until = held.stale(&bounds, now).map_or(now, |(_, last)| last.min(now + RECHECK));
                 held.failure = Some((*failure, until.max(now + FAILURE_TIME)));
             }
+            // RFC 4035 section 4.7. What went before holds no longer than it did, and nobody is served it instead.
+            Err(bogus @ Failure::Bogus) => held.failure = Some((*bogus, now + FAILURE_TIME)),
         }
     }
 
