@@ -70,7 +70,10 @@ fn validation(map: &mut MapReader<'_>, faults: &mut Faults) -> Option<Validation
     let is_on = map.take("dnssec").and_then(|field| field.word(&words, faults)).unwrap_or(false);
     let field = map.take("trust_anchor");
     if let Some(field) = field.filter(|_| !is_on) {
-        field.fault("`trust_anchor` is used with `dnssec: validate` alone; write that beside it, or leave it out", faults);
+        field.fault(
+            "`trust_anchor` is used with `dnssec: validate` alone; write that beside it, or leave it out",
+            faults,
+        );
     }
     let file = field.and_then(|field| Some(field.located(field.text(faults)?.to_owned())));
     is_on.then_some(Validation { file, anchors: Vec::new() })

@@ -110,7 +110,9 @@ fn anchor(words: &[&str]) -> Result<TrustAnchor, String> {
                 _ => return Err(format!("digest type {digest_type} is not used; write one of 2 and 4")),
             };
             if digest.len() != wanted {
-                return Err(format!("a digest of type {digest_type} has {wanted} bytes; write it as hexadecimal digits"));
+                return Err(format!(
+                    "a digest of type {digest_type} has {wanted} bytes; write it as hexadecimal digits"
+                ));
             }
             let algorithm = usable(number(algorithm, words)?)?;
             AnchorKey::Digest { tag: number(tag, words)?, algorithm, digest_type, digest }
@@ -143,12 +145,16 @@ fn number<T: std::str::FromStr>(word: &str, words: &[&str]) -> Result<T, String>
 
 fn hexadecimal(digits: &str) -> Option<Box<[u8]>> {
     let pairs = digits.as_bytes().chunks(2);
-    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?, 16).ok()).collect()
+    pairs
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?, 16).ok())
+        .collect()
 }
 
 fn form(words: &[&str]) -> String {
     let text = shown(&words.join(" "));
-    format!("{text} is no key; write `ZONE IN DNSKEY FLAGS 3 ALGORITHM KEY` or `ZONE IN DS TAG ALGORITHM DIGEST-TYPE DIGEST`")
+    format!(
+        "{text} is no key; write `ZONE IN DNSKEY FLAGS 3 ALGORITHM KEY` or `ZONE IN DS TAG ALGORITHM DIGEST-TYPE DIGEST`"
+    )
 }
 
 #[cfg(test)]

@@ -165,7 +165,9 @@ fn message(query: &[u8], end: usize, reply: Reply) -> Option<Vec<u8>> {
         Reply::Truncated => (0x8380, Vec::new()),
         Reply::Silence => return None,
         Reply::Garbage => return Some(vec![0xff; 40]),
-        Reply::Whole(message) => return Some([&query[..2], &message[2..12], &query[12..end + 4], &message[end + 4..]].concat()),
+        Reply::Whole(message) => {
+            return Some([&query[..2], &message[2..12], &query[12..end + 4], &message[end + 4..]].concat());
+        }
     };
     let count = u16::try_from(records.len()).unwrap();
     // The question goes back as it came: its case is a guard against forged answers.

@@ -18,6 +18,8 @@ mod dns_server;
 #[cfg(test)]
 mod dnssec;
 #[cfg(test)]
+mod dnssec_lies;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod egress_namespaces;

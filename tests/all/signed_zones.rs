@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use hickory_resolver::proto::dnssec::rdata::{DNSKEY, DNSSECRData, DS, NSEC, NSEC3, RRSIG, SigInput};
 use hickory_resolver::proto::dnssec::{Algorithm, DigestType, Nsec3HashAlgorithm, PublicKeyBuf, TBS};
 use hickory_resolver::proto::op::{Message, Query, ResponseCode};
@@ -16,6 +18,9 @@ use hickory_resolver::proto::rr::{DNSClass, Name, RData, Record, RecordType, Ser
 use super::dns_server::{DnsServer, Question, Reply};
 
 const TTL: u32 = 300;
+
+/// Where the test's own server is.
+const HERE: [u8; 4] = [127, 0, 0, 1];
 
 /// How a zone says what is not there.
 #[derive(Clone, Copy, PartialEq)]
@@ -47,6 +52,42 @@ pub fn name(text: &str) -> Name {
 
 fn now() -> i64 {
     i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()
+}
+
+/// The root and `test`, which says nothing of zones that are not signed, and zones of each kind below.
+pub fn world() -> World {
+    let signed = Zone::new("signed.test", Denial::Names)
+        .address("api.signed.test", HERE)
+        .address("one.signed.test", HERE)
+        .address("other.signed.test", [127, 0, 0, 2])
+        .address("*.w.signed.test", HERE)
+        .address("here.w.signed.test", HERE)
+        .alias("alias.signed.test", "api.plain.test")
+        .alias("near.signed.test", "x.w.hashed.test")
+        .address("old.signed.test", HERE)
+        .signed("old.signed.test", -7200, -60)
+        .address("new.signed.test", HERE)
+        .signed("new.signed.test", 60, 7200);
+    let hashes = |text, opt_out, iterations| Zone::new(text, Denial::Hashes { opt_out, iterations });
+    let hashed = hashes("hashed.test", false, 100)
+        .address("api.hashed.test", HERE)
+        .address("*.w.hashed.test", HERE)
+        .below("below.hashed.test", None);
+    let slow = hashes("slow.test", false, 101).address("api.slow.test", HERE);
+    let plain = Zone::new("plain.test", Denial::Unsigned).address("api.plain.test", HERE);
+    let deep = Zone::new("below.hashed.test", Denial::Unsigned).address("api.below.hashed.test", HERE);
+    let broken = Zone::new("broken.test", Denial::Names).address("api.broken.test", HERE);
+    let dated = Zone::new("dated.test", Denial::Names).address("api.dated.test", HERE);
+    let sha1 = DS::new(dated.ds().key_tag(), Algorithm::from_u8(5), DigestType::SHA256, vec![1; 32]);
+    let test = hashes("test", true, 0)
+        .below("signed.test", Some(signed.ds()))
+        .below("hashed.test", Some(hashed.ds()))
+        .below("slow.test", Some(slow.ds()))
+        .below("plain.test", None)
+        .below("broken.test", Some(signed.ds()))
+        .below("dated.test", Some(sha1));
+    let root = Zone::new("", Denial::Names).below("test", Some(test.ds()));
+    World::new([root, test, signed, hashed, slow, plain, deep, broken, dated])
 }
 
 impl Zone {
@@ -106,9 +147,15 @@ impl Zone {
         format!("{} IN DS {} 15 2 {digest}\n", self.name, ds.key_tag())
     }
 
+    /// The same with the key itself.
+    pub fn dnskey(&self) -> String {
+        format!("{} IN DNSKEY 257 3 15 {}\n", self.name, STANDARD.encode(self.key.public_key().as_ref()))
+    }
+
     /// These records of `owner`, and their signature. `labels`: of the wildcard that they were made from.
     pub fn sign(&self, owner: &Name, data: &[RData], labels: u8) -> Vec<Record> {
-        let mut records: Vec<_> = data.iter().map(|data| Record::from_rdata(owner.clone(), TTL, data.clone())).collect();
+        let mut records: Vec<_> =
+            data.iter().map(|data| Record::from_rdata(owner.clone(), TTL, data.clone())).collect();
         if self.denial == Denial::Unsigned || records.is_empty() {
             return records;
         }
@@ -149,7 +196,9 @@ impl Zone {
 
     fn types(&self, owner: &Name) -> BTreeSet<RecordType> {
         let here = self.sets.keys().filter(|(name, _)| name == owner);
-        here.map(|(_, kind)| *kind).chain(self.sets.keys().any(|(name, _)| name == owner).then_some(RecordType::RRSIG)).collect()
+        here.map(|(_, kind)| *kind)
+            .chain(self.sets.keys().any(|(name, _)| name == owner).then_some(RecordType::RRSIG))
+            .collect()
     }
 
     /// The closest name above `owner` that is there.
@@ -170,7 +219,11 @@ impl Zone {
         };
         let mut seen = BTreeSet::new();
         let proofs = about.iter().map(|name| self.proof(name)).filter(|(owner, _)| seen.insert(owner.clone()));
-        proofs.collect::<Vec<_>>().into_iter().flat_map(|(owner, data)| self.sign(&owner, &[data], owner.num_labels())).collect()
+        proofs
+            .collect::<Vec<_>>()
+            .into_iter()
+            .flat_map(|(owner, data)| self.sign(&owner, &[data], owner.num_labels()))
+            .collect()
     }
 
     /// The record that stands at `about` or before it.
@@ -254,7 +307,10 @@ impl World {
     }
 
     /// A server that answers so, once `spoil` has had its way with each answer. `None`: silence.
-    pub fn serve(self, spoil: impl Fn(&Self, &Question, Message) -> Option<Message> + Send + Sync + 'static) -> DnsServer {
+    pub fn serve(
+        self,
+        spoil: impl Fn(&Self, &Question, Message) -> Option<Message> + Send + Sync + 'static,
+    ) -> DnsServer {
         DnsServer::start(move |question| {
             let spoiled = spoil(&self, question, self.answer(question));
             spoiled.map_or(Reply::Silence, |message| Reply::Whole(message.to_vec().unwrap()))
@@ -278,6 +334,8 @@ pub fn data(address: &str) -> RData {
 /// RFC 4648 section 7, as RFC 5155 section 3.3 wants it.
 fn base32(bytes: &[u8]) -> String {
     let bits: Vec<u8> = bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1)).collect();
-    let digit = |five: &[u8]| char::from(b"0123456789abcdefghijklmnopqrstuv"[usize::from(five.iter().fold(0, |sum, bit| sum << 1 | bit))]);
+    let digit = |five: &[u8]| {
+        char::from(b"0123456789abcdefghijklmnopqrstuv"[usize::from(five.iter().fold(0, |sum, bit| sum << 1 | bit))])
+    };
     bits.chunks(5).map(digit).collect()
 }

@@ -128,7 +128,8 @@ impl Validator {
             return Err(Trouble::bogus());
         }
         let evidence = zone.verify(&evidence).await.ok_or_else(Trouble::bogus)?;
-        let ttl = evidence.answers.iter().chain(&evidence.authorities).map(|record| record.ttl).min().unwrap_or_default();
+        let ttl =
+            evidence.answers.iter().chain(&evidence.authorities).map(|record| record.ttl).min().unwrap_or_default();
         let below: Vec<Trusted> = evidence.records().filter_map(digest).map(Trusted::Digest).collect();
         let cut = if evidence.answers.is_empty() {
             denial::cut(&evidence)

@@ -72,7 +72,8 @@ mod tests {
             cuts.keep(&name(1), &Cut::Insecure, ttl, now);
             let until = now + Duration::from_secs(want);
             assert!(cuts.get(&name(1), until).is_none(), "{ttl}");
-            assert_eq!(cuts.get(&name(1), until - Duration::from_millis(1)).is_some(), want > 0, "{ttl}");
+            let last = (until - Duration::from_millis(1)).max(now);
+            assert_eq!(cuts.get(&name(1), last).is_some(), want > 0, "{ttl}");
         }
     }
 

@@ -67,13 +67,15 @@ fn nsec3s(records: &[Record]) -> impl Iterator<Item = (&Name, &NSEC3)> {
 /// below (RFC 6840 section 4.1).
 fn covers(owner: &Name, nsec: &NSEC, name: &Name) -> bool {
     let next = nsec.next_domain_name();
-    let is_above = (nsec.is_ancestor_delegation() || nsec.type_set().contains(RecordType::DNAME)) && owner.zone_of(name);
+    let is_above =
+        (nsec.is_ancestor_delegation() || nsec.type_set().contains(RecordType::DNAME)) && owner.zone_of(name);
     !is_above && owner < name && (name < next || (next <= owner && next.zone_of(name)))
 }
 
 /// The same for hashes: their text sorts as they do.
 fn covers_hash(owner: &Name, nsec3: &NSEC3, name: &Name) -> bool {
-    let (Some(hash), Some(owner_hash)) = (hashed(nsec3, name), owner.iter().next().map(<[u8]>::to_ascii_lowercase)) else {
+    let (Some(hash), Some(owner_hash)) = (hashed(nsec3, name), owner.iter().next().map(<[u8]>::to_ascii_lowercase))
+    else {
         return false;
     };
     let next = base32(nsec3.next_hashed_owner_name());
@@ -104,4 +106,71 @@ fn base32(bytes: &[u8]) -> Vec<u8> {
 fn common_labels(one: &Name, other: &Name) -> usize {
     let pairs = one.iter().rev().zip(other.iter().rev());
     pairs.take_while(|(one, other)| one.eq_ignore_ascii_case(other)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_resolver::proto::dnssec::Nsec3HashAlgorithm;
+
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::from_ascii(text).unwrap()
+    }
+
+    /// RFC 5155 appendix A.
+    fn nsec3(next: &[u8], opt_out: bool, iterations: u16) -> NSEC3 {
+        NSEC3::new(Nsec3HashAlgorithm::SHA1, opt_out, iterations, vec![0xaa, 0xbb, 0xcc, 0xdd], next.to_vec(), [])
+    }
+
+    #[test]
+    fn hashes_are_those_of_the_standard() {
+        for (text, want) in [
+            ("example.", "0p9mhaveqvm6t7vbl5lop2u3t2rp3tom"),
+            ("a.example.", "35mthgpgcu1qg68fab165klnsnk3dpvl"),
+            ("X.Y.W.example.", "2vptu5timamqttgl4luu9kg21e0aor3s"),
+        ] {
+            assert_eq!(hashed(&nsec3(&[], false, 12), &name(text)).as_deref(), Some(want.as_bytes()), "{text}");
+        }
+        assert!(hashed(&nsec3(&[], false, MAX_ITERATIONS), &name("example.")).is_some());
+        assert_eq!(hashed(&nsec3(&[], false, MAX_ITERATIONS + 1), &name("example.")), None);
+    }
+
+    #[test]
+    fn a_hash_is_covered_between_two_others_and_around_the_end() {
+        // The hash of `a.example` begins with 35.
+        let hash = |first: u8| [[first << 3].as_slice(), &[0; 19]].concat();
+        let text = |first: u8| String::from_utf8(base32(&hash(first))).unwrap();
+        for (what, zone, owner, next, want) in [
+            ("between", "example.", 2, 4, true),
+            ("before", "example.", 4, 9, false),
+            ("behind", "example.", 1, 2, false),
+            ("around the end, behind", "example.", 2, 1, true),
+            ("around the end, before", "example.", 9, 4, true),
+            ("around the end, neither", "example.", 9, 2, false),
+            ("of another zone", "other.", 2, 4, false),
+        ] {
+            let owner = name(&format!("{}.{zone}", text(owner)));
+            assert_eq!(covers_hash(&owner, &nsec3(&hash(next), false, 12), &name("a.example.")), want, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_covered_between_two_others_but_not_below_a_cut() {
+        let delegation = [RecordType::NS];
+        for (what, owner, next, types, asked, want) in [
+            ("between", "a.example.", "c.example.", &[RecordType::A][..], "b.example.", true),
+            ("the name itself", "b.example.", "c.example.", &[RecordType::A], "b.example.", false),
+            ("the next one", "a.example.", "b.example.", &[RecordType::A], "b.example.", false),
+            ("the last one", "a.example.", "example.", &[RecordType::A], "b.example.", true),
+            ("the last one of another zone", "a.other.", "other.", &[RecordType::A], "b.example.", false),
+            ("below a cut", "a.example.", "c.example.", &delegation, "b.a.example.", false),
+            ("beside a cut", "a.example.", "c.example.", &delegation, "b.example.", true),
+            ("below a zone's own", "example.", "c.example.", &[RecordType::NS, RecordType::SOA], "b.example.", true),
+            ("below what is moved", "a.example.", "c.example.", &[RecordType::DNAME], "b.a.example.", false),
+        ] {
+            let nsec = NSEC::new(name(next), types.iter().copied());
+            assert_eq!(covers(&name(owner), &nsec, &name(asked)), want, "{what}");
+        }
+    }
 }

@@ -68,12 +68,15 @@ impl Evidence {
             })
             .take(MAX_RECORDS.saturating_add(1))
             .collect();
-        let signer = answers.iter().chain(&authorities).find_map(|record| Some(signature(record)?.input().signer_name.clone()));
-        let is_other = |record: &Record| signature(record).is_some_and(|sig| Some(&sig.input().signer_name) != signer.as_ref());
+        let signer =
+            answers.iter().chain(&authorities).find_map(|record| Some(signature(record)?.input().signer_name.clone()));
+        let is_other =
+            |record: &Record| signature(record).is_some_and(|sig| Some(&sig.input().signer_name) != signer.as_ref());
         answers.retain(|record| !is_other(record));
         authorities.retain(|record| !is_other(record));
         // What nobody signs says nothing there.
-        let signed: Vec<(Name, RecordType)> = signatures(&authorities).map(|(name, sig)| (name.clone(), sig.input().type_covered)).collect();
+        let signed: Vec<(Name, RecordType)> =
+            signatures(&authorities).map(|(name, sig)| (name.clone(), sig.input().type_covered)).collect();
         authorities.retain(|record| signed.iter().any(|(name, kind)| *name == record.name && *kind == kind_of(record)));
         let count = answers.len().saturating_add(authorities.len());
         let count_signed = signatures(&answers).chain(signatures(&authorities)).count();

@@ -163,7 +163,8 @@ impl Names {
     /// What is remembered, or what the one lookup of this name ends with, whoever began it.
     async fn shared(&self, name: &Fqdn, admitted: &Admitted) -> (Outcome, LookupResult) {
         loop {
-            let landing = match self.lookups.begin(name, || admitted.is_listed_exactly(), Instant::now()) {
+            let is_listed = || admitted.is_listed_exactly();
+            let landing = match self.lookups.begin(name, &admitted.source().name, is_listed, Instant::now()) {
                 Begun::Known(outcome) => return (outcome, LookupResult::Stored),
                 Begun::Crowded => return (Err(Failure::TimedOut), LookupResult::TimedOut),
                 Begun::UnderWay(landing) => landing,

@@ -8,10 +8,10 @@ use std::future::{Ready, ready};
 use std::sync::Arc;
 
 use futures_util::stream::{self, Once};
-use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::net::dnssec::DnssecDnsHandle;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::xfer::{DnsHandle, FirstAnswer};
+use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::dnssec::rdata::{DNSKEY, DNSSECRData, DS};
 use hickory_resolver::proto::dnssec::{Algorithm, DigestType, PublicKey, PublicKeyBuf, TrustAnchors, Verifier};
 use hickory_resolver::proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Message, Query};
@@ -95,10 +95,12 @@ impl Zone {
                 && input.num_labels == name.num_labels()
                 && holds(input.sig_inception, input.sig_expiration, now);
             let with = keys().filter(|(_, key)| key.algorithm() == input.algorithm);
-            let with = with.filter(|(_, key)| key.calculate_key_tag().is_ok_and(|tag| tag == input.key_tag)).take(MAX_TRIES);
+            let with =
+                with.filter(|(_, key)| key.calculate_key_tag().is_ok_and(|tag| tag == input.key_tag)).take(MAX_TRIES);
             let mut with = with.filter(|(_, key)| trusted.iter().any(|one| one.is_for(&name, key, input.key_tag)));
             let is_signed = is_fit
-                && with.any(|(_, key)| key.verify_rrsig(&name, DNSClass::IN, signature, records.iter().copied()).is_ok());
+                && with
+                    .any(|(_, key)| key.verify_rrsig(&name, DNSClass::IN, signature, records.iter().copied()).is_ok());
             is_signed.then(|| records.iter().map(|record| signature.authenticated_ttl(record, now)).min())?
         })?;
         let mut anchors = TrustAnchors::empty();
@@ -160,7 +162,9 @@ fn is_proof(record: &Record) -> bool {
 /// RFC 4034 section 2.1.1: what has no such flag signs no zone; RFC 5011 section 2.1: what is revoked signs nothing.
 fn usable_key(record: &Record) -> Option<&DNSKEY> {
     match &record.data {
-        RData::DNSSEC(DNSSECRData::DNSKEY(key)) if key.zone_key() && !key.revoke() && is_usable(key.algorithm()) => Some(key),
+        RData::DNSSEC(DNSSECRData::DNSKEY(key)) if key.zone_key() && !key.revoke() && is_usable(key.algorithm()) => {
+            Some(key)
+        }
         _ => None,
     }
 }
