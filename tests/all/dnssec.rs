@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -228,4 +229,25 @@ fn a_lie_is_not_covered_by_what_is_stale() {
             .unwrap();
         (status_of(&read_answer(&mut client)) == 200).then_some(())
     });
+}
+
+/// `check` reads the file of keys, and tells what is wrong with it where it is.
+#[test]
+fn a_fault_in_the_file_of_keys_is_told_with_its_place() {
+    let dir = TempDir::new().unwrap();
+    let dns = "dns: {dnssec: validate, trust_anchor: keys}\n";
+    write_setup(dir.path(), &Setup { policy: "rules: []\n", more: dns, ..Setup::default() });
+    let check = || {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_sallyport"));
+        let output = check.args(["check", "-c"]).arg(dir.path().join("sallyport.yaml")).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let keys = dir.path().join("keys");
+    let (code, said) = check();
+    assert!(code == Some(3) && said.contains("sallyport.yaml:6:39: ") && said.contains("keys: "), "{code:?} {said}");
+    fs::write(&keys, "; ours\n. IN DS 1 5 2 00\n").unwrap();
+    let (code, said) = check();
+    assert!(code == Some(2) && said.contains("keys:2:1: a digest of type 2 has 32 bytes"), "{code:?} {said}");
+    fs::write(&keys, world().zone("").anchor()).unwrap();
+    assert_eq!(check().0, Some(0));
 }

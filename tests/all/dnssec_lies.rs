@@ -34,10 +34,10 @@ fn is_for(question: &Question, host: &str, kind: u16) -> bool {
 }
 
 fn is_of(record: &Record, kind: RecordType) -> bool {
-    match &record.data {
-        RData::DNSSEC(DNSSECRData::RRSIG(signature)) => signature.input().type_covered == kind,
-        _ => record.record_type() == kind,
+    if let RData::DNSSEC(DNSSECRData::RRSIG(signature)) = &record.data {
+        return signature.input().type_covered == kind;
     }
+    record.record_type() == kind
 }
 
 /// Nothing, and nobody signs that.

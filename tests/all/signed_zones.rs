@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
@@ -14,6 +13,7 @@ use hickory_resolver::proto::dnssec::{Algorithm, DigestType, Nsec3HashAlgorithm,
 use hickory_resolver::proto::op::{Message, Query, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{CNAME, SOA};
 use hickory_resolver::proto::rr::{DNSClass, Name, RData, Record, RecordType, SerialNumber};
+use jiff::Timestamp;
 
 use super::dns_server::{DnsServer, Question, Reply};
 
@@ -51,7 +51,7 @@ pub fn name(text: &str) -> Name {
 }
 
 fn now() -> i64 {
-    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()
+    Timestamp::now().as_second()
 }
 
 /// The root and `test`, which says nothing of zones that are not signed, and zones of each kind below.
@@ -290,10 +290,8 @@ impl World {
             if !is_there {
                 message.add_authorities(zone.deny(&owner));
             }
-            match &data[0] {
-                RData::CNAME(alias) if found_kind != kind => owner = alias.0.clone(),
-                _ => return message,
-            }
+            let (RData::CNAME(alias), true) = (&data[0], found_kind != kind) else { return message };
+            owner = alias.0.clone();
         }
     }
 

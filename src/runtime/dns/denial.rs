@@ -50,16 +50,14 @@ pub fn nothing_closer(evidence: &Evidence) -> bool {
 }
 
 fn nsecs(records: &[Record]) -> impl Iterator<Item = (&Name, &NSEC)> {
-    records.iter().filter_map(|record| match &record.data {
-        RData::DNSSEC(DNSSECRData::NSEC(nsec)) => Some((&record.name, nsec)),
-        _ => None,
+    records.iter().filter_map(|record| {
+        if let RData::DNSSEC(DNSSECRData::NSEC(nsec)) = &record.data { Some((&record.name, nsec)) } else { None }
     })
 }
 
 fn nsec3s(records: &[Record]) -> impl Iterator<Item = (&Name, &NSEC3)> {
-    records.iter().filter_map(|record| match &record.data {
-        RData::DNSSEC(DNSSECRData::NSEC3(nsec3)) => Some((&record.name, nsec3)),
-        _ => None,
+    records.iter().filter_map(|record| {
+        if let RData::DNSSEC(DNSSECRData::NSEC3(nsec3)) = &record.data { Some((&record.name, nsec3)) } else { None }
     })
 }
 

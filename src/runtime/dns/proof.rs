@@ -161,12 +161,8 @@ fn is_proof(record: &Record) -> bool {
 
 /// RFC 4034 section 2.1.1: what has no such flag signs no zone; RFC 5011 section 2.1: what is revoked signs nothing.
 fn usable_key(record: &Record) -> Option<&DNSKEY> {
-    match &record.data {
-        RData::DNSSEC(DNSSECRData::DNSKEY(key)) if key.zone_key() && !key.revoke() && is_usable(key.algorithm()) => {
-            Some(key)
-        }
-        _ => None,
-    }
+    let RData::DNSSEC(DNSSECRData::DNSKEY(key)) = &record.data else { return None };
+    (key.zone_key() && !key.revoke() && is_usable(key.algorithm())).then_some(key)
 }
 
 /// RFC 4034 section 3.1.5: both ends included, by serial number arithmetic.
