@@ -61,7 +61,7 @@ pub fn trust_anchors(text: &str, file: u32, faults: &mut Faults) -> Vec<TrustAnc
     }
     let place = Place { file, line: 1, column: 1 };
     match entries.len() {
-        0 => faults.at(place, "no key; write DNSKEY or DS records, such as `. IN DS 20326 8 2 E06D…`"),
+        0 => faults.at(place, "no key; write DNSKEY or DS records, such as `. IN DS 38696 8 2 683D…`"),
         1..=MAX_ANCHORS => {}
         count => faults.at(place, format!("{count} keys; write at most {MAX_ANCHORS}")),
     }
@@ -161,7 +161,7 @@ fn form(words: &[&str]) -> String {
 mod tests {
     use super::*;
 
-    const DIGEST: &str = "E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D";
+    const DIGEST: &str = "683D2D0ACB8C9B712A1948B27F741219298D0A450D612C483AF444A4C0FB2B16";
 
     fn read(text: &str) -> (Vec<TrustAnchor>, Vec<String>) {
         let mut faults = Faults::new();
@@ -172,14 +172,14 @@ mod tests {
     #[test]
     fn records_as_zone_files_and_tools_write_them() {
         let digest: Box<[u8]> = hexadecimal(DIGEST).unwrap();
-        let root = AnchorKey::Digest { tag: 20326, algorithm: 8, digest_type: 2, digest };
+        let root = AnchorKey::Digest { tag: 38696, algorithm: 8, digest_type: 2, digest };
         let own = AnchorKey::Whole { algorithm: 15, key: [1, 2, 3, 4, 5, 6].into() };
         let [first, second] = DIGEST.split_at(40).into();
         for (text, zone, key) in [
-            (format!(". IN DS 20326 8 2 {DIGEST}"), None, &root),
-            (format!("; the root\n\n.\t172800 IN ds 20326 8 2 {first} {second} ; 2017\n"), None, &root),
-            (format!(". IN 60 DS 20326 8 2 (\n  {first} ; half\n  {second} )\n"), None, &root),
-            (format!(". DS 20326 8 2 {}", DIGEST.to_lowercase()), None, &root),
+            (format!(". IN DS 38696 8 2 {DIGEST}"), None, &root),
+            (format!("; the root\n\n.\t172800 IN ds 38696 8 2 {first} {second} ; 2024\n"), None, &root),
+            (format!(". IN 60 DS 38696 8 2 (\n  {first} ; half\n  {second} )\n"), None, &root),
+            (format!(". DS 38696 8 2 {}", DIGEST.to_lowercase()), None, &root),
             ("Pay.Example. 3600 IN DNSKEY 257 3 15 AQIDBAUG ;{id = 1}".into(), Some("pay.example"), &own),
             ("pay.example DNSKEY 256 3 15 AQID BAUG".into(), Some("pay.example"), &own),
         ] {
@@ -204,12 +204,12 @@ mod tests {
             (". DNSKEY 385 3 15 AQID", "flags 385 are no zone's key in use"),
             (". DNSKEY 1 3 15 AQID", "flags 1 are no zone's key in use"),
             (". DNSKEY 257 3 5 AQID", "algorithm 5 is not used; write a key of 8, 10, 13, 14 or 15"),
-            (". DS 1 7 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D", "algorithm 7 is not used"),
-            (". DS 1 8 1 E06D", "digest type 1 is not used; write one of 2 and 4"),
-            (". DS 1 8 2 E06D", "a digest of type 2 has 32 bytes"),
-            (". DS 1 8 2 E06", form),
-            (". DS 65536 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D", form),
-            ("*.example DS 1 8 2 E06D", "keys:1:1: "),
+            (". DS 1 7 2 683D2D0ACB8C9B712A1948B27F741219298D0A450D612C483AF444A4C0FB2B16", "algorithm 7 is not used"),
+            (". DS 1 8 1 683D", "digest type 1 is not used; write one of 2 and 4"),
+            (". DS 1 8 2 683D", "a digest of type 2 has 32 bytes"),
+            (". DS 1 8 2 683", form),
+            (". DS 65536 8 2 683D2D0ACB8C9B712A1948B27F741219298D0A450D612C483AF444A4C0FB2B16", form),
+            ("*.example DS 1 8 2 683D", "keys:1:1: "),
             (&many, "keys:1:1: 65 keys; write at most 64"),
         ] {
             let (_, faults) = read(text);
