@@ -19,8 +19,8 @@ use super::servers::{Server, Trouble};
 use crate::config::{AnchorKey, TrustAnchor, Validation};
 use crate::runtime::clock;
 
-/// Upper bound of questions for keys and zones that one answer may lead to. Two for each zone above it, and one for each name between
-/// zones: `api.eu.pay.example.co.uk` has eight. The next time most are known.
+/// Upper bound of questions for keys and zones that one answer may lead to: two for each zone above it, one for each name between zones.
+/// `api.example.co.uk`, all signed, has seven. The next time most are known.
 pub const MAX_CHAIN: usize = 24;
 
 /// How far an answer can be relied on.
