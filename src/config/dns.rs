@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, btree_map};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Dns, DnsServer};
+use super::{Dns, DnsServer, Validation};
 use crate::address::canonical;
 use crate::name::Fqdn;
 use crate::yaml::{Faults, Field, MapReader, duration_text, shown};
@@ -41,15 +41,14 @@ pub fn dns(field: Option<Field<'_>>, faults: &mut Faults) -> Dns {
         min_ttl: MIN_TTL,
         max_ttl: MAX_TTL,
         serve_stale: SERVE_STALE,
+        validation: None,
     };
     let Some(mut map) = field.and_then(|field| field.map("`dns`", faults)) else { return defaults };
     let servers = map.take("servers").and_then(|field| servers(field, faults));
     let hosts = map.take("hosts").map(|field| hosts(field, faults));
     let timeout = map.take("timeout").and_then(|field| field.duration(TIMEOUT_RANGE.0..=TIMEOUT_RANGE.1, faults));
     let (min_ttl, max_ttl) = ttls(&mut map, faults);
-    if let Some(dnssec) = map.take("dnssec") {
-        dnssec.only("none", &["validate"], faults);
-    }
+    let validation = validation(&mut map, faults);
     let least = Duration::from_secs(1);
     let serve_stale = map.take("serve_stale").and_then(|field| field.duration(least..=MOST_STALE, faults));
     let no_stale = map.is_none("serve_stale").then_some(Duration::ZERO);
@@ -61,7 +60,23 @@ pub fn dns(field: Option<Field<'_>>, faults: &mut Faults) -> Dns {
         min_ttl,
         max_ttl,
         serve_stale: no_stale.or(serve_stale).unwrap_or(SERVE_STALE),
+        validation,
     }
+}
+
+/// `dnssec`, and the file of keys that goes with it.
+fn validation(map: &mut MapReader<'_>, faults: &mut Faults) -> Option<Validation> {
+    let words = [("none", false), ("validate", true)];
+    let is_on = map.take("dnssec").and_then(|field| field.word(&words, faults)).unwrap_or(false);
+    let field = map.take("trust_anchor");
+    if let Some(field) = field.filter(|_| !is_on) {
+        field.fault(
+            "`trust_anchor` is used with `dnssec: validate` alone; write that beside it, or leave it out",
+            faults,
+        );
+    }
+    let file = field.and_then(|field| Some(field.located(field.text(faults)?.to_owned())));
+    is_on.then_some(Validation { file, anchors: Vec::new() })
 }
 
 /// One of the two alone moves the other's default, if it must.

@@ -12,6 +12,7 @@ mod log;
 mod name_server;
 mod pools;
 mod tokens;
+mod trust_anchor;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -27,6 +28,7 @@ use crate::yaml::{self, Faults, Field, Located, MapReader, Place, shown};
 pub use admin::{Admin, AdminTls};
 pub use name_server::{DnsServer, ServerError};
 pub use tokens::{Role, Token, TokenNameError, Tokens, tokens};
+pub use trust_anchor::{AnchorKey, TrustAnchor, trust_anchors};
 
 /// How this proxy runs, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +83,17 @@ pub struct Dns {
     pub max_ttl: Duration,
     /// How long an answer that is over still serves while its servers fail; zero: not at all.
     pub serve_stale: Duration,
+    /// How answers are validated; `None`: not at all.
+    pub validation: Option<Validation>,
+}
+
+/// Where validation of DNS answers begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Validation {
+    /// The file of keys, as written; `None`: the root's keys, which are built in.
+    pub file: Option<Located<String>>,
+    /// What that file says, once it is read.
+    pub anchors: Vec<TrustAnchor>,
 }
 
 /// Addresses from which connections leave.

@@ -164,6 +164,15 @@ fn serve_stale_is_turned_off_by_none() {
 }
 
 #[test]
+fn answers_are_validated_from_built_in_keys_or_those_of_a_file() {
+    let of = |text: &str| valid(&format!("{LEAST}dns: {{{text}}}\n")).dns.validation;
+    assert_eq!(of("dnssec: none"), None);
+    assert_eq!(of("dnssec: validate"), Some(Validation::default()));
+    let file = of("dnssec: validate, trust_anchor: root.key").unwrap().file.unwrap();
+    assert_eq!(file.value, "root.key");
+}
+
+#[test]
 fn absence_is_always_accepted() {
     let absent = "profile: standard\nstate: none\nenvironment: none\nredaction: none\nprobes: none\negress: none\n\
                   dns: {hosts: none, dnssec: none}\ndecision_log: {retention: none}\n\
@@ -177,7 +186,7 @@ fn absence_is_always_accepted() {
         assert_eq!(valid(&format!("{LEAST}{key}: none\n")), valid(LEAST), "`{key}`");
     }
     for (key, inner) in [
-        ("dns", &["servers", "hosts", "timeout", "min_ttl", "max_ttl", "dnssec"][..]),
+        ("dns", &["servers", "hosts", "timeout", "min_ttl", "max_ttl", "dnssec", "trust_anchor"][..]),
         ("egress", &["pools"]),
         ("limits", &["connections", "connections_per_source", "head_timeout", "hello_timeout", "dial_timeout"]),
         ("limits", &["idle_timeout", "lifetime", "drain_timeout"]),
@@ -226,7 +235,8 @@ fn faults_of_one_line() {
         ("dns: {timeout: 2m}", 16, "`timeout` is `2m`; write from `10ms` to `1m`".into()),
         ("dns: {timeout: 3}", 16, "`timeout` is `3`, without a unit; write a duration such as `3s`".into()),
         ("dns: {min_ttl: 2s, max_ttl: 1s}", 16, "`min_ttl: 2s` is more than `max_ttl: 1s`; write at most `1s`".into()),
-        ("dns: {dnssec: validate}", 15, format!("`dnssec: validate` {later}")),
+        ("dns: {trust_anchor: root.key}", 21, "`trust_anchor` is used with `dnssec: validate` alone; write".into()),
+        ("dns: {dnssec: none, trust_anchor: root.key}", 35, "`trust_anchor` is used with `dnssec: validate`".into()),
         ("dns: {serve_stale: 0s}", 20, "`serve_stale` is `0s`; write from `1s` to `3d`".into()),
         ("egress: {pools: {a: {}}}", 21, "a pool lacks `bind`; add it".into()),
         ("egress: {pools: {a: {bind: []}}}", 28, "`bind` is empty; write at least one prefix".into()),
@@ -264,7 +274,10 @@ fn faults_of_one_line() {
 fn words_that_nobody_knows() {
     for (line, want) in [
         ("profile: pcl", "f:3:10: `profile` is `pcl`; write `standard` (`pci` is not available in this version)"),
-        ("dns: {dnssec: no}", "write `none` (`validate` is not available in this version)"),
+        (
+            "dns: {dnssec: no}",
+            "`dnssec` is `no`, which many YAML readers take for a boolean; write one of `none`, `validate`",
+        ),
         ("decision_log: {durability: asinc}", "f:3:28: `durability` is `asinc`; write one of `sync`, `async`"),
     ] {
         let (_, faults) = read(&format!("{LEAST}{line}\n"));

@@ -133,6 +133,9 @@ impl Facts {
         if result == LookupResult::Stale {
             detail = detail.with("dns", "stale");
         }
+        if let Some(dnssec) = answer.dnssec {
+            detail = detail.with("dnssec", dnssec.as_str());
+        }
         if !answer.aliases.is_empty() {
             let clean = |alias: &Fqdn| self.redactor.clean_name(alias.as_str().as_bytes(), MAX_HOST);
             let cleaned: Vec<Cleaned> = answer.aliases.iter().map(clean).collect();

@@ -139,7 +139,8 @@ impl Reading {
         environment: &dyn Fn(&str) -> Option<String>,
         beside: &mut dyn FnMut(&PolicySource, &mut Self),
     ) -> Option<Loaded> {
-        let config = self.config(path, environment)?;
+        let mut config = self.config(path, environment)?;
+        self.trust_anchors(&mut config);
         let connections = connections(&config, &mut self.faults);
         let access_source = AccessSource::new(path, &config.admin);
         let access = access_source.read(self);
@@ -152,6 +153,16 @@ impl Reading {
         let policy = source.read(self);
         beside(&source, self);
         Some(Loaded { config, policy: policy?, source, access, access_source, connections })
+    }
+
+    /// The keys that DNS answers are validated from.
+    fn trust_anchors(&mut self, config: &mut Config) {
+        let Some(validation) = &mut config.dns.validation else { return };
+        let Some(file) = &validation.file else { return };
+        self.named = Some(file.place);
+        if let Some((index, text)) = self.read(Path::new(&file.value)) {
+            validation.anchors = config::trust_anchors(&text, index, &mut self.faults);
+        }
     }
 
     fn failed(&mut self, path: &Path, error: &io::Error) {
@@ -320,7 +331,8 @@ fn anchor(config: &mut Config, base: &Path) {
     let tls = admin.tls.iter_mut().flat_map(|tls| [&mut tls.certificate.value, &mut tls.key.value]);
     let of_admin = tls.chain(admin.tokens.iter_mut().map(|tokens| &mut tokens.value));
     let own = [&mut config.state, &mut config.policy.value, &mut log.directory, &mut log.key];
-    for path in own.into_iter().chain(of_admin) {
+    let of_dns = config.dns.validation.iter_mut().flat_map(|validation| &mut validation.file);
+    for path in own.into_iter().chain(of_admin).chain(of_dns.map(|file| &mut file.value)) {
         *path = base.join(&*path).display().to_string();
     }
 }

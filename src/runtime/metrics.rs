@@ -213,7 +213,7 @@ impl Metrics {
 
     /// `sallyport_dns_lookups_total{result}`.
     pub fn dns_lookups(&self, result: LookupResult) -> &IntCounter {
-        let [hosts, stored, answered, stale, failed, timed_out] = &self.dns_lookups;
+        let [hosts, stored, answered, stale, failed, timed_out, bogus] = &self.dns_lookups;
         match result {
             LookupResult::Hosts => hosts,
             LookupResult::Stored => stored,
@@ -221,6 +221,7 @@ impl Metrics {
             LookupResult::Stale => stale,
             LookupResult::Failed => failed,
             LookupResult::TimedOut => timed_out,
+            LookupResult::Bogus => bogus,
         }
     }
 

@@ -1,5 +1,5 @@
 //! A name server of the test's own, over UDP and TCP: it answers by a script and keeps every question that it was asked.
-//! Not here: recursion, EDNS (an OPT record in a query is passed over). Source: RFC 1035 section 4.
+//! Not here: recursion, signatures (`signed_zones`), EDNS but for the flag that asks for signatures. Source: RFC 1035 section 4.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -23,6 +23,8 @@ pub struct Question {
     pub name: String,
     pub kind: u16,
     pub tcp: bool,
+    /// Whether signatures are wanted (the DO flag of RFC 3225).
+    pub signed: bool,
     /// How many times this name and type were asked before, over either transport.
     pub turn: usize,
 }
@@ -41,6 +43,8 @@ pub enum Reply {
     Silence,
     /// Bytes that are no message.
     Garbage,
+    /// A message as it is: its id and its question are the query's.
+    Whole(Vec<u8>),
 }
 
 pub enum Data {
@@ -144,7 +148,9 @@ impl Book {
         let question = {
             let mut asked = self.asked.lock().unwrap();
             let turn = asked.iter().filter(|question| question.name == name && question.kind == kind).count();
-            asked.push(Question { name, kind, tcp, turn });
+            // The OPT record begins with the root's name and its type, and has its flags four bytes before its end.
+            let signed = query.get(end + 4..end + 7) == Some(&[0, 0, 41]) && query[end + 11] & 0x80 != 0;
+            asked.push(Question { name, kind, tcp, signed, turn });
             asked.last().unwrap().clone()
         };
         message(query, end, (self.script)(&question))
@@ -159,6 +165,9 @@ fn message(query: &[u8], end: usize, reply: Reply) -> Option<Vec<u8>> {
         Reply::Truncated => (0x8380, Vec::new()),
         Reply::Silence => return None,
         Reply::Garbage => return Some(vec![0xff; 40]),
+        Reply::Whole(message) => {
+            return Some([&query[..2], &message[2..12], &query[12..end + 4], &message[end + 4..]].concat());
+        }
     };
     let count = u16::try_from(records.len()).unwrap();
     // The question goes back as it came: its case is a guard against forged answers.

@@ -168,7 +168,8 @@ fn servers_that_go_and_come_back() {
     }
 }
 
-/// C8: what was decided while the only server answered, was silent, lied, and answered again.
+/// C8: what was decided while the only server answered, was silent, lied, and answered again. To see the records:
+/// `cargo test --test all lookups::a_resolver -- --nocapture`.
 #[test]
 fn a_resolver_that_goes_silent_lies_and_comes_back() {
     let origin = Origin::new();
@@ -181,7 +182,8 @@ fn a_resolver_that_goes_silent_lies_and_comes_back() {
     });
     let proxy = start(origin.port(), &dns.settings("udp", ", timeout: 500ms"));
     let mut decided = Vec::new();
-    for number in 0..4 {
+    println!("{:<12} {:<20} {:<8} {:<18} addresses", "resolver", "host", "outcome", "reason");
+    for (number, what) in (0..).zip(["answers", "is silent", "lies", "is back"]) {
         phase.store(number, Ordering::Relaxed);
         let name = format!("phase-{number}.here.test");
         let client = if [0, 3].contains(&number) {
@@ -193,6 +195,8 @@ fn a_resolver_that_goes_silent_lies_and_comes_back() {
             refusal(&proxy, &format!("{name}:{}", origin.port())).2.local_addr().unwrap()
         };
         let record = proxy.decision_of(client);
+        let [host, outcome, reason] = ["host", "outcome", "reason"].map(|field| record[field].as_str().unwrap());
+        println!("{what:<12} {host:<20} {outcome:<8} {reason:<18} {}", record["addresses"]);
         decided.push(json!([record["outcome"], record["reason"], record.get("addresses").unwrap_or(&Value::Null)]));
     }
     let want = json!([

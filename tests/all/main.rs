@@ -16,6 +16,10 @@ mod dials;
 #[cfg(test)]
 mod dns_server;
 #[cfg(test)]
+mod dnssec;
+#[cfg(test)]
+mod dnssec_lies;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod egress_namespaces;
@@ -70,6 +74,8 @@ mod reload;
 mod repository;
 #[cfg(test)]
 mod server_side;
+#[cfg(test)]
+mod signed_zones;
 #[cfg(test)]
 mod sources;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::sources::{self, Kind, Source, UsedPath};
 
 /// Reasons that no code of this version makes. The policy and the listeners that would make them come later.
-const NOT_REACHABLE: [&str; 14] = [
+const NOT_REACHABLE: [&str; 13] = [
     "IdentityRequired",
     "IdentityNotAllowed",
     "ClientCertificateInvalid",
@@ -15,7 +15,6 @@ const NOT_REACHABLE: [&str; 14] = [
     "CredentialsMissing",
     "CredentialsWrong",
     "ProxyProtocolRefused",
-    "DnssecBogus",
     "CertificateUntrusted",
     "HttpHostMismatch",
     "HttpMethodNotAllowed",

@@ -3,11 +3,13 @@
 //! Source: ours. What is known and what is under way stand behind one lock, so that no name is asked for twice in between.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::cuts::Cuts;
 use super::servers::Health;
 use super::store::{Bounds, Said, Store};
 use super::{Answer, Outcome};
@@ -18,10 +20,18 @@ use crate::name::Fqdn;
 /// not keep the others from being looked up.
 pub const MAX_LOOKUPS: usize = 512;
 
+/// The part of these places, and of those for names below a wildcard, that is kept for sources with few lookups: an eighth.
+const KEPT_PART: usize = 8;
+
+/// Upper bound of lookups that a source has under way when it takes one of the places that are kept: a cold start asks for some names at
+/// once, and whoever has more waits for lookups, not for a place.
+pub const MAX_FEW: usize = 8;
+
 /// What all workers share of their lookups.
 pub struct Lookups {
     state: Mutex<State>,
     health: Arc<Health>,
+    cuts: Arc<Cuts>,
 }
 
 struct State {
@@ -29,6 +39,8 @@ struct State {
     flights: HashMap<Fqdn, Landing>,
     /// How many of them are for names below a wildcard.
     wild: usize,
+    /// How many of them each source has begun; a source without any is not there.
+    begun: HashMap<Arc<str>, usize>,
 }
 
 /// What comes of wanting to look a name up.
@@ -51,6 +63,7 @@ pub struct Landing(watch::Receiver<Option<Outcome>>);
 pub struct Flight {
     lookups: Arc<Lookups>,
     name: Fqdn,
+    source: Arc<str>,
     exact: bool,
     landed: bool,
     sender: watch::Sender<Option<Outcome>>,
@@ -64,7 +77,13 @@ impl Lookups {
             max_ttl: settings.max_ttl,
             serve_stale: settings.serve_stale,
         });
-        Self { state: Mutex::new(State { store, flights: HashMap::new(), wild: 0 }), health: Arc::default() }
+        let state = State { store, flights: HashMap::new(), wild: 0, begun: HashMap::new() };
+        Self { state: Mutex::new(state), health: Arc::default(), cuts: Arc::default() }
+    }
+
+    /// What is known of zones.
+    pub fn cuts(&self) -> &Arc<Cuts> {
+        &self.cuts
     }
 
     /// Which servers are passed over for now.
@@ -72,8 +91,14 @@ impl Lookups {
         &self.health
     }
 
-    /// What is known of `name` at `now`, or the place to wait for it. `exact`: whether a rule lists the name.
-    pub fn begin(self: &Arc<Self>, name: &Fqdn, exact: impl FnOnce() -> bool, now: Instant) -> Begun {
+    /// What is known of `name` at `now`, or the place to wait for it. `source`: who wants it; `exact`: whether a rule lists the name.
+    pub fn begin(
+        self: &Arc<Self>,
+        name: &Fqdn,
+        source: &Arc<str>,
+        exact: impl FnOnce() -> bool,
+        now: Instant,
+    ) -> Begun {
         let mut state = self.state();
         if let Some(outcome) = state.store.get(name, now) {
             return Begun::Known(outcome);
@@ -82,14 +107,17 @@ impl Lookups {
             return Begun::UnderWay(landing.clone());
         }
         let exact = exact();
-        if state.flights.len() >= MAX_LOOKUPS || (!exact && state.wild >= MAX_LOOKUPS / 2) {
+        if !state.has_place(source, exact) {
             return Begun::Crowded;
         }
         let (sender, landing) = watch::channel(None);
         let landing = Landing(landing);
         state.flights.insert(name.clone(), landing.clone());
         state.wild = state.wild.saturating_add(usize::from(!exact));
-        Begun::First(Flight { lookups: Arc::clone(self), name: name.clone(), exact, landed: false, sender }, landing)
+        let begun = state.begun.entry(Arc::clone(source)).or_default();
+        *begun = begun.saturating_add(1);
+        let (name, source) = (name.clone(), Arc::clone(source));
+        Begun::First(Flight { lookups: Arc::clone(self), name, source, exact, landed: false, sender }, landing)
     }
 
     /// The answer that was over not long before `now`, if a rule lists the name.
@@ -104,9 +132,22 @@ impl Lookups {
 }
 
 impl State {
-    fn end(&mut self, name: &Fqdn, exact: bool) {
-        self.flights.remove(name);
-        self.wild = self.wild.saturating_sub(usize::from(!exact));
+    /// The last places are for sources with few lookups: one that runs wild must not keep the others from theirs.
+    fn has_place(&self, source: &Arc<str>, exact: bool) -> bool {
+        let has_few = self.begun.get(source).is_none_or(|begun| *begun < MAX_FEW);
+        let most = |places: usize| if has_few { places } else { places.saturating_sub(places / KEPT_PART) };
+        self.flights.len() < most(MAX_LOOKUPS) && (exact || self.wild < most(MAX_LOOKUPS / 2))
+    }
+
+    fn end(&mut self, flight: &Flight) {
+        self.flights.remove(&flight.name);
+        self.wild = self.wild.saturating_sub(usize::from(!flight.exact));
+        if let Entry::Occupied(mut begun) = self.begun.entry(Arc::clone(&flight.source)) {
+            *begun.get_mut() = begun.get().saturating_sub(1);
+            if *begun.get() == 0 {
+                begun.remove();
+            }
+        }
     }
 }
 
@@ -127,7 +168,7 @@ impl Flight {
     pub fn land(mut self, said: Said, now: Instant) {
         let mut state = self.lookups.state();
         state.store.keep(&self.name, &said, self.exact, now);
-        state.end(&self.name, self.exact);
+        state.end(&self);
         drop(state);
         self.landed = true;
         self.sender.send_replace(Some(said.outcome));
@@ -137,7 +178,7 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         if !self.landed {
-            self.lookups.state().end(&self.name, self.exact);
+            self.lookups.state().end(self);
         }
     }
 }
@@ -157,29 +198,35 @@ mod tests {
         format!("n{number}.here.test").parse().unwrap()
     }
 
+    /// `number`'s lookup, each by a source of its own.
+    fn begin(lookups: &Arc<Lookups>, number: usize, exact: bool) -> Begun {
+        lookups.begin(&name(number), &number.to_string().into(), || exact, Instant::now())
+    }
+
     fn first(lookups: &Arc<Lookups>, number: usize, exact: bool) -> (Flight, Landing) {
-        match lookups.begin(&name(number), || exact, Instant::now()) {
+        match begin(lookups, number, exact) {
             Begun::First(flight, landing) => (flight, landing),
             Begun::Known(_) | Begun::UnderWay(_) | Begun::Crowded => panic!("{number} is not the first"),
         }
     }
 
     fn is_crowded(lookups: &Arc<Lookups>, number: usize, exact: bool) -> bool {
-        matches!(lookups.begin(&name(number), || exact, Instant::now()), Begun::Crowded)
+        matches!(begin(lookups, number, exact), Begun::Crowded)
     }
 
     #[tokio::test]
     async fn all_who_wait_are_told_and_who_comes_later_finds_it() {
         let lookups = lookups();
         let (flight, landing) = first(&lookups, 1, true);
-        let Begun::UnderWay(other) = lookups.begin(&name(1), || panic!("not needed"), Instant::now()) else {
+        let unasked = || panic!("not needed");
+        let Begun::UnderWay(other) = lookups.begin(&name(1), &"other".into(), unasked, Instant::now()) else {
             panic!("a second lookup");
         };
         let answer = Arc::new(Answer::of(&[[192, 0, 2, 1].into()]));
         flight.land(Said { outcome: Ok(Arc::clone(&answer)), ttl: None }, Instant::now());
         assert_eq!(landing.outcome().await, Some(Ok(Arc::clone(&answer))));
         assert_eq!(other.outcome().await, Some(Ok(Arc::clone(&answer))));
-        let Begun::Known(known) = lookups.begin(&name(1), || true, Instant::now()) else { panic!("not kept") };
+        let Begun::Known(known) = begin(&lookups, 1, true) else { panic!("not kept") };
         assert_eq!(known, Ok(answer));
     }
 
@@ -194,10 +241,12 @@ mod tests {
         assert_eq!(landing.outcome().await, Some(Err(Failure::Failed)));
         // Landed, it takes no other's place away: the failure is over, and a third one is under way.
         let later = Instant::now() + Duration::from_secs(2);
-        let Begun::First(third, _) = lookups.begin(&name(1), || false, later) else { panic!("kept for too long") };
-        assert!(matches!(lookups.begin(&name(1), || false, later), Begun::UnderWay(_)));
+        let begin_later = || lookups.begin(&name(1), &"other".into(), || false, later);
+        let Begun::First(third, _) = begin_later() else { panic!("kept for too long") };
+        assert!(matches!(begin_later(), Begun::UnderWay(_)));
         drop(third);
-        assert_eq!(lookups.state().wild, 0);
+        let state = lookups.state();
+        assert_eq!((state.wild, state.begun.len()), (0, 0));
     }
 
     #[test]
@@ -207,9 +256,36 @@ mod tests {
         assert!(is_crowded(&lookups, MAX_LOOKUPS, false), "half of it for names below a wildcard");
         flights.extend((MAX_LOOKUPS / 2..MAX_LOOKUPS).map(|number| first(&lookups, number, true)));
         assert!(is_crowded(&lookups, MAX_LOOKUPS, true));
-        assert!(matches!(lookups.begin(&name(0), || false, Instant::now()), Begun::UnderWay(_)));
+        assert!(matches!(begin(&lookups, 0, false), Begun::UnderWay(_)));
         flights.remove(0).0.land(Said::failed(Failure::Failed), Instant::now());
         let _other = first(&lookups, MAX_LOOKUPS, false);
         assert!(is_crowded(&lookups, MAX_LOOKUPS + 1, true));
+    }
+    /// As many names as it gets, beginning with `number`.
+    fn flood(lookups: &Arc<Lookups>, source: &str, number: usize, exact: bool) -> Vec<Flight> {
+        let names = number..number + MAX_LOOKUPS;
+        let begun = names.map(|number| lookups.begin(&name(number), &source.into(), || exact, Instant::now()));
+        begun.map_while(|begun| if let Begun::First(flight, _) = begun { Some(flight) } else { None }).collect()
+    }
+
+    #[test]
+    fn a_source_that_runs_wild_leaves_places_to_the_others() {
+        for (exact, places) in [(true, MAX_LOOKUPS), (false, MAX_LOOKUPS / 2)] {
+            let lookups = lookups();
+            let kept = places / KEPT_PART;
+            let first = flood(&lookups, "a", 0, exact);
+            assert_eq!(first.len(), places - kept);
+            let second = flood(&lookups, "b", 1_000, exact);
+            assert_eq!(second.len(), MAX_FEW, "of what is kept a few for each");
+            let others: Vec<_> = (2..)
+                .map(|number| flood(&lookups, &number.to_string(), number * 1_000, exact))
+                .take(kept / MAX_FEW)
+                .collect();
+            assert_eq!(others.iter().map(Vec::len).sum::<usize>(), kept - MAX_FEW, "and then there are none");
+            drop((second, others));
+            assert_eq!(flood(&lookups, "a", 90_000, exact).len(), 0, "it has its part");
+            drop(first);
+            assert_eq!(flood(&lookups, "b", 1_000, exact).len(), places - kept, "all are given back");
+        }
     }
 }

@@ -9,6 +9,7 @@ use futures_util::future::{Either, select};
 use hickory_resolver::proto::rr::{RData, Record, RecordType};
 use tokio::time::timeout;
 
+use super::chain::Dnssec;
 use super::servers::{Reply, Servers};
 use super::store::Said;
 use super::{Answer, Failure};
@@ -33,6 +34,8 @@ struct Family {
     ttl: Option<Duration>,
     /// Whether the policy denies the last alias, so that nothing was asked behind it.
     denied: bool,
+    /// How far all of that can be relied on; `None`: nothing was validated.
+    dnssec: Option<Dnssec>,
 }
 
 /// Asks for `name` and for what it leads to.
@@ -62,12 +65,12 @@ fn together(families: [Result<Family, Failure>; 2]) -> Said {
             Ok(family) => {
                 if family.addresses.is_empty() { &mut absent } else { &mut found }.extend(family.ttl);
                 denied |= family.denied;
+                answer.dnssec = weaker(answer.dnssec, family.dnssec);
                 answer.addresses.extend(family.addresses);
                 let new: Vec<_> = family.aliases.into_iter().filter(|alias| !answer.aliases.contains(alias)).collect();
                 answer.aliases.extend(new);
             }
-            Err(Failure::TimedOut) => failure = Some(Failure::TimedOut),
-            Err(other) => failure = failure.or(Some(other)),
+            Err(other) => failure = failure.max(Some(other)),
         }
     }
     // The policy refuses it; what is behind the alias was not asked for.
@@ -86,14 +89,18 @@ fn together(families: [Result<Family, Failure>; 2]) -> Said {
 
 /// One family along its chain. Servers give the chain as far as they know it; the rest is asked for.
 async fn follow(servers: &Servers, name: &Fqdn, kind: RecordType, admitted: &Admitted) -> Result<Family, Failure> {
-    let mut family = Family { addresses: Vec::new(), aliases: Vec::new(), ttl: None, denied: false };
+    let mut family = Family { addresses: Vec::new(), aliases: Vec::new(), ttl: None, denied: false, dnssec: None };
     let mut ttl = u32::MAX;
     let mut owner = name.clone();
     loop {
         let asked = owner.clone();
         let (records, is_last) = match servers.ask(&asked, kind).await? {
-            Reply::Records { records, exists } => (records, !exists),
-            Reply::Absent(absent) => {
+            Reply::Records { records, exists, dnssec } => {
+                family.dnssec = weaker(family.dnssec, dnssec);
+                (records, !exists)
+            }
+            Reply::Absent(absent, dnssec) => {
+                family.dnssec = weaker(family.dnssec, dnssec);
                 family.ttl = absent.map(|absent| seconds(absent.min(ttl)));
                 return Ok(family);
             }
@@ -125,6 +132,11 @@ async fn follow(servers: &Servers, name: &Fqdn, kind: RecordType, admitted: &Adm
             return Ok(family);
         }
     }
+}
+
+/// A chain is as strong as its weakest link.
+fn weaker(one: Option<Dnssec>, other: Option<Dnssec>) -> Option<Dnssec> {
+    one.into_iter().chain(other).min()
 }
 
 /// What `owner` is an alias of, if it is one, and for how many seconds.

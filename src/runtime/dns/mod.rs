@@ -2,9 +2,14 @@
 //! Not here: whether an address may be used (`policy::addresses`), nor whether a name may be asked for: the policy has said so before.
 //! Source: RFC 1034 section 3.6; RFC 2308, RFC 8767 and RFC 9520 at `store`.
 
+mod chain;
 mod connect;
+mod cuts;
+mod denial;
+mod evidence;
 mod flights;
 mod lookup;
+mod proof;
 mod servers;
 mod store;
 
@@ -18,6 +23,7 @@ use tokio::time::{Instant, timeout};
 use crate::config::Dns as Settings;
 use crate::name::Fqdn;
 use crate::policy::{Admitted, Reason};
+pub use chain::Dnssec;
 pub use flights::Lookups;
 use flights::{Begun, Flight};
 pub use servers::ResolverError;
@@ -30,17 +36,19 @@ pub struct Answer {
     pub addresses: Vec<IpAddr>,
     /// Every name that the chain of CNAME records led to.
     pub aliases: Vec<Fqdn>,
+    /// How far all of it can be relied on; `None`: nothing was validated.
+    pub dnssec: Option<Dnssec>,
 }
 
 impl Answer {
     /// Addresses that are known without a lookup.
     pub fn of(addresses: &[IpAddr]) -> Self {
-        Self { addresses: addresses.to_vec(), aliases: Vec::new() }
+        Self { addresses: addresses.to_vec(), ..Self::default() }
     }
 }
 
-/// Why there is no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why there is no answer; of several the last one here is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Failure {
     /// The servers say that there is none: no such name, or no address of it.
     Absent,
@@ -48,6 +56,8 @@ pub enum Failure {
     Failed,
     /// Not in time; or so many lookups wait for them already that one more is not begun.
     TimedOut,
+    /// What they say is not signed as it must be, or cannot be validated.
+    Bogus,
 }
 
 impl Failure {
@@ -56,6 +66,7 @@ impl Failure {
         match self {
             Self::Absent | Self::Failed => Reason::DnsFailure,
             Self::TimedOut => Reason::DnsTimeout,
+            Self::Bogus => Reason::DnssecBogus,
         }
     }
 }
@@ -78,11 +89,14 @@ pub enum LookupResult {
     Failed,
     /// No answer in time.
     TimedOut,
+    /// An answer that does not validate.
+    Bogus,
 }
 
 impl LookupResult {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Hosts, Self::Stored, Self::Answered, Self::Stale, Self::Failed, Self::TimedOut];
+    pub const ALL: [Self; 7] =
+        [Self::Hosts, Self::Stored, Self::Answered, Self::Stale, Self::Failed, Self::TimedOut, Self::Bogus];
 
     /// The metric's label.
     pub fn as_str(self) -> &'static str {
@@ -93,6 +107,7 @@ impl LookupResult {
             Self::Stale => "stale",
             Self::Failed => "failed",
             Self::TimedOut => "timeout",
+            Self::Bogus => "bogus",
         }
     }
 
@@ -101,6 +116,7 @@ impl LookupResult {
             Ok(_) => Self::Answered,
             Err(Failure::Absent | Failure::Failed) => Self::Failed,
             Err(Failure::TimedOut) => Self::TimedOut,
+            Err(Failure::Bogus) => Self::Bogus,
         }
     }
 }
@@ -121,7 +137,7 @@ impl Names {
     pub fn new(settings: &Settings, lookups: &Arc<Lookups>) -> Result<Self, ResolverError> {
         Ok(Self {
             hosts: settings.hosts.clone(),
-            servers: Arc::new(Servers::new(settings, Arc::clone(lookups.health()))?),
+            servers: Arc::new(Servers::new(settings, lookups)?),
             lookups: Arc::clone(lookups),
             timeout: settings.timeout,
         })
@@ -147,7 +163,8 @@ impl Names {
     /// What is remembered, or what the one lookup of this name ends with, whoever began it.
     async fn shared(&self, name: &Fqdn, admitted: &Admitted) -> (Outcome, LookupResult) {
         loop {
-            let landing = match self.lookups.begin(name, || admitted.is_listed_exactly(), Instant::now()) {
+            let is_listed = || admitted.is_listed_exactly();
+            let landing = match self.lookups.begin(name, &admitted.source().name, is_listed, Instant::now()) {
                 Begun::Known(outcome) => return (outcome, LookupResult::Stored),
                 Begun::Crowded => return (Err(Failure::TimedOut), LookupResult::TimedOut),
                 Begun::UnderWay(landing) => landing,
@@ -196,5 +213,6 @@ fn settings() -> Settings {
         min_ttl: seconds(5),
         max_ttl: seconds(3600),
         serve_stale: seconds(300),
+        validation: None,
     }
 }

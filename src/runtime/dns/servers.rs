@@ -14,14 +14,16 @@ use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ProtocolConfig, ResolverOpts, ServerOrderingStrategy,
 };
 use hickory_resolver::net::xfer::{DnsHandle, FirstAnswer};
-use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::op::{DnsRequestOptions, Query, ResponseCode};
+use hickory_resolver::net::{DnsError, NetError, NoRecords};
+use hickory_resolver::proto::op::{DnsRequest, DnsRequestOptions, Message, Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, Record, RecordType};
 use hickory_resolver::{NameServerPool, PoolContext};
 use tokio::time::{Instant, sleep};
 
-use super::Failure;
+use super::chain::{Dnssec, Validator};
 use super::connect::{self, Connector};
+use super::evidence::Evidence;
+use super::{Failure, Lookups};
 use crate::config::{Dns as Settings, DnsServer};
 use crate::name::Fqdn;
 
@@ -43,11 +45,12 @@ pub struct Servers {
     servers: Vec<Server>,
     health: Arc<Health>,
     context: Arc<PoolContext>,
+    validator: Option<Validator>,
     pause: Duration,
 }
 
 /// One server and the connections to it.
-struct Server {
+pub struct Server {
     label: Arc<str>,
     config: NameServerConfig,
     connector: Connector,
@@ -63,9 +66,11 @@ pub enum Reply {
         records: Vec<Record>,
         /// Whether the last name of the chain exists, as far as the server knows.
         exists: bool,
+        /// How far that can be relied on, if answers are validated.
+        dnssec: Option<Dnssec>,
     },
     /// Nothing, for so many seconds (RFC 2308 section 5), if it said.
-    Absent(Option<u32>),
+    Absent(Option<u32>, Option<Dnssec>),
 }
 
 /// Why the resolver could not be made.
@@ -133,11 +138,23 @@ impl Health {
 }
 
 /// How one try ended, if not with a reply.
-struct Trouble {
+pub struct Trouble {
     failure: Failure,
     /// Whether it is the server's, not the name's.
     is_ill: bool,
     error: NetError,
+}
+
+impl Trouble {
+    /// What it says is not signed as it must be. Of the name: it may be the zone that is broken, wherever one asks.
+    pub fn bogus() -> Self {
+        Self { failure: Failure::Bogus, is_ill: false, error: DnsError::DnssecBogus.into() }
+    }
+
+    /// It does not say what it takes to validate what it has said. One that was silent has not said anything.
+    pub fn without_proof(self) -> Self {
+        if self.failure == Failure::TimedOut { self } else { Self { failure: Failure::Bogus, ..self } }
+    }
 }
 
 impl Servers {
@@ -145,7 +162,7 @@ impl Servers {
     ///
     /// # Errors
     /// `system` is asked for and resolv.conf(5) cannot be read.
-    pub fn new(settings: &Settings, health: Arc<Health>) -> Result<Self, ResolverError> {
+    pub fn new(settings: &Settings, lookups: &Lookups) -> Result<Self, ResolverError> {
         let mut options = ResolverOpts::default();
         // Half of the whole: a server whose connection was dead has time for another.
         options.timeout = settings.timeout / 2;
@@ -163,7 +180,9 @@ impl Servers {
             servers.push(Server { label: label.into(), config, connector, pool });
         }
         let shares = u32::try_from(servers.len()).unwrap_or(u32::MAX).saturating_mul(2).max(1);
-        Ok(Self { servers, health, context, pause: (settings.timeout / shares).min(MAX_PAUSE) })
+        let validator = settings.validation.as_ref().map(|how| Validator::new(how, Arc::clone(lookups.cuts())));
+        let pause = (settings.timeout / shares).min(MAX_PAUSE);
+        Ok(Self { servers, health: Arc::clone(lookups.health()), context, validator, pause })
     }
 
     /// Asks one server after another until one says something. The next one is asked once the one before has failed, or beside it once
@@ -178,7 +197,7 @@ impl Servers {
             if let Some(server) = waiting.pop_front() {
                 asked.push(&server.label);
                 let query = Query::query(name.clone(), kind);
-                tries.push(async move { (server, server.ask(query).await) });
+                tries.push(async move { (server, server.ask(query, self.validator.as_ref()).await) });
             }
             tokio::select! {
                 ended = tries.next() => match ended {
@@ -188,12 +207,10 @@ impl Servers {
                     }
                     Some((server, Err(trouble))) => {
                         asked.retain(|label| **label != server.label);
-                        if trouble.failure == Failure::TimedOut {
-                            failure = Failure::TimedOut;
-                            if !again.contains(&&server.label) {
-                                again.push(&server.label);
-                                waiting.push_back(server);
-                            }
+                        failure = failure.max(trouble.failure);
+                        if trouble.failure == Failure::TimedOut && !again.contains(&&server.label) {
+                            again.push(&server.label);
+                            waiting.push_back(server);
                         }
                         if trouble.is_ill {
                             let why = server.connector.failure().unwrap_or_else(|| trouble.error.to_string());
@@ -238,15 +255,43 @@ impl Servers {
 }
 
 impl Server {
-    async fn ask(&self, query: Query) -> Result<Reply, Trouble> {
+    async fn ask(&self, query: Query, validator: Option<&Validator>) -> Result<Reply, Trouble> {
+        let Some(validator) = validator else {
+            return Ok(match self.send(query, false).await? {
+                Ok(message) => {
+                    let exists = message.metadata.response_code != ResponseCode::NXDomain;
+                    Reply::Records { records: message.answers, exists, dnssec: None }
+                }
+                Err(none) => Reply::Absent(none.negative_ttl, None),
+            });
+        };
+        let evidence = self.fetch(query).await?;
+        let (evidence, dnssec) = validator.judge(self, evidence).await?;
+        Ok(if evidence.answers.is_empty() {
+            Reply::Absent(evidence.negative_ttl, Some(dnssec))
+        } else {
+            Reply::Records { records: evidence.answers, exists: true, dnssec: Some(dnssec) }
+        })
+    }
+
+    /// What the server says, with signatures, not validated yet.
+    pub async fn fetch(&self, query: Query) -> Result<Evidence, Trouble> {
+        let answered = self.send(query.clone(), true).await?;
+        Evidence::of(query, answered).map_err(|_| Trouble::bogus())
+    }
+
+    /// `signed`: with signatures, and as it is: whether they hold is not left to the server.
+    async fn send(&self, query: Query, signed: bool) -> Result<Result<Message, NoRecords>, Trouble> {
+        let mut options = DnsRequestOptions::default();
+        options.case_randomization = true;
+        options.edns_set_dnssec_ok = signed;
+        let mut request = DnsRequest::from_query(query, options);
+        request.metadata.checking_disabled = signed;
         let pool = self.pool().clone();
         let trouble = |failure, is_ill, error| Err(Trouble { failure, is_ill, error });
-        match pool.lookup(query, DnsRequestOptions::default()).first_answer().await {
-            Ok(response) => {
-                let exists = response.metadata.response_code != ResponseCode::NXDomain;
-                Ok(Reply::Records { records: response.into_message().answers, exists })
-            }
-            Err(NetError::Dns(DnsError::NoRecordsFound(none))) => Ok(Reply::Absent(none.negative_ttl)),
+        match pool.send(request).first_answer().await {
+            Ok(response) => Ok(Ok(response.into_message())),
+            Err(NetError::Dns(DnsError::NoRecordsFound(none))) => Ok(Err(none)),
             // Of the name, not of the server: others may know more, but this one is well.
             Err(error @ NetError::Dns(DnsError::ResponseCode(ResponseCode::ServFail))) => {
                 trouble(Failure::Failed, false, error)
@@ -322,7 +367,7 @@ mod tests {
     fn who_is_ill_comes_last_and_first_again_in_time() {
         let mut settings = crate::runtime::dns::settings();
         settings.servers = (1..=3).map(|last| DnsServer::Udp(SocketAddr::from(([192, 0, 2, last], 53)))).collect();
-        let servers = Servers::new(&settings, Arc::default()).unwrap();
+        let servers = Servers::new(&settings, &Lookups::new(&settings)).unwrap();
         let (health, now) = (&servers.health, Instant::now());
         let order =
             |at| servers.in_order(at).into_iter().map(|server| server.config.ip.to_string()).collect::<Vec<_>>();

@@ -122,6 +122,8 @@ impl Store {
                 let until = held.stale(&bounds, now).map_or(now, |(_, last)| last.min(now + RECHECK));
                 held.failure = Some((*failure, until.max(now + FAILURE_TIME)));
             }
+            // RFC 4035 section 4.7. What went before holds no longer than it did, and nobody is served it instead.
+            Err(bogus @ Failure::Bogus) => held.failure = Some((*bogus, now + FAILURE_TIME)),
         }
     }
 
@@ -172,7 +174,9 @@ mod tests {
     fn each_has_its_time() {
         let (wide, short) = (bounds(0, 3600, 0), bounds(0, 0, 0));
         let (absent, failed, late) = (Err(Failure::Absent), Err(Failure::Failed), Err(Failure::TimedOut));
+        let bogus = Err(Failure::Bogus);
         for (what, bounds, outcome, ttl, want) in [
+            ("RFC 4035 section 4.7", BOUNDS, bogus, Some(20), 1),
             ("its own time", BOUNDS, answer(), Some(20), 20),
             ("no less than min_ttl", BOUNDS, answer(), Some(0), 5),
             ("no more than max_ttl", BOUNDS, answer(), Some(86_400), 60),
@@ -249,6 +253,20 @@ mod tests {
             store.keep(&name(1), &said(then.clone(), None), exact, then_at);
             assert_eq!(store.get(&name(1), then_at), Some(then), "{what}: the failure is told, and who asks decides");
             assert_eq!(store.stale(&name(1), then_at).map(Ok), want.then(answer), "{what}");
+        }
+    }
+
+    /// A lie is no reason to wait for long, and makes nothing hold longer than it did.
+    #[test]
+    fn after_a_bogus_answer_servers_are_asked_at_once() {
+        let (mut store, now) = (Store::new(bounds(0, 60, 300)), Instant::now());
+        store.keep(&name(1), &said(answer(), Some(60)), true, now);
+        for second in 100..=360 {
+            let then = now + Duration::from_secs(second);
+            assert_eq!(store.get(&name(1), then), None, "{second}");
+            assert_eq!(store.stale(&name(1), then).is_some(), second < 360, "{second}");
+            store.keep(&name(1), &Said::failed(Failure::Bogus), true, then);
+            assert_eq!(store.get(&name(1), then), Some(Err(Failure::Bogus)), "{second}");
         }
     }
 
