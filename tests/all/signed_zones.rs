@@ -4,8 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::LazyLock;
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
+};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hickory_resolver::proto::dnssec::rdata::{DNSKEY, DNSSECRData, DS, NSEC, NSEC3, RRSIG, SigInput};
@@ -37,11 +42,58 @@ pub enum Denial {
 /// One zone. Its records are signed from an hour ago to an hour ahead, but for those in `signed`.
 pub struct Zone {
     pub name: Name,
-    key: Ed25519KeyPair,
+    key: Key,
     pub denial: Denial,
     sets: BTreeMap<(Name, RecordType), Vec<RData>>,
     /// Other times of signatures, in seconds from now.
     signed: BTreeMap<Name, (i64, i64)>,
+}
+
+/// Those that zones are signed with in the world.
+enum Key {
+    Ed25519(Ed25519KeyPair),
+    P256,
+    Rsa,
+}
+
+/// One key for all zones of an algorithm: making one takes a while.
+static P256: LazyLock<EcdsaKeyPair> =
+    LazyLock::new(|| EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap());
+static RSA: LazyLock<RsaKeyPair> = LazyLock::new(|| RsaKeyPair::generate(KeySize::Rsa2048).unwrap());
+
+impl Key {
+    fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Ed25519(_) => Algorithm::ED25519,
+            Self::P256 => Algorithm::ECDSAP256SHA256,
+            Self::Rsa => Algorithm::RSASHA256,
+        }
+    }
+
+    /// RFC 8080, RFC 6605 (without the 4 of uncompressed points), RFC 3110 (the exponent with its length, then the modulus).
+    fn public(&self) -> Vec<u8> {
+        match self {
+            Self::Ed25519(key) => key.public_key().as_ref().to_vec(),
+            Self::P256 => P256.public_key().as_ref()[1..].to_vec(),
+            Self::Rsa => {
+                let (exponent, modulus) = (RSA.public_key().exponent(), RSA.public_key().modulus());
+                let exponent = exponent.big_endian_without_leading_zero();
+                [&[u8::try_from(exponent.len()).unwrap()], exponent, modulus.big_endian_without_leading_zero()].concat()
+            }
+        }
+    }
+
+    fn sign(&self, bytes: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Ed25519(key) => key.sign(bytes).as_ref().to_vec(),
+            Self::P256 => P256.sign(&SystemRandom::new(), bytes).unwrap().as_ref().to_vec(),
+            Self::Rsa => {
+                let mut signature = vec![0; RSA.public_modulus_len()];
+                RSA.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), bytes, &mut signature).unwrap();
+                signature
+            }
+        }
+    }
 }
 
 pub struct World(Vec<Zone>);
@@ -94,12 +146,16 @@ impl Zone {
     pub fn new(text: &str, denial: Denial) -> Self {
         let mut seed = [7; 32];
         seed.iter_mut().zip(text.bytes()).for_each(|(seed, byte)| *seed = byte);
-        let key = Ed25519KeyPair::from_seed_unchecked(&seed).unwrap();
+        let key = match text {
+            "" => Key::Rsa,
+            "hashed.test" => Key::P256,
+            _ => Key::Ed25519(Ed25519KeyPair::from_seed_unchecked(&seed).unwrap()),
+        };
         let apex = name(text);
         let soa = SOA::new(apex.clone(), apex.clone(), 1, 7200, 900, 86_400, TTL);
         let mut sets = BTreeMap::from([((apex.clone(), RecordType::SOA), vec![RData::SOA(soa)])]);
         if denial != Denial::Unsigned {
-            let key = PublicKeyBuf::new(key.public_key().as_ref().to_vec(), Algorithm::ED25519);
+            let key = PublicKeyBuf::new(key.public(), key.algorithm());
             let key = RData::DNSSEC(DNSSECRData::DNSKEY(DNSKEY::new(true, true, false, key)));
             sets.insert((apex.clone(), RecordType::DNSKEY), vec![key]);
         }
@@ -133,7 +189,7 @@ impl Zone {
     }
 
     fn public(&self) -> PublicKeyBuf {
-        PublicKeyBuf::new(self.key.public_key().as_ref().to_vec(), Algorithm::ED25519)
+        PublicKeyBuf::new(self.key.public(), self.key.algorithm())
     }
 
     pub fn ds(&self) -> DS {
@@ -144,12 +200,17 @@ impl Zone {
     pub fn anchor(&self) -> String {
         let ds = self.ds();
         let digest: String = ds.digest().iter().map(|byte| format!("{byte:02X}")).collect();
-        format!("{} IN DS {} 15 2 {digest}\n", self.name, ds.key_tag())
+        format!("{} IN DS {} {} 2 {digest}\n", self.name, ds.key_tag(), u8::from(ds.algorithm()))
     }
 
     /// The same with the key itself.
     pub fn dnskey(&self) -> String {
-        format!("{} IN DNSKEY 257 3 15 {}\n", self.name, STANDARD.encode(self.key.public_key().as_ref()))
+        format!(
+            "{} IN DNSKEY 257 3 {} {}\n",
+            self.name,
+            u8::from(self.key.algorithm()),
+            STANDARD.encode(self.key.public())
+        )
     }
 
     /// These records of `owner`, and their signature. `labels`: of the wildcard that they were made from.
@@ -164,7 +225,7 @@ impl Zone {
         let at = |seconds: i64| SerialNumber::new(u32::try_from(now() + seconds).unwrap());
         let input = SigInput {
             type_covered: records[0].record_type(),
-            algorithm: Algorithm::ED25519,
+            algorithm: self.key.algorithm(),
             num_labels: labels,
             original_ttl: TTL,
             sig_expiration: at(to),
@@ -173,7 +234,7 @@ impl Zone {
             signer_name: self.name.clone(),
         };
         let tbs = TBS::from_input(owner, DNSClass::IN, &input, records.iter()).unwrap();
-        let signature = RRSIG::from_sig(input, self.key.sign(tbs.as_ref()).as_ref().to_vec());
+        let signature = RRSIG::from_sig(input, self.key.sign(tbs.as_ref()));
         records.push(Record::from_rdata(owner.clone(), TTL, RData::DNSSEC(DNSSECRData::RRSIG(signature))));
         records
     }

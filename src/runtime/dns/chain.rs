@@ -191,3 +191,31 @@ fn trusted(anchor: &TrustAnchor) -> Option<(Name, Trusted)> {
     };
     Some((zone, trusted))
 }
+
+#[cfg(test)]
+mod tests {
+    use hickory_resolver::proto::dnssec::rdata::DNSKEY;
+
+    use super::*;
+    use crate::config::trust_anchors;
+    use crate::yaml::Faults;
+
+    /// What IANA publishes (`root-anchors.xml`), against what is built in.
+    #[test]
+    fn what_is_built_in_are_the_roots_keys() {
+        let published = ". DS 20326 8 2 e06d44b80b8f1d39a95c0b0d7c65d08458e880409bbc683457104237c7f8ec8d
+                         . DS 38696 8 2 683d2d0acb8c9b712a1948b27f741219298d0a450d612c483af444a4c0fb2b16";
+        let published: Vec<_> = trust_anchors(published, 0, &mut Faults::new())
+            .iter()
+            .filter_map(|anchor| Some(trusted(anchor)?.1))
+            .collect();
+        let validator = Validator::new(&Validation::default(), Arc::default());
+        assert_eq!((validator.anchors.len(), published.len()), (2, 2));
+        for ((zone, key), published) in validator.anchors.iter().zip(&published) {
+            let (Trusted::Key(key), Trusted::Digest(published)) = (key, published) else { panic!("not a key") };
+            let key = DNSKEY::new(true, true, false, key.clone());
+            assert!(zone.is_root() && published.covers(zone, &key).unwrap(), "{}", published.key_tag());
+            assert_eq!(key.calculate_key_tag().unwrap(), published.key_tag());
+        }
+    }
+}
