@@ -56,7 +56,7 @@ impl Control {
     /// Serves until a signal says stop, and drains.
     pub(super) fn serve(self, server: &mut Server) -> io::Result<()> {
         let Self { runtime, mut term, mut int, mut hangup } = self;
-        runtime.block_on(async {
+        let served = runtime.block_on(async {
             let stop = async {
                 tokio::select! {
                     _ = term.recv() => {}
@@ -67,7 +67,10 @@ impl Control {
                 hangup.recv().await;
             };
             server.control(stop, reload).await
-        })
+        });
+        // A thread that still reads, as a policy of a million names, holds up no end.
+        runtime.shutdown_background();
+        served
     }
 }
 

@@ -14,7 +14,6 @@ use super::reason::Reason;
 use super::request::Identified;
 use super::rule::Rule;
 use crate::name::{Fqdn, Host, HostPattern, Target};
-use crate::yaml;
 
 /// The rule that comes nearest, and what would have to differ.
 #[derive(Clone, Debug)]
@@ -42,12 +41,12 @@ impl Identified {
             // No rule can allow it, however near.
             return None;
         }
-        let alike = self.other_port(target).or_else(|| self.other_source(target)).or_else(|| match target.host() {
-            Host::Name(name) => self.like_name(name),
-            Host::Address(_) => None,
-        });
         let unlisted = denial.reason() == Reason::DestinationNotListed;
-        alike.or_else(|| if unlisted { self.least_unlike(target.host()) } else { None })
+        let alike = self.other_port(target).or_else(|| self.other_source(target)).or_else(|| match target.host() {
+            Host::Name(name) => self.related(name).or_else(|| self.like_name(name, unlisted)),
+            Host::Address(address) => self.like_address(*address).filter(|_| unlisted),
+        });
+        alike.or_else(|| self.any().filter(|_| unlisted))
     }
 
     fn other_port(&self, target: &Target) -> Option<Nearest> {
@@ -73,57 +72,109 @@ impl Identified {
         Some(Nearest::new(grant, differs))
     }
 
-    /// First patterns that stand above the name or are it, then names that look alike.
-    fn like_name(&self, name: &Fqdn) -> Option<Nearest> {
-        let mine = || self.policy().grants().iter().filter(|grant| grant.serves(self.index()));
-        let related = mine().find_map(|grant| {
-            let differs = grant.hosts().iter().find_map(|pattern| relation(pattern, name))?;
-            Some(Nearest::new(grant, differs))
-        });
-        related.or_else(|| {
-            let names = mine().flat_map(Grant::hosts).map(|pattern| pattern.base().as_str());
-            let near = yaml::nearest(name.as_str(), names)?;
-            let has = |grant: &&Grant| grant.hosts().iter().any(|pattern| pattern.base().as_str() == near);
-            let pattern = |grant: &Grant| grant.hosts().iter().find(|one| one.base().as_str() == near).cloned();
-            let grant = mine().find(has)?;
-            Some(Nearest::new(grant, format!("the name: the rule has `{}`", pattern(grant)?)))
-        })
+    fn grants(&self) -> impl Iterator<Item = &Grant> {
+        self.policy().grants().iter().filter(|grant| grant.serves(self.index()))
     }
 
-    /// Where nothing looks alike: the source's pattern or network at the least distance.
-    fn least_unlike(&self, host: &Host) -> Option<Nearest> {
-        let mine = self.policy().grants().iter().filter(|grant| grant.serves(self.index()));
-        let destinations = mine.flat_map(|grant| {
-            let hosts = grant.hosts().iter().map(|pattern| (far(host, pattern.base().as_str()), pattern.to_string()));
-            let networks = grant.networks().iter().map(|network| (away(host, network), network.to_string()));
-            hosts.chain(networks).map(move |(distance, text)| (distance, grant, text))
-        });
-        let (_, grant, text) = destinations.min_by_key(|(distance, ..)| *distance)?;
+    fn patterns(&self) -> impl Iterator<Item = (&Grant, &HostPattern)> {
+        self.grants().flat_map(|grant| grant.hosts().iter().map(move |pattern| (grant, pattern)))
+    }
+
+    fn networks(&self) -> impl Iterator<Item = (&Grant, &IpNet)> {
+        self.grants().flat_map(|grant| grant.networks().iter().map(move |network| (grant, network)))
+    }
+
+    /// A pattern that stands above the name or is it.
+    fn related(&self, name: &Fqdn) -> Option<Nearest> {
+        self.patterns().find_map(|(grant, pattern)| Some(Nearest::new(grant, relation(pattern, name)?)))
+    }
+
+    /// The name that is the fewest edits away: one that looks alike, or `however` unlike it is.
+    fn like_name(&self, name: &Fqdn, however: bool) -> Option<Nearest> {
+        let asked = name.as_str();
+        let alike = asked.len().checked_div(3).unwrap_or_default().max(1);
+        let letters = Letters::of(asked);
+        let (mut most, mut work, mut best) = (if however { usize::MAX } else { alike }, 0_usize, None);
+        for (grant, pattern) in self.patterns() {
+            let base = pattern.base().as_str();
+            if letters.apart(base) > most {
+                continue;
+            }
+            work = work.saturating_add(asked.len().saturating_mul(base.len()));
+            if work > MAX_WORK {
+                break;
+            }
+            let edits = strsim::osa_distance(asked, base);
+            if edits <= most {
+                most = edits.saturating_sub(1);
+                best = Some((edits, grant, pattern));
+            }
+        }
+        let (edits, grant, pattern) = best?;
+        let what = if edits <= alike { "name" } else { "destination" };
+        Some(Nearest::new(grant, format!("the {what}: the rule has `{pattern}`")))
+    }
+
+    /// The network that shares the most leading bits; of the other family only if there is no other.
+    fn like_address(&self, address: IpAddr) -> Option<Nearest> {
+        let (grant, network) = self.networks().min_by_key(|(_, network)| away(address, network))?;
+        Some(Nearest::new(grant, format!("the destination: the rule has `{network}`")))
+    }
+
+    /// Any destination, where none is of the kind that was asked for.
+    fn any(&self) -> Option<Nearest> {
+        let name = self.patterns().next().map(|(grant, pattern)| (grant, pattern.to_string()));
+        let network = || self.networks().next().map(|(grant, network)| (grant, network.to_string()));
+        let (grant, text) = name.or_else(network)?;
         Some(Nearest::new(grant, format!("the destination: the rule has `{text}`")))
     }
 }
 
-/// How far a host is from a name: edits; an address is farther than any name.
-fn far(host: &Host, name: &str) -> usize {
-    match host {
-        Host::Name(asked) => strsim::levenshtein(asked.as_str(), name),
-        Host::Address(_) => usize::MAX,
+/// Upper bound of letters that are compared with letters for one answer: half a second. A policy may have a million names; of those
+/// behind it nothing is said.
+const MAX_WORK: usize = 100_000_000;
+
+/// How often a name has each letter: a look that spares most comparisons.
+struct Letters {
+    counts: [i32; 128],
+    length: usize,
+}
+
+impl Letters {
+    fn of(name: &str) -> Self {
+        let mut counts = [0_i32; 128];
+        for byte in name.bytes() {
+            if let Some(count) = counts.get_mut(usize::from(byte)) {
+                *count = count.saturating_add(1);
+            }
+        }
+        Self { counts, length: name.len() }
+    }
+
+    /// What has to be put in, or to be taken out: so many edits two names are apart at least.
+    fn apart(&self, name: &str) -> usize {
+        let mut left = self.counts;
+        let mut shared = 0_usize;
+        for byte in name.bytes() {
+            if let Some(count) = left.get_mut(usize::from(byte)).filter(|count| **count > 0) {
+                *count = count.saturating_sub(1);
+                shared = shared.saturating_add(1);
+            }
+        }
+        self.length.max(name.len()).saturating_sub(shared)
     }
 }
 
-/// How far a host is from a network: bits that differ from the first one on; a name, and the other family, are farther than that.
-fn away(host: &Host, network: &IpNet) -> usize {
-    match (host, network) {
-        (Host::Address(IpAddr::V4(asked)), IpNet::V4(network)) => {
-            let same = (asked.to_bits() ^ network.addr().to_bits()).leading_zeros();
-            usize::try_from(32_u32.saturating_sub(same)).unwrap_or(usize::MAX)
+/// How far an address is from a network: bits from the first one on that differs; the other family is farther than that.
+fn away(asked: IpAddr, network: &IpNet) -> u32 {
+    match (asked, network) {
+        (IpAddr::V4(asked), IpNet::V4(network)) => {
+            32_u32.saturating_sub((asked.to_bits() ^ network.addr().to_bits()).leading_zeros())
         }
-        (Host::Address(IpAddr::V6(asked)), IpNet::V6(network)) => {
-            let same = (asked.to_bits() ^ network.addr().to_bits()).leading_zeros();
-            usize::try_from(128_u32.saturating_sub(same)).unwrap_or(usize::MAX)
+        (IpAddr::V6(asked), IpNet::V6(network)) => {
+            128_u32.saturating_sub((asked.to_bits() ^ network.addr().to_bits()).leading_zeros())
         }
-        (Host::Address(_), IpNet::V4(_) | IpNet::V6(_)) => 1024,
-        (Host::Name(_), IpNet::V4(_) | IpNet::V6(_)) => usize::MAX,
+        (IpAddr::V4(_), IpNet::V6(_)) | (IpAddr::V6(_), IpNet::V4(_)) => u32::MAX,
     }
 }
 
@@ -158,4 +209,27 @@ fn differs_in_rule(rule: &Rule, denial: &Denial) -> String {
 
 fn ports(rule: &Rule) -> String {
     rule.ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn letters_by_table() {
+        for (one, other, want) in
+            [("", "", 0), ("a.b", "b.a", 0), ("abc", "abd", 1), ("abc", "ab", 1), ("aab", "abb", 1), ("abc", "xyzw", 4)]
+        {
+            assert_eq!(Letters::of(one).apart(other), want, "`{one}` and `{other}`");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn letters_are_never_farther_apart_than_names(one in "[a-d.]{0,12}", other in "[a-d.]{0,12}") {
+            prop_assert!(Letters::of(&one).apart(&other) <= strsim::osa_distance(&one, &other));
+        }
+    }
 }

@@ -12,8 +12,8 @@ use crate::runtime::clock;
 use crate::runtime::denials;
 use crate::runtime::egress;
 use crate::runtime::journal::{Event, Opening, Setup};
-use crate::runtime::load::LoadError;
 use crate::runtime::metrics::Metrics;
+use crate::runtime::reloads::Reload;
 use crate::runtime::shared::Shared;
 use crate::runtime::sys;
 use crate::runtime::timed;
@@ -157,11 +157,17 @@ pub fn reloaded(shared: &Shared, policy: Policy) {
 }
 
 /// A new policy was refused; the last good one stays.
-pub fn not_reloaded(shared: &Shared, error: &LoadError) {
+pub fn not_reloaded(shared: &Shared, error: &str) {
     shared.metrics().policy.reloads.with_label_values(&["refused"]).inc();
-    let error = redact::clean(error.to_string().as_bytes(), MAX_ERROR).text;
+    let error = redact::clean(error.as_bytes(), MAX_ERROR).text;
     tracing::error!(error = error.as_str(), "policy not reloaded; the last good one stays in force");
     note(shared, Kind::Policy, Detail::new().with("result", "refused").with("error", error));
+}
+
+/// Reading a new policy ended by a fault of the program; the last good one stays.
+pub fn reload_failed(shared: &Shared) -> Reload {
+    not_reloaded(shared, "reading it ended by a fault of the program");
+    Reload::failed(clock::now())
 }
 
 /// The last record of this run.
@@ -212,6 +218,20 @@ pub fn note(shared: &Shared, kind: Kind, detail: Detail) {
 mod tests {
     use super::*;
     use crate::decision_log::{Checkpoint, End, Hash, Last};
+    use crate::runtime::testing;
+
+    #[test]
+    fn a_reload_that_a_fault_of_the_program_ended_is_on_record_and_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let (shared, _) = testing::shared(folder.path(), "version: 1\nsources: []\nrules: []\n");
+        assert!(!reload_failed(&shared).is_whole());
+        assert_eq!(shared.metrics().policy.reloads.with_label_values(&["refused"]).get(), 1);
+        assert!(!shared.journal().shutdown().any());
+        let records = testing::records(folder.path());
+        let [record] = records.as_slice() else { panic!("{records:?}") };
+        let want = serde_json::json!({"result": "refused", "error": "reading it ended by a fault of the program"});
+        assert_eq!((&record["kind"], &record["detail"]), (&"policy".into(), &want));
+    }
 
     #[test]
     fn the_start_says_what_was_found() {

@@ -1,10 +1,12 @@
 //! What a reload came to, for whoever asked for it and for whoever asks how the proxy stands; and the way to ask for one.
 //! Not here: reading the files (`load`), putting them in force (`server`, `events`).
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::redact;
@@ -50,23 +52,48 @@ pub struct Reload {
     pub faults_left_out: usize,
 }
 
+/// What an order to reload came to.
+pub type Came = Result<Arc<Reload>, NotRead>;
+
+/// Somebody's order to reload. Whoever carries it out, or refuses to, puts it on record: the caller may have gone by then.
+#[derive(Debug)]
+pub struct Order {
+    /// The name of the caller's token.
+    pub actor: Arc<str>,
+    /// Where the call came from.
+    pub client: SocketAddr,
+    tells: oneshot::Sender<Came>,
+}
+
 /// The way to ask the server for something.
 #[derive(Debug)]
 pub struct Orders {
-    reloads: mpsc::Sender<oneshot::Sender<Arc<Reload>>>,
+    reloads: mpsc::Sender<Order>,
     stop: Arc<Notify>,
 }
 
 /// Where the server hears of it.
 #[derive(Debug)]
 pub struct Ordered {
-    reloads: mpsc::Receiver<oneshot::Sender<Arc<Reload>>>,
+    reloads: mpsc::Receiver<Order>,
     stop: Arc<Notify>,
 }
 
-/// So many calls wait for a reload already.
+/// Why nothing was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Busy;
+pub enum NotRead {
+    /// So many calls wait for a reload already.
+    Busy,
+    /// The proxy ends.
+    Draining,
+}
+
+impl Order {
+    /// Lets the caller know, who may have gone.
+    pub fn tell(self, came: Came) {
+        let _ = self.tells.send(came);
+    }
+}
 
 impl Reload {
     /// What came of policy and admin files at `at`. A fault that holds a card number, as files may, is told without it.
@@ -111,14 +138,17 @@ pub fn orders() -> (Orders, Ordered) {
 }
 
 impl Orders {
-    /// Reads again what is on disk from now on, and says what that came to.
+    /// Orders that what is on disk from now on is read again. What comes of it is told to whoever waits, and done without them too.
     ///
     /// # Errors
-    /// Too many wait for it already, or the proxy ends.
-    pub async fn reload(&self) -> Result<Arc<Reload>, Busy> {
+    /// See [`NotRead`]: nobody has the order then.
+    pub fn reload(&self, actor: Arc<str>, client: SocketAddr) -> Result<oneshot::Receiver<Came>, NotRead> {
         let (tells, told) = oneshot::channel();
-        self.reloads.try_send(tells).map_err(|_| Busy)?;
-        told.await.map_err(|_| Busy)
+        self.reloads.try_send(Order { actor, client, tells }).map_err(|error| match error {
+            TrySendError::Full(_) => NotRead::Busy,
+            TrySendError::Closed(_) => NotRead::Draining,
+        })?;
+        Ok(told)
     }
 
     /// Ends the proxy as SIGTERM does.
@@ -128,9 +158,15 @@ impl Orders {
 }
 
 impl Ordered {
-    /// The next one who asks for a reload, and waits for what it comes to.
-    pub async fn reload(&mut self) -> Option<oneshot::Sender<Arc<Reload>>> {
+    /// The next order to reload.
+    pub async fn reload(&mut self) -> Option<Order> {
         self.reloads.recv().await
+    }
+
+    /// Takes no more orders, and gives those that nobody has carried out.
+    pub fn close(&mut self) -> impl Iterator<Item = Order> {
+        self.reloads.close();
+        std::iter::from_fn(|| self.reloads.try_recv().ok())
     }
 
     /// Ends when the proxy is to end.
@@ -199,25 +235,26 @@ mod tests {
 
     #[test]
     fn whoever_asks_is_told_and_no_more_wait_than_may() {
+        let (orders, mut ordered) = orders();
+        let order = |actor: &str| orders.reload(actor.into(), "127.0.0.1:9".parse().unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            let (orders, mut ordered) = orders();
-            let reload = Arc::new(Reload::failed(at()));
-            let server = async { ordered.reload().await.unwrap().send(Arc::clone(&reload)) };
-            let (answer, told) = tokio::join!(orders.reload(), server);
-            assert_eq!((answer, told), (Ok(Arc::clone(&reload)), Ok(())));
-            let orders = Arc::new(orders);
-            let mut waiting = tokio::task::JoinSet::new();
-            for _ in 0..MAX_WAITING {
-                let orders = Arc::clone(&orders);
-                waiting.spawn(async move { orders.reload().await });
-            }
-            // On one thread each has asked behind this.
-            tokio::task::yield_now().await;
-            assert_eq!(orders.reload().await, Err(Busy));
-            drop(ordered);
-            assert_eq!(waiting.join_all().await, [const { Err(Busy) }; MAX_WAITING], "the server has gone");
-        });
+        let came = Ok(Arc::new(Reload::failed(at())));
+        let mut told = order("ops").unwrap();
+        let first = runtime.block_on(ordered.reload()).unwrap();
+        assert_eq!((&*first.actor, first.client.port()), ("ops", 9));
+        first.tell(came.clone());
+        assert_eq!(told.try_recv(), Ok(came.clone()));
+        let mut waiting: Vec<_> = (0..MAX_WAITING).map(|number| order(&number.to_string()).unwrap()).collect();
+        assert_eq!(order("one more").unwrap_err(), NotRead::Busy);
+        drop(waiting.remove(0));
+        runtime.block_on(ordered.reload()).unwrap().tell(came);
+        for order in ordered.close() {
+            order.tell(Err(NotRead::Draining));
+        }
+        for mut told in waiting {
+            assert_eq!(told.try_recv(), Ok(Err(NotRead::Draining)), "none is forgotten");
+        }
+        assert_eq!(order("too late").unwrap_err(), NotRead::Draining);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::{Instant, interval, timeout_at};
 
@@ -22,7 +22,7 @@ use crate::runtime::journal::{Journal, JournalError};
 use crate::runtime::listeners::{BindError, Ear, Sockets};
 use crate::runtime::load::{LoadError, Loaded, PolicySource};
 use crate::runtime::metrics::Metrics;
-use crate::runtime::reloads::{self, Ordered, Reload};
+use crate::runtime::reloads::{self, NotRead, Order, Ordered, Reload};
 use crate::runtime::shared::{Phase, Shared, Stage};
 use crate::runtime::thread::{self, News, Post, WorkerError};
 use crate::runtime::timed::Clockwork;
@@ -55,8 +55,8 @@ pub struct Server {
     ordered: Ordered,
 }
 
-/// A reload under way, and whoever waits for it.
-type UnderWay = (task::JoinHandle<Reread>, Option<oneshot::Sender<Arc<Reload>>>);
+/// A reload under way, and the order for it; SIGHUP is none.
+type UnderWay = (task::JoinHandle<Reread>, Option<Order>);
 
 /// Why the proxy does not run.
 #[derive(Debug, thiserror::Error)]
@@ -176,7 +176,7 @@ impl Server {
         let mut reading: Option<UnderWay> = None;
         let mut looks = interval(LOOK_AGAIN);
         let mut clockwork = Clockwork::new(&self.shared.policy(), clock::now());
-        loop {
+        let is_broken = loop {
             tokio::select! {
                 _ = looks.tick() => {
                     self.look_at_addresses();
@@ -186,24 +186,28 @@ impl Server {
                         self.judge_again();
                     }
                 }
-                () = &mut stop => break,
-                () = &mut ordered_stop => break,
+                () = &mut stop => break false,
+                () = &mut ordered_stop => break false,
                 // Until the phase is `Stopping` no worker ends unless something is broken: then none may go on, and `finish` says so.
-                _ = self.news.recv() => return Ok(()),
+                _ = self.news.recv() => break true,
                 () = reload(), if reading.is_none() => reading = Some((self.read_again(), None)),
-                Some(asks) = self.ordered.reload(), if reading.is_none() => reading = Some((self.read_again(), Some(asks))),
+                Some(order) = self.ordered.reload(), if reading.is_none() => reading = Some((self.read_again(), Some(order))),
                 // A large policy takes seconds to read: probes and signals are served meanwhile.
                 Some(read) = async { Some((&mut reading.as_mut()?.0).await) } => {
                     let came = Arc::new(self.put_in_force(read));
                     self.shared.set_reload(Arc::clone(&came));
-                    if let Some((_, Some(asks))) = reading.take() {
-                        // Whoever has gone sees it on record.
-                        let _ = asks.send(came);
+                    if let Some((_, Some(order))) = reading.take() {
+                        self.admin.close(order, Ok(came));
                     }
                 }
             }
+        };
+        for order in reading.and_then(|(_, order)| order).into_iter().chain(self.ordered.close()) {
+            self.admin.close(order, Err(NotRead::Draining));
         }
-        self.drain().await;
+        if !is_broken {
+            self.drain().await;
+        }
         Ok(())
     }
 
@@ -224,9 +228,7 @@ impl Server {
     fn put_in_force(&self, read: Result<Reread, JoinError>) -> Reload {
         self.look_at_addresses();
         let Ok((policy, access)) = read else {
-            let message = "reading the policy ended by a fault of the program; the last good one stays in force";
-            tracing::error!("{message}");
-            return Reload::failed(clock::now());
+            return events::reload_failed(&self.shared);
         };
         let access = (!self.access_source.is_empty()).then_some(access);
         let came = Reload::new(clock::now(), &policy, access.as_ref());
@@ -235,7 +237,7 @@ impl Server {
                 events::reloaded(&self.shared, policy);
                 self.judge_again();
             }
-            Err(error) => events::not_reloaded(&self.shared, &error),
+            Err(error) => events::not_reloaded(&self.shared, &error.to_string()),
         }
         if let Some(access) = access {
             self.admin.reloaded(access);

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 
 use super::{Failure, Output, environment};
-use crate::cli::output::{say, stream};
+use crate::cli::output::{complain, say, stream};
 use crate::evidence::MatrixRow;
-use crate::policy::{Matrix, Row};
+use crate::policy::{Matrix, Policy, Row};
 use crate::runtime::load;
 
 #[derive(Args)]
@@ -49,16 +49,34 @@ pub(super) fn matrix(config: &Path, args: &MatrixArgs, output: Output) -> Result
         }
         None => load::load(config, &environment)?.policy,
     };
+    let reporting = reporting(&policy);
     let matrix = Matrix::new(&Arc::new(policy));
     let format = args.format.unwrap_or(match output {
         Output::Text => Format::Text,
         Output::Json => Format::Json,
     });
+    if !matches!(format, Format::Text) {
+        // A row is what a rule allows: there is none for this.
+        reporting.iter().for_each(|line| complain(line));
+    }
     match format {
-        Format::Text => say(&table(&matrix.rows().collect::<Vec<_>>())),
+        Format::Text => {
+            let table = table(&matrix.rows().collect::<Vec<_>>());
+            say(&std::iter::once(table).chain(reporting).collect::<Vec<_>>().join("\n"))
+        }
         Format::Json => stream(|out| MatrixRow::write_json(matrix.rows(), out)),
         Format::Csv => stream(|out| MatrixRow::write_csv(matrix.rows(), out)),
     }
+}
+
+/// What is let through beside the rows. The clock has no say: the same policy gives the same line.
+fn reporting(policy: &Policy) -> Option<String> {
+    let sources = policy.sources().iter();
+    let mut reporting: Vec<String> = sources
+        .filter_map(|source| Some(format!("`{}` through {}", source.name, source.report.as_ref()?.until)))
+        .collect();
+    reporting.sort();
+    (!reporting.is_empty()).then(|| format!("report mode lets through what no row has: {}", reporting.join(", ")))
 }
 
 fn table(rows: &[Row]) -> String {

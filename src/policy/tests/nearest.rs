@@ -53,3 +53,28 @@ fn a_later_refusal_is_told_by_its_rule() {
     let nearest = identified.nearest(&to, &denial).unwrap();
     assert_eq!((&*nearest.rule.id, nearest.differs.as_str()), ("api", Reason::AddressForbidden.facts().title));
 }
+
+#[test]
+fn names_without_end_are_not_all_compared() {
+    // All of the same letters, so that a look at these spares none: 60,000 letters compared with letters for each name.
+    let label = |number: usize| {
+        let mut letters = vec!['a'; 58];
+        letters.insert(number / 50, 'x');
+        letters.insert(number % 50, 'y');
+        letters.into_iter().collect::<String>()
+    };
+    let long = |number| format!("{0}.{0}.{0}.{1}b.example", label(number), "b".repeat(50));
+    let before: Vec<String> = (0..1800).map(long).collect();
+    let (near, asked) = (long(2400), long(2400).replace("b.example", "c.example"));
+    let nearest = |hosts: &[String]| {
+        let rule = format!("{{id: r, customer: c, sources: [a], hosts: [{}]}}", hosts.join(", "));
+        let policy = policy(&format!("sources: [{{name: a, subnets: [10.20.0.0/24]}}]\nrules: [{rule}]\n"));
+        let (identified, to) = (policy.identify(ip(CLIENT)).unwrap(), target(&format!("{asked}:443")));
+        let denial = identified.request(&to, at(AT)).unwrap_err();
+        identified.nearest(&to, &denial).unwrap().differs
+    };
+    let behind: Vec<String> = before.iter().chain([&near]).cloned().collect();
+    let ahead: Vec<String> = [&near].into_iter().chain(&before).cloned().collect();
+    assert!(nearest(&ahead).contains(&near));
+    assert_eq!(nearest(&behind), nearest(&before), "nobody looks so far");
+}

@@ -30,8 +30,12 @@ const MAX_QUERIES: usize = 2;
 /// Bundles of lines that are read at a time; more wait.
 const MAX_BUNDLES: usize = 8;
 
-/// Questions that are judged at a time; more wait. Each may go through all names of the policy.
+/// Questions that are judged at a time; more are refused. Each may go through all names of the policy.
 const MAX_QUESTIONS: usize = 2;
+
+/// Auditors' calls that are under way at a time; more are refused. Half of the port's connections: whatever they wait for, probes and
+/// operators find room.
+const MAX_CALLS: usize = 64;
 
 /// Matrices and lists of egress addresses that are made at a time; more are refused. A matrix takes memory for the names of a customer.
 const MAX_MATRICES: usize = 1;
@@ -45,6 +49,7 @@ const NO_TILE: &str = "the signed log has no such tile (yet)\n";
 /// Where the log is, and how many read it or ask what takes long.
 pub struct Reading {
     directory: PathBuf,
+    calls: Arc<Semaphore>,
     bundles: Arc<Semaphore>,
     queries: Arc<Semaphore>,
     questions: Arc<Semaphore>,
@@ -57,6 +62,7 @@ impl Reading {
         let places = |count| Arc::new(Semaphore::new(count));
         Self {
             directory,
+            calls: places(MAX_CALLS),
             bundles: places(MAX_BUNDLES),
             queries: places(MAX_QUERIES),
             questions: places(MAX_QUESTIONS),
@@ -76,6 +82,9 @@ pub async fn guarded(request: Request<Incoming>, call: Guarded, connection: Conn
             return refusal(&why);
         }
     };
+    if !connection.has_place(call.role()) {
+        return busy();
+    }
     match call {
         Guarded::Later(_, role) => later(&connection, (call, role), &token.name),
         Guarded::Unknown => text(StatusCode::NOT_FOUND, "there is no such call\n"),
@@ -105,7 +114,8 @@ pub async fn guarded(request: Request<Incoming>, call: Guarded, connection: Conn
 fn later(connection: &Connection, (call, role): (Guarded, Role), token: &str) -> Response<Body> {
     if role == Role::Operator {
         let Admin { shared, refusals, .. } = &*connection.admin;
-        records::unavailable(shared, refusals, call, (token, connection.client));
+        let what = (call, StatusCode::NOT_IMPLEMENTED, "not_available");
+        records::not_operated(shared, refusals, what, (token, connection.client));
     }
     text(StatusCode::NOT_IMPLEMENTED, "not available in this version\n")
 }
@@ -150,8 +160,7 @@ async fn explained(connection: &Connection, body: Incoming) -> Response<Body> {
             return problem(StatusCode::BAD_REQUEST, "urn:sallyport:problem:bad_question", title, &faults);
         }
     };
-    // Closed never; the wait is the connection's.
-    let Ok(place) = Arc::clone(&connection.admin.log.questions).acquire_owned().await else { return busy() };
+    let Ok(place) = Arc::clone(&connection.admin.log.questions).try_acquire_owned() else { return busy() };
     let admin = Arc::clone(&connection.admin);
     let write = move |out: &mut Chunks| {
         serde_json::to_writer(&mut *out, &explain::explain(&asked, &admin.shared)).map_err(io::Error::from)?;
@@ -224,6 +233,17 @@ async fn recorded(
 }
 
 impl Connection {
+    /// Whether a call of this role may go on. An auditor's then has a place until the connection ends.
+    fn has_place(&self, role: Role) -> bool {
+        match role {
+            Role::Operator => true,
+            Role::Auditor => {
+                let place = Arc::clone(&self.admin.log.calls).try_acquire_owned();
+                place.is_ok_and(|place| self.place.set(place).is_ok())
+            }
+        }
+    }
+
     /// What `read` finds in the log, on a thread that may wait for the disk.
     async fn of_log<T: Send + 'static>(
         &self,

@@ -20,8 +20,8 @@ mod status;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -32,7 +32,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 pub use access::{Access, AccessSource};
@@ -88,6 +88,8 @@ struct Connection {
     client: SocketAddr,
     door: Door,
     deadline: Deadline,
+    /// That of its call, if it needs one.
+    place: Arc<OnceLock<OwnedSemaphorePermit>>,
     /// Whether the proxy ends once this connection has.
     is_last: Arc<AtomicBool>,
 }
@@ -157,7 +159,7 @@ async fn attend(socket: TcpStream, client: SocketAddr, admin: Arc<Admin>, door: 
 
 async fn converse(io: impl Read + Write + Unpin, (admin, client, door): (Arc<Admin>, SocketAddr, Door)) {
     let (deadline, at) = Deadline::new();
-    let connection = Connection { admin, client, door, deadline, is_last: Arc::default() };
+    let connection = Connection { admin, client, door, deadline, place: Arc::default(), is_last: Arc::default() };
     let service = service_fn(|request| {
         let connection = connection.clone();
         async move { Ok::<_, Infallible>(answer(request, connection).await) }

@@ -111,10 +111,14 @@ pub fn refused(shared: &Shared, refusals: &Refusals, (call, why): (Guarded, &Ref
     refusal(shared, refusals, answered(call, why.status(), why.as_str()), (actor, Some(client)));
 }
 
-/// An operator asked for what this version does not have: a record as of a refused call.
-pub fn unavailable(shared: &Shared, refusals: &Refusals, call: Guarded, (token, client): (&str, SocketAddr)) {
-    let detail = answered(call, StatusCode::NOT_IMPLEMENTED, "not_available");
-    refusal(shared, refusals, detail, (Some(token), Some(client)));
+/// An operator's call was not carried out: a record as of a refused call.
+pub fn not_operated(
+    shared: &Shared,
+    refusals: &Refusals,
+    (call, status, result): (Guarded, StatusCode, &'static str),
+    (token, client): (&str, SocketAddr),
+) {
+    refusal(shared, refusals, answered(call, status, result), (Some(token), Some(client)));
 }
 
 fn refusal(shared: &Shared, refusals: &Refusals, detail: Detail, who: (Option<&str>, Option<SocketAddr>)) {
@@ -123,7 +127,7 @@ fn refusal(shared: &Shared, refusals: &Refusals, detail: Detail, who: (Option<&s
     shared.journal().note(record(shared, Kind::Admin, who, detail).line());
 }
 
-/// An operator's call was answered: what it was, and what came of it.
+/// An operator's call was carried out: what it was, and what came of it.
 pub fn operated(
     shared: &Shared,
     (call, status, result): (Guarded, StatusCode, &'static str),

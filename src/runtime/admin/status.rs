@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 use super::access::Access;
 use crate::config::{Config, Durability, Limits};
 use crate::evidence::TreeHead;
+use crate::policy::Policy;
 use crate::runtime::clock;
 use crate::runtime::listeners::Sockets;
 use crate::runtime::reloads::{Reload, time};
@@ -88,7 +89,7 @@ struct PolicyStatus {
 
 /// A source that is in report mode, through this day.
 #[derive(Serialize)]
-struct ReportStatus {
+pub struct ReportStatus {
     source: Arc<str>,
     until: String,
 }
@@ -178,19 +179,24 @@ fn some_time<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::
 fn policy(shared: &Shared) -> PolicyStatus {
     let in_force = shared.in_force();
     let policy = &in_force.policy;
-    let now = clock::now();
-    let reporting = policy.sources().iter().filter_map(|source| {
-        let until = source.reporting(now)?.until.to_string();
-        Some(ReportStatus { source: Arc::clone(&source.name), until })
-    });
     PolicyStatus {
         sha256: Arc::clone(policy.hash()),
         rules: policy.grants().len(),
         sources: policy.sources().len(),
         loaded: in_force.since,
-        reporting: reporting.collect(),
+        reporting: reporting(policy),
         reload: shared.reload(),
     }
+}
+
+/// The sources of a policy that are in report mode now.
+pub fn reporting(policy: &Policy) -> Vec<ReportStatus> {
+    let now = clock::now();
+    let reporting = policy.sources().iter().filter_map(|source| {
+        let until = source.reporting(now)?.until.to_string();
+        Some(ReportStatus { source: Arc::clone(&source.name), until })
+    });
+    reporting.collect()
 }
 
 fn log(shared: &Shared, installation: &Installation) -> LogStatus {

@@ -2,7 +2,9 @@
 //! Not here: who may ask (`access`), what operators do (`operate`).
 
 use std::fs;
-use std::time::Instant;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -129,6 +131,7 @@ fn the_status_tells_of_reloads_drains_and_a_log_that_is_gone() {
     let reporting = guarded.until("report mode", |status| status["policy"]["sources"] == 3);
     let want = serde_json::json!([{"source": "general", "until": until.to_string()}]);
     assert_eq!(reporting["policy"]["reporting"], want, "{reporting}");
+    assert_eq!(guarded.json(&[], "/v1/policy", 200)["reporting"], want, "beside the matrix");
 
     let log = guarded.proxy.dir.path().join("decisions");
     let away = guarded.proxy.dir.path().join("away");
@@ -157,7 +160,7 @@ fn the_policy_in_force_is_its_matrix() {
     };
     let answer = guarded.json(&[], "/v1/policy", 200);
     assert_eq!(answer["matrix"], serde_json::from_str::<Value>(&matrix("json")).unwrap());
-    assert_eq!(answer["matrix"].as_array().unwrap().len(), 5);
+    assert_eq!((answer["matrix"].as_array().unwrap().len(), &answer["reporting"]), (5, &serde_json::json!([])));
     assert_eq!(
         (&answer["sha256"], &answer["loaded"]),
         (&guarded.status()["policy"]["sha256"], &guarded.status()["policy"]["loaded"])
@@ -218,6 +221,35 @@ fn one_matrix_is_made_at_a_time() {
     });
     let answer: Value = serde_json::from_str(&answer).unwrap();
     assert_eq!(answer["matrix"].as_array().unwrap().len(), names.len());
+}
+
+#[test]
+fn auditors_who_wait_leave_room_for_probes_and_operators() {
+    let guarded = start(8443, "");
+    // Twice as many as may, each with a question of which only the head comes.
+    let ask = || {
+        let mut socket = TcpStream::connect(guarded.proxy.admin).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let token = &guarded.auditor;
+        let head = "POST /v1/explain HTTP/1.1\r\nHost: admin\r\nContent-Length: 9";
+        write!(socket, "{head}\r\nAuthorization: Bearer {token}\r\n\r\n").unwrap();
+        socket
+    };
+    let mut waiting: Vec<TcpStream> = (0..128).map(|_| ask()).collect();
+    for mut beyond in waiting.split_off(64) {
+        let mut answer = [0; 13];
+        beyond.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 503 ");
+    }
+    let begun = Instant::now();
+    assert_eq!(guarded.proxy.admin_page("/readyz").0, 200);
+    assert_eq!(status_of(&guarded.with(&guarded.auditor, &[], "/v1/status").0), 503);
+    assert_eq!(status_of(&guarded.with(&guarded.operator, &["-X", "POST"], "/v1/policy/reload").0), 200);
+    assert!(begun.elapsed() < Duration::from_secs(5), "nobody waited for a call to be cut: {:?}", begun.elapsed());
+    drop(waiting);
+    eventually("there is room again", Instant::now() + PATIENCE, || {
+        (status_of(&guarded.with(&guarded.auditor, &[], "/v1/status").0) == 200).then_some(())
+    });
 }
 
 #[test]

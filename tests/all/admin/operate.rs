@@ -2,13 +2,15 @@
 //! Not here: what a reload does to tunnels (`reload`), who may call (`access`). Source: PCI DSS 10.2.1.2.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Instant;
 
 use serde_json::Value;
 
 use super::access::Guarded;
 use super::calls::start;
-use crate::harness::{PATIENCE, eventually, records, status_of};
+use crate::harness::{PATIENCE, SOURCE, eventually, records, status_of};
 use crate::origins::{self, Answer, Origin};
 
 impl Guarded {
@@ -17,6 +19,16 @@ impl Guarded {
         let (head, body) = self.with(&self.operator, &["-X", "POST"], path);
         let value = serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {head}{body}"));
         (status_of(&head), head, value)
+    }
+
+    /// A reload that is ordered, by somebody who does not wait for the answer yet.
+    fn order_reload(&self) -> TcpStream {
+        let mut socket = TcpStream::connect(self.proxy.admin).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let token = &self.operator;
+        write!(socket, "POST /v1/policy/reload HTTP/1.1\r\nHost: admin\r\nAuthorization: Bearer {token}\r\n\r\n")
+            .unwrap();
+        socket
     }
 
     /// The records of operators' calls, once there are so many.
@@ -87,6 +99,87 @@ fn a_reload_tells_what_it_came_to_and_is_on_record() {
     assert!(page.contains("policy_reloads_total{result=\"ok\"} 2\n"), "{page}");
     assert!(page.contains("policy_reloads_total{result=\"refused\"} 1\n"), "{page}");
     assert!(!serde_json::to_string(&log).unwrap().contains(&guarded.operator));
+}
+
+/// A policy that takes its time to be read.
+fn large_policy() -> String {
+    let names: Vec<String> = (0..100_000).map(|number| format!("n{number}.acme.test")).collect();
+    format!("{SOURCE}rules:\n  - {{id: many, customer: acme, sources: [tests], hosts: [{}]}}\n", names.join(", "))
+}
+
+#[test]
+fn a_reload_whose_caller_hangs_up_is_carried_out_and_on_record() {
+    let guarded = start(443, "");
+    fs::write(guarded.proxy.dir.path().join("policy.yaml"), large_policy()).unwrap();
+    drop(guarded.order_reload());
+    let calls = guarded.operated(1);
+    assert_eq!(told(&calls[0]), "ops POST /v1/policy/reload ok 200");
+    assert_eq!(guarded.status()["policy"]["rules"], 1);
+}
+
+#[test]
+fn a_reload_that_an_end_overtakes_is_on_record() {
+    let guarded = start(443, "");
+    fs::write(guarded.proxy.dir.path().join("policy.yaml"), large_policy()).unwrap();
+    let callers = [guarded.order_reload(), guarded.order_reload()];
+    let (dir, code) = guarded.proxy.stop();
+    assert_eq!(code, Some(0));
+    let log = records(&dir.path().join("decisions"));
+    let calls: Vec<String> = log.iter().filter(|record| record["detail"]["call"].is_string()).map(told).collect();
+    assert_eq!(calls, ["ops POST /v1/policy/reload draining 503"; 2]);
+    assert!(log.iter().all(|record| record["kind"] != "policy"), "nothing was put in force");
+    drop(callers);
+}
+
+#[test]
+fn while_the_proxy_ends_no_policy_is_read() {
+    let origin = Origin::start();
+    let guarded = start(origin.port(), "");
+    let (tunnel, answer) = origins::open(guarded.proxy.edge, origin.port(), 1);
+    assert_eq!(answer, Answer::Open);
+    assert_eq!(guarded.operate("/v1/drain").0, 202);
+    let mut answer = String::new();
+    guarded.order_reload().read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("no policy is read any more\n"), "{answer}");
+    let calls = guarded.operated(2);
+    assert_eq!(
+        calls.iter().map(told).collect::<Vec<_>>(),
+        ["ops POST /v1/drain ok 202", "ops POST /v1/policy/reload draining 503"]
+    );
+    for _ in 0..60 {
+        guarded.order_reload().read_to_string(&mut answer).unwrap();
+    }
+    drop(tunnel);
+    let (dir, code) = guarded.proxy.wait();
+    assert_eq!(code, Some(0));
+    let log = records(&dir.path().join("decisions"));
+    let details: Vec<&Value> = log.iter().map(|record| &record["detail"]).collect();
+    let own = details.iter().filter(|detail| detail["result"] == "draining").count() as u64;
+    let others: u64 = details.iter().filter_map(|detail| detail["unrecorded"].as_u64()).sum();
+    assert!(own < 61 && others > 0, "refusals fill no disk: {details:?}");
+    assert_eq!(own + others, 61, "and are counted to the last");
+}
+
+#[test]
+fn an_ill_log_stops_no_reload_and_has_its_records_once_it_is_well() {
+    let guarded = start(443, "");
+    guarded.proxy.record("the start", |record| record["kind"] == "start");
+    let dir = guarded.proxy.dir.path();
+    let (log, away, policy) = (dir.join("decisions"), dir.join("away"), dir.join("policy.yaml"));
+    fs::rename(&log, &away).unwrap();
+    guarded.proxy.ask(b"GET http://x.test/ HTTP/1.1\r\nHost: x.test\r\n\r\n");
+    eventually("the log is ill", Instant::now() + PATIENCE, || {
+        (guarded.status()["log"]["healthy"] == false).then_some(())
+    });
+    fs::write(&policy, format!("{SOURCE}rules: []\n")).unwrap();
+    let (status, _, taken) = guarded.operate("/v1/policy/reload");
+    assert_eq!((status, &taken["rules"]), (200, &0.into()), "whoever takes rights away need not wait for a disk");
+    fs::rename(&away, &log).unwrap();
+    let failure = guarded.proxy.record("the failure", |record| record["kind"] == "control_failure");
+    assert_eq!(failure["detail"]["others"], 0, "{failure}");
+    assert_eq!(told(&guarded.operated(1)[0]), "ops POST /v1/policy/reload ok 200");
+    let policy = guarded.proxy.record("the policy", |record| record["kind"] == "policy");
+    assert_eq!(policy["detail"]["result"], "in_force");
 }
 
 #[test]
