@@ -82,6 +82,7 @@ pub fn decision_log(field: Option<Field<'_>>, state: &str, faults: &mut Faults) 
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::{LEAST, read};
     use super::*;
 
     #[test]
@@ -91,5 +92,20 @@ mod tests {
         }
         let want = "`denial_rate` is `5/m`; write a number a second, such as `1000/s`, or `none` to record each";
         assert_eq!(rate("5/m"), Err(want.to_owned()));
+    }
+
+    #[test]
+    fn the_log_has_a_folder_of_its_own() {
+        for (text, is_fault) in [
+            ("state: /srv/s/\ndecision_log: {directory: /srv/s}", true),
+            ("decision_log: {directory: /var/lib/sallyport/}", true),
+            ("state: /srv/s\ndecision_log: {directory: /srv/s/log}", false),
+        ] {
+            let (_, found) = read(&format!("{LEAST}{text}\n"));
+            let told = found
+                .iter()
+                .any(|line| line.contains("`directory` is `state` itself; write a folder of its own, such as"));
+            assert_eq!((told, found.is_empty()), (is_fault, !is_fault), "{text}: {found:?}");
+        }
     }
 }

@@ -392,17 +392,3 @@ proptest! {
         prop_assert!(faults.iter().all(|fault| fault.place.is_some() && fault.message.contains([';', '?'])), "{faults:?}");
     }
 }
-
-#[test]
-fn the_log_has_a_folder_of_its_own() {
-    for (text, is_fault) in [
-        ("state: /srv/s/\ndecision_log: {directory: /srv/s}", true),
-        ("decision_log: {directory: /var/lib/sallyport/}", true),
-        ("state: /srv/s\ndecision_log: {directory: /srv/s/log}", false),
-    ] {
-        let (_, found) = read(&format!("{LEAST}{text}\n"));
-        let told =
-            found.iter().any(|line| line.contains("`directory` is `state` itself; write a folder of its own, such as"));
-        assert_eq!((told, found.is_empty()), (is_fault, !is_fault), "{text}: {found:?}");
-    }
-}

@@ -231,7 +231,10 @@ impl Quota {
         let most = self.limits.load().tunnels.map_or(usize::MAX, |most| most as usize);
         let more = |tunnels: usize| tunnels.checked_add(1).filter(|tunnels| *tunnels <= most);
         let entered = self.tunnels.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        let place = entered.map(|_| Place(self)).map_err(|_| Reason::TunnelLimit)?;
+        if entered.is_err() {
+            return Err(Reason::TunnelLimit);
+        }
+        let place = Place(self);
         if place.0.is_spent() { Err(Reason::ByteBudgetSpent) } else { Ok(place) }
     }
 

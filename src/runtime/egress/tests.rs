@@ -112,14 +112,18 @@ fn metrics_have_every_address_from_the_beginning() {
         let rows = page.lines().filter_map(|line| line.strip_prefix("sallyport_egress_")?.rsplit_once(' '));
         rows.map(|(row, value)| (row.replace("address=\"192.0.2.", "\""), value.to_owned())).collect::<BTreeMap<_, _>>()
     };
-    assert_eq!(page().into_values().collect::<Vec<_>>(), ["1", "1", "0", "0", "0", "0"]);
+    assert_eq!(page().into_values().collect::<Vec<_>>(), ["1", "1", "0", "0", "0", "0", "0", "0"]);
     let departure = pool.depart(TO.parse().unwrap(), Instant::now()).unwrap();
     pool.exhausted(&departure, TO.parse().unwrap(), Instant::now());
+    pool.unroutable(&departure, TO.parse().unwrap(), Instant::now());
     pool.lose(&departure);
     page();
     let last = departure.ip().to_string().replace("192.0.2.", "");
     let of = |name: &str| page()[&format!("{name}{{\"{last}\",pool=\"static-a\"}}")].clone();
-    assert_eq!([of("connections"), of("address_up"), of("exhausted_total")], ["1", "0", "1"]);
+    assert_eq!(
+        [of("connections"), of("address_up"), of("exhausted_total"), of("unroutable_total")],
+        ["1", "0", "1", "1"]
+    );
     drop(departure);
     assert_eq!(of("connections"), "0");
 }
