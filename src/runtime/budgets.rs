@@ -202,7 +202,7 @@ pub async fn keep_up(shared: Arc<Shared>, budgets: Arc<Mutex<Budgets>>) {
     }
 }
 
-/// Keeps them a last time. Who else keeps them at this moment, maybe on a disk that hangs, is waited for no longer than [`LAST_DEADLINE`].
+/// Keeps them a last time. Who else keeps them at this moment, maybe on a disk that hangs, is waited for two seconds at most.
 pub fn keep_last(shared: &Arc<Shared>, budgets: &Arc<Mutex<Budgets>>) {
     let (shared, budgets) = (Arc::clone(shared), Arc::clone(budgets));
     let (done, kept) = mpsc::channel();

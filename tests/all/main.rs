@@ -71,6 +71,8 @@ mod reference;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod report_mode;
+#[cfg(test)]
 mod repository;
 #[cfg(test)]
 mod server_side;
