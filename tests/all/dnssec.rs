@@ -173,6 +173,11 @@ fn trust_begins_with_the_operators_keys() {
         ("a key", root.dnskey(), secure.clone()),
         ("of the zone itself", signed.dnskey(), secure.clone()),
         ("an old one beside", format!("{}{}", plain.anchor().replace("plain.test.", "."), root.anchor()), secure),
+        (
+            "a nearer one that did not sign",
+            format!("{}{}", root.anchor(), plain.anchor().replace("plain.test.", "api.signed.test.")),
+            refused("dnssec_bogus"),
+        ),
         ("of another zone", root.anchor().replacen(". ", "plain.test. ", 1), refused("dnssec_bogus")),
         ("another's", plain.anchor().replace("plain.test.", "."), refused("dnssec_bogus")),
     ] {

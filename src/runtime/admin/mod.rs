@@ -25,6 +25,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::future::Either;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
@@ -39,7 +40,7 @@ pub use access::{Access, AccessSource};
 use body::{Body, Deadline, reached};
 use guarded::{Reading, guarded};
 use records::{Readers, Refusals};
-use route::{Call, NoCall, Page};
+use route::{Call, Guarded, NoCall, Page};
 pub use status::Installation;
 
 use crate::runtime::listeners;
@@ -160,9 +161,9 @@ async fn attend(socket: TcpStream, client: SocketAddr, admin: Arc<Admin>, door: 
 async fn converse(io: impl Read + Write + Unpin, (admin, client, door): (Arc<Admin>, SocketAddr, Door)) {
     let (deadline, at) = Deadline::new();
     let connection = Connection { admin, client, door, deadline, place: Arc::default(), is_last: Arc::default() };
-    let service = service_fn(|request| {
-        let connection = connection.clone();
-        async move { Ok::<_, Infallible>(answer(request, connection).await) }
+    let service = service_fn(|request: Request<Incoming>| {
+        let answering = answer_whole(request, connection.clone());
+        async move { Ok::<_, Infallible>(answering.await) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -178,6 +179,20 @@ async fn converse(io: impl Read + Write + Unpin, (admin, client, door): (Arc<Adm
     }
 }
 
+/// An order is judged, carried out and recorded from here on, also for a caller who has gone already; of other calls nothing is left then.
+fn answer_whole(request: Request<Incoming>, connection: Connection) -> impl Future<Output = Response<Body>> + use<> {
+    let call = route::route(request.method(), request.uri());
+    let is_order = matches!(call, Ok(Call::Guarded(Guarded::Reload | Guarded::Drain)));
+    let answering = answer(request, connection);
+    let answering = if is_order { Either::Left(tokio::spawn(answering)) } else { Either::Right(answering) };
+    async move {
+        match answering {
+            Either::Left(task) => task.await.unwrap_or_else(|_| failed()),
+            Either::Right(answering) => answering.await,
+        }
+    }
+}
+
 async fn answer(request: Request<Incoming>, connection: Connection) -> Response<Body> {
     match route::route(request.method(), request.uri()) {
         Ok(Call::Open(page)) => open(page, &connection.admin.shared),
@@ -187,6 +202,10 @@ async fn answer(request: Request<Incoming>, connection: Connection) -> Response<
         }
         Err(NoCall::Method(methods)) => other_method(methods),
     }
+}
+
+fn failed() -> Response<Body> {
+    text(StatusCode::INTERNAL_SERVER_ERROR, "the proxy failed\n")
 }
 
 fn open(page: Page, shared: &Shared) -> Response<Body> {

@@ -19,6 +19,9 @@ use super::servers::{Server, Trouble};
 use crate::config::{AnchorKey, TrustAnchor, Validation};
 use crate::runtime::clock;
 
+/// Upper bound of digests of keys (DS) for one zone: a zone has two while its key changes, of two kinds at most.
+const MAX_DIGESTS: usize = 16;
+
 /// Upper bound of questions for keys and zones that one answer may lead to: two for each zone above it, one for each name between zones.
 /// `api.example.co.uk`, all signed, has seven. The next time most are known.
 pub const MAX_CHAIN: usize = 24;
@@ -77,7 +80,7 @@ impl Validator {
         if !to.zone_of(&name) {
             return Err(Trouble::bogus());
         }
-        match (self.walk(server, &to).await?, &evidence.signer) {
+        match (self.walk(server, &name, &to).await?, &evidence.signer) {
             (Reached::Insecure, _) => Ok((evidence, Dnssec::Insecure)),
             (Reached::Zone(zone), Some(_)) if zone.name == to => {
                 let judged = zone.verify(&evidence).await.ok_or_else(Trouble::bogus)?;
@@ -87,10 +90,12 @@ impl Validator {
         }
     }
 
-    /// From the nearest key that is trusted down to `to`, zone by zone.
-    async fn walk(&self, server: &Server, to: &Name) -> Result<Reached, Trouble> {
-        let above = self.anchors.iter().filter(|(name, _)| name.zone_of(to));
-        let Some((top, _)) = above.max_by_key(|(name, _)| name.num_labels()) else { return Err(Trouble::bogus()) };
+    /// From the nearest key that is trusted for `name` down to `to`, which signs for it, zone by zone. Who answers chooses `to`; what stands
+    /// above the nearest key has no say.
+    async fn walk(&self, server: &Server, name: &Name, to: &Name) -> Result<Reached, Trouble> {
+        let above = self.anchors.iter().filter(|(anchor, _)| anchor.zone_of(name));
+        let nearest = above.max_by_key(|(anchor, _)| anchor.num_labels());
+        let Some((top, _)) = nearest.filter(|(top, _)| top.zone_of(to)) else { return Err(Trouble::bogus()) };
         let mut left = MAX_CHAIN;
         let mut zone = match self.top(server, top, &mut left).await? {
             Cut::Zone(zone) => zone,
@@ -131,6 +136,9 @@ impl Validator {
         let ttl =
             evidence.answers.iter().chain(&evidence.authorities).map(|record| record.ttl).min().unwrap_or_default();
         let below: Vec<Trusted> = evidence.records().filter_map(digest).map(Trusted::Digest).collect();
+        if below.len() > MAX_DIGESTS {
+            return Err(Trouble::bogus());
+        }
         let cut = if evidence.answers.is_empty() {
             denial::cut(&evidence)
         } else if below.is_empty() {

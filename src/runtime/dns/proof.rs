@@ -20,6 +20,9 @@ use hickory_resolver::proto::rr::{DNSClass, Name, RData, Record, RecordType, Ser
 use super::denial::{self, MAX_ITERATIONS};
 use super::evidence::{Evidence, signatures};
 
+/// Upper bound in bytes of a key: RSA with 4096 bits, the longest that anybody uses, has 516.
+const MAX_KEY_BYTES: usize = 1024;
+
 /// Upper bound of a zone's keys: two of two algorithms, each twice while they change.
 const MAX_KEYS: usize = 16;
 
@@ -162,7 +165,8 @@ fn is_proof(record: &Record) -> bool {
 /// RFC 4034 section 2.1.1: what has no such flag signs no zone; RFC 5011 section 2.1: what is revoked signs nothing.
 fn usable_key(record: &Record) -> Option<&DNSKEY> {
     let RData::DNSSEC(DNSSECRData::DNSKEY(key)) = &record.data else { return None };
-    (key.zone_key() && !key.revoke() && is_usable(key.algorithm())).then_some(key)
+    let is_short = key.public_key().public_bytes().len() <= MAX_KEY_BYTES;
+    (key.zone_key() && !key.revoke() && is_usable(key.algorithm()) && is_short).then_some(key)
 }
 
 /// RFC 4034 section 3.1.5: both ends included, by serial number arithmetic.
