@@ -306,10 +306,7 @@ impl Zone {
         let (at, name) = names.range(..=wanted).next_back().or(names.last_key_value()).unwrap();
         let next = names.range(at.clone()..).nth(1).or(names.first_key_value()).unwrap().0.clone();
         let nsec3 = NSEC3::new(Nsec3HashAlgorithm::SHA1, opt_out, iterations, b"salt".into(), next, self.types(name));
-        // Servers write it in either case.
-        let is_upper = self.name.num_labels() == 2;
-        let label = if is_upper { base32(at).to_ascii_uppercase() } else { base32(at) };
-        let owner = self.name.prepend_label(label).unwrap();
+        let owner = self.name.prepend_label(base32(at)).unwrap();
         (owner, RData::DNSSEC(DNSSECRData::NSEC3(nsec3)))
     }
 }
