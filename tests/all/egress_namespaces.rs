@@ -188,6 +188,8 @@ fn a_pool_of_which_nothing_is_left_leaves_by_no_other_way() {
     far.add(all[1]);
     let begin = Instant::now();
     eventually("it is used", begin + LATEST, || (ask(2) == Answer::Open).then_some(()));
+    // A tunnel that is cut off from its server would keep the stop waiting.
+    await_metric(&proxy, "sallyport_tunnels{customer=\"acme\"}", 0.0);
     far.remove(all[1]);
     let answer = ask(3);
     assert!(is_unavailable(&answer), "the last one is gone: {answer:?}");
