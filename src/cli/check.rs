@@ -9,7 +9,8 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::policy::test::{self, Report};
-use super::{Failure, Output, environment, pools};
+use super::{Failure, Output, environment};
+use crate::runtime::egress::Pools;
 use crate::runtime::load::Suite;
 use crate::runtime::{budgets, clock, journal, load};
 
@@ -36,12 +37,9 @@ pub(super) fn check(config: &Path, output: Output) -> Result<(), Failure> {
     let state = (Path::new(&loaded.config.state), loaded.config.instance.as_str());
     budgets::check(state, policy, clock::now()).map_err(|error| Failure::Outside(error.into()))?;
     let (hash, rules, sources) = (policy.hash().to_string(), policy.grants().len(), policy.sources().len());
-    let reporting = policy.sources().iter().filter_map(|source| {
-        let report = source.reporting(clock::now())?;
-        Some((source.name.to_string(), report.until.to_string()))
-    });
-    let reporting = reporting.collect();
-    let egress_missing = pools(&loaded.config).missing();
+    let reporting = policy.reporting(clock::now());
+    let reporting = reporting.map(|(source, report)| (source.name.to_string(), report.until.to_string())).collect();
+    let egress_missing = Pools::of(&loaded.config).missing();
     let cases = test::of_config(&loaded.config, Suite { policy: loaded.policy, cases }, &files)?;
     let checked = Checked { ok: cases.failed == 0, policy: hash, rules, sources, reporting, cases, egress_missing };
     output.print(&checked, text)?;

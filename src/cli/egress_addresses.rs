@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use super::output::{complain, print, say};
+use super::output::{Format, aligned, complain, print, say};
 use super::{Failure, Output, environment};
 use crate::evidence::{EgressList, EgressRow};
 use crate::runtime::load::{self, Loaded};
@@ -15,16 +15,6 @@ pub(super) struct EgressArgs {
     /// The form; by default as `--output` says
     #[arg(long, value_enum)]
     format: Option<Format>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    /// A table for people
-    Text,
-    /// RFC 4180, safe in spreadsheets
-    Csv,
-    /// One object
-    Json,
 }
 
 /// The columns of the table for people.
@@ -38,11 +28,7 @@ pub(super) fn egress_addresses(config: &Path, args: &EgressArgs, output: Output)
         let customers = customers.join(" ");
         complain(&format!("rules without `egress` leave from the system's address, which is not listed: {customers}"));
     }
-    let format = args.format.unwrap_or(match output {
-        Output::Text => Format::Text,
-        Output::Json => Format::Json,
-    });
-    match format {
+    match Format::of(args.format, output) {
         Format::Text => say(&table(&list)),
         Format::Csv => print(&list.csv().map_err(|error| Failure::Outside(error.into()))?),
         // A plain struct of texts; if it cannot be written, nothing is.
@@ -52,14 +38,5 @@ pub(super) fn egress_addresses(config: &Path, args: &EgressArgs, output: Output)
 
 fn table(list: &EgressList) -> String {
     let rows = || [COLUMNS.map(str::to_owned)].into_iter().chain(list.addresses.iter().map(EgressRow::cells));
-    let mut widths = [0; COLUMNS.len()];
-    for row in rows() {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.len().max(*width);
-        }
-    }
-    let [prefix, pool, _] = widths;
-    let line = |[one, two, three]: [String; 3]| format!("{one:<prefix$}  {two:<pool$}  {three}").trim_end().to_owned();
-    let serial = format!("serial {}", list.serial);
-    rows().map(line).chain([serial]).collect::<Vec<_>>().join("\n")
+    format!("{}\nserial {}", aligned(rows, usize::MAX), list.serial)
 }

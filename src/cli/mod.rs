@@ -201,14 +201,9 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// The egress pools of a configuration.
-fn pools(config: &Config) -> Pools {
-    Pools::new(config.pools.iter().map(|(name, pool)| (name.as_str(), pool.bind.as_slice())))
-}
-
 /// The addresses and sockets of the proxy that `config` makes, on this host.
 fn own_addresses(config: &Config) -> Result<OwnAddresses, Failure> {
     let listeners = config.listeners.iter().map(|listener| listener.address);
     let sockets = listeners.chain([config.admin.address]).chain(config.probes);
-    server::own_addresses(&pools(config), sockets).map_err(|error| Failure::Outside(error.into()))
+    server::own_addresses(&Pools::of(config), sockets).map_err(|error| Failure::Outside(error.into()))
 }

@@ -27,6 +27,42 @@ impl Output {
     }
 }
 
+/// The form of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// A table for people
+    Text,
+    /// RFC 4180, safe in spreadsheets
+    Csv,
+    /// One JSON value
+    Json,
+}
+
+impl Format {
+    /// The one that was asked for, by default as results are printed.
+    pub(super) fn of(asked: Option<Self>, output: Output) -> Self {
+        asked.unwrap_or(match output {
+            Output::Text => Self::Text,
+            Output::Json => Self::Json,
+        })
+    }
+}
+
+/// Rows as lines, their columns below one another. What has more than `most` characters pushes the rest of its line, and not of all lines.
+pub(super) fn aligned<const N: usize, I: Iterator<Item = [String; N]>>(rows: impl Fn() -> I, most: usize) -> String {
+    let mut widths = [0; N];
+    for row in rows() {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().clamp(*width, most.max(*width));
+        }
+    }
+    let padded = |row: [String; N]| {
+        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    rows().map(padded).collect::<Vec<_>>().join("\n")
+}
+
 /// Prints a line to stdout. A reader that has gone away, as in `… | head -1`, has what it wants: that is no failure.
 pub(super) fn say(line: &str) -> Result<(), Failure> {
     write_line(&mut io::stdout().lock(), line)

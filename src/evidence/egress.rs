@@ -105,7 +105,7 @@ fn serial(rows: &[EgressRow]) -> Result<String, ::csv::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{PolicyFile, Setting};
+    use crate::policy::testing;
 
     const RULES: [&str; 4] = [
         "{id: a, customer: acme, sources: [s], hosts: [a.example], egress: static-a}",
@@ -117,9 +117,7 @@ mod tests {
     fn list(pools: &[(&str, &[&str])], rules: &[&str]) -> EgressList {
         let text =
             format!("version: 1\nsources: [{{name: s, subnets: [10.20.0.0/24]}}]\nrules: [{}]\n", rules.join(", "));
-        let file = PolicyFile { path: "p".into(), shown: "p".into(), text };
-        let setting = Setting { any_pool: true, ..Setting::default() };
-        let policy = Policy::load(&[file], &setting, &mut Default::default()).unwrap();
+        let policy = testing::policy(&text);
         let prefixes = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
         EgressList::new(pools.iter().map(|(name, seen)| ((*name).into(), prefixes(seen))), &policy).unwrap()
     }

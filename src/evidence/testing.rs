@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::decision_log::faulty::{Fault, FaultyStore};
 use crate::decision_log::{Detail, End, Kind, Log, Mark, Record};
-use crate::policy::{Matrix, Outcome, Policy, PolicyFile, Setting};
+use crate::policy::{Matrix, Outcome, testing};
 use crate::redact::{Detector, Redacted, clean};
 
 /// A record of the connection `number`, written `number` seconds after the epoch; a refusal if it is a decision.
@@ -113,7 +113,5 @@ rules:
      tls: {min_version: '1.3', alpn: [h2, a], sni: optional, sni_names: [y.example, x.example], ech: allow}, expires: 2027-12-31,
      hours: {days: [fri], from: '22:00', to: '06:00', zone: UTC}, review_by: 2027-05-01, ticket: T-1, existing: cut}
 ";
-    let file = PolicyFile { path: "p".into(), shown: "p".into(), text: text.into() };
-    let setting = Setting { any_pool: true, ..Setting::default() };
-    Matrix::new(&Arc::new(Policy::load(&[file], &setting, &mut Default::default()).unwrap()))
+    Matrix::new(&Arc::new(testing::policy(text)))
 }

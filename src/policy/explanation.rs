@@ -122,10 +122,9 @@ fn list(addresses: &[IpAddr]) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::ask::{Lookup, Offer, OfferedName};
-    use super::super::{OwnAddresses, Policy, PolicyFile, Setting};
+    use super::super::{OwnAddresses, testing};
     use super::*;
     use crate::tls::ProtocolVersion;
-    use crate::yaml::Faults;
 
     const POLICY: &str = "version: 1
 sources: [{name: ivr, subnets: [10.20.0.0/24]}]
@@ -133,8 +132,7 @@ rules: [{id: acme/api, customer: acme, sources: [ivr], hosts: [api.acme.example]
 ";
 
     fn explained(client: &str, target: &str, alpn: &[&str], found: Option<Found>) -> Explanation {
-        let file = PolicyFile { path: "p".into(), shown: "p".into(), text: POLICY.into() };
-        let policy = Arc::new(Policy::load(&[file], &Setting::default(), &mut Faults::new()).unwrap());
+        let policy = Arc::new(testing::policy(POLICY));
         let alpn = alpn.iter().map(|id| (*id).into()).collect();
         let question = Question {
             client: client.parse().unwrap(),

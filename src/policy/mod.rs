@@ -31,6 +31,8 @@ mod rule;
 mod words;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use addresses::{Answer, OwnAddresses, Routed};

@@ -12,7 +12,7 @@ use super::compile::Policy;
 use super::decision::Denial;
 use super::hello::Allowed;
 use super::reason::Reason;
-use super::rule::{Existing, Rule, Source};
+use super::rule::{Existing, Report, Rule, Source};
 use crate::tls::ServerHello;
 
 /// What an open tunnel was allowed for, as much as judging it again takes.
@@ -60,6 +60,11 @@ impl Policy {
     pub fn is_timed(&self) -> bool {
         self.rules().any(|rule| rule.expires.is_some() || rule.hours.is_some())
             || self.sources().iter().any(|source| source.report.is_some())
+    }
+
+    /// The sources that are in report mode at `at`.
+    pub fn reporting(&self, at: Timestamp) -> impl Iterator<Item = (&Arc<Source>, &Report)> {
+        self.sources().iter().filter_map(move |source| Some((source, source.reporting(at)?)))
     }
 
     /// Judges an open tunnel at `at`.

@@ -235,17 +235,12 @@ pub fn keep(shared: &Shared, budgets: &Mutex<Budgets>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{PolicyFile, Reason, Setting};
-    use crate::yaml::Faults;
+    use crate::policy::{Reason, testing};
 
     fn policy() -> Policy {
         let text = "version: 1\nsources: [{name: s, subnets: [10.0.0.0/24], limits: {bytes_out: 5KiB/day}}]\n\
                     rules: [{id: r, customer: c, sources: [s], hosts: [a.example], limits: {bytes_out: 1KiB/day}}]\n";
-        Policy::load(&[file(text)], &Setting::default(), &mut Faults::new()).unwrap()
-    }
-
-    fn file(text: &str) -> PolicyFile {
-        PolicyFile { path: "p".into(), shown: "p".into(), text: text.into() }
+        testing::policy(text)
     }
 
     /// Quotas and budgets of a process that starts at `now`.
@@ -335,7 +330,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             fs::write(folder.path().join(name("edge-1")), text).unwrap();
             let (at, now) = ((folder.path(), "edge-1"), "2027-01-01T00:00:00Z".parse().unwrap());
-            let none = Policy::load(&[file("version: 1\n")], &Setting::default(), &mut Faults::new()).unwrap();
+            let none = testing::policy("version: 1\n");
             assert!(Budgets::open(at, &none, now).is_ok(), "nobody asks: {text}");
             let opened = Budgets::open(at, &policy(), now);
             assert!(check(at, &policy(), now).is_err() && check(at, &none, now).is_ok(), "{text}");

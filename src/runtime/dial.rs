@@ -54,7 +54,7 @@ enum Failure {
     /// No port of the address is free for this destination.
     Full,
     /// The host knows no way from the address to this destination.
-    Unroutable(Reason),
+    Unroutable,
     /// What would not be better from another address.
     Failed(Reason),
 }
@@ -138,8 +138,8 @@ async fn leave(pool: &Pool, to: SocketAddr) -> Result<Dialled, Reason> {
                 pool.lose(&departure);
             }
             Err(Failure::Gone) => pool.lose(&departure),
-            Err(Failure::Unroutable(reason)) => {
-                failure = reason;
+            Err(Failure::Unroutable) => {
+                failure = Reason::UpstreamUnreachable;
                 pool.unroutable(&departure, to, std::time::Instant::now());
                 passed_over += 1;
             }
@@ -167,7 +167,7 @@ async fn connect(from: IpAddr, to: SocketAddr) -> Result<Dialled, Failure> {
         } else if matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse) {
             Failure::Full
         } else if at_once && reason == Reason::UpstreamUnreachable {
-            Failure::Unroutable(reason)
+            Failure::Unroutable
         } else {
             Failure::Failed(reason)
         }

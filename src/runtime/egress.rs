@@ -20,6 +20,7 @@ use tokio::net::TcpSocket;
 use tokio::sync::Notify;
 
 use self::full::Full;
+use crate::config::Config;
 use crate::runtime::metrics::EgressMetrics;
 use crate::runtime::sys;
 
@@ -97,6 +98,11 @@ impl Pools {
         let losses = Arc::default();
         let pools = pools.map(|(name, bind)| Pool::new(name, bind, &losses));
         Self { pools: pools.map(|pool| (Arc::clone(&pool.name), Arc::new(pool))).collect(), losses }
+    }
+
+    /// Those of this configuration.
+    pub fn of(config: &Config) -> Self {
+        Self::new(config.pools.iter().map(|(name, pool)| (name.as_str(), pool.bind.as_slice())))
     }
 
     /// The pool of that name.

@@ -191,11 +191,9 @@ fn in_force(shared: &Shared, before: Option<&Policy>) {
     let in_force = shared.in_force();
     count_sources(shared, &in_force.policy);
     shared.metrics().policy.in_force(&in_force.policy, in_force.since, before);
-    for source in in_force.policy.sources() {
-        if let Some(report) = source.reporting(clock::now()) {
-            let (source, until) = (&*source.name, report.until);
-            tracing::warn!(source, %until, "report mode: what no rule lets through is let through and recorded");
-        }
+    for (source, report) in in_force.policy.reporting(clock::now()) {
+        let (source, until) = (&*source.name, report.until);
+        tracing::warn!(source, %until, "report mode: what no rule lets through is let through and recorded");
     }
     sys::give_back_memory();
 }
@@ -218,12 +216,13 @@ pub fn note(shared: &Shared, kind: Kind, detail: Detail) {
 mod tests {
     use super::*;
     use crate::decision_log::{Checkpoint, End, Hash, Last};
+    use crate::runtime::egress::Pools;
     use crate::runtime::testing;
 
     #[test]
     fn a_reload_that_a_fault_of_the_program_ended_is_on_record_and_counted() {
         let folder = tempfile::tempdir().unwrap();
-        let (shared, _) = testing::shared(folder.path(), "version: 1\nsources: []\nrules: []\n");
+        let (shared, _) = testing::shared(folder.path(), "version: 1\nsources: []\nrules: []\n", Pools::default());
         assert!(!reload_failed(&shared).is_whole());
         assert_eq!(shared.metrics().policy.reloads.with_label_values(&["refused"]).get(), 1);
         assert!(!shared.journal().shutdown().any());

@@ -60,32 +60,20 @@ fn said(shared: &Shared, uptime: Duration) -> Detail {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use serde_json::Value;
 
     use super::*;
     use crate::decision_log::{Checkpoint, Note};
-    use crate::policy::OwnAddresses;
+    use crate::policy::Reason;
     use crate::runtime::egress::Pools;
-    use crate::runtime::journal::Journal;
-    use crate::runtime::load::{self, Loaded};
-    use crate::runtime::metrics::Metrics;
-
-    const CONFIG: &str = "instance: edge-1
-listeners: [{name: edge, address: \"127.0.0.1:0\"}]
-policy: policy.yaml
-state: state
-admin: {address: \"127.0.0.1:0\"}
-";
+    use crate::runtime::testing;
 
     const DEADLINE: Duration = Duration::from_secs(20);
 
     /// Waits for a heartbeat of which `fits` is true.
-    async fn heartbeat(segment: &std::path::Path, fits: impl Fn(&Value) -> bool) -> Value {
+    async fn heartbeat(folder: &std::path::Path, fits: impl Fn(&Value) -> bool) -> Value {
         loop {
-            let text = fs::read_to_string(segment).unwrap_or_default();
-            let records = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let records = testing::records(folder).into_iter();
             if let Some(found) = records.filter(|record| record["kind"] == "heartbeat").find(&fits) {
                 return found;
             }
@@ -96,19 +84,12 @@ admin: {address: \"127.0.0.1:0\"}
     #[test]
     fn it_has_counts_the_policy_the_clock_and_a_checkpoint_that_is_signed() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("sallyport.yaml"), CONFIG).unwrap();
-        fs::write(folder.path().join("policy.yaml"), "version: 1\n").unwrap();
-        let Loaded { config, policy, .. } = load::load(&folder.path().join("sallyport.yaml"), &|_| None).unwrap();
-        let metrics = Arc::new(Metrics::new().unwrap());
-        metrics.decisions("edge", "-", crate::policy::Reason::PortNotAllowed.into()).inc_by(7);
-        let (journal, opening) = Journal::open(events::journal_setup(&config, &metrics)).unwrap();
-        let own = OwnAddresses::new([], []);
         let pools = Pools::new([("static-a", &["192.0.2.8/31".parse().unwrap()][..])].into_iter());
         let pool = pools.pool("static-a").unwrap();
         pool.lose(&pool.depart("198.51.100.1:443".parse().unwrap(), Instant::now()).unwrap());
-        let shared = Arc::new(Shared::new(&config, policy, (journal, metrics), (pools, own), 100));
-        let segment = folder.path().join("state/decisions/segments/000000000000.jsonl");
-        let signed = heartbeat(&segment, |record| {
+        let (shared, opening) = testing::shared(folder.path(), "version: 1\n", pools);
+        shared.metrics().decisions("edge", "-", Reason::PortNotAllowed.into()).inc_by(7);
+        let signed = heartbeat(folder.path(), |record| {
             let note = record["detail"]["checkpoint"].as_str().unwrap_or_default();
             note.lines().nth(1).is_some_and(|size| size != "0")
         });

@@ -4,8 +4,8 @@ use std::sync::atomic::AtomicUsize;
 use std::thread;
 
 use super::*;
-use crate::policy::{PolicyFile, Setting};
-use crate::yaml::{self, Faults};
+use crate::policy::testing;
+use crate::yaml;
 
 /// A policy with one source and one rule, and what these say of limits.
 fn policy(source: &str, rule: &str) -> Policy {
@@ -13,13 +13,15 @@ fn policy(source: &str, rule: &str) -> Policy {
         "version: 1\nsources: [{{name: s, subnets: [10.0.0.0/24], limits: {{{source}}}}}]\n\
          rules: [{{id: r, customer: c, sources: [s], hosts: [a.example], limits: {{{rule}}}}}]\n"
     );
-    let file = PolicyFile { path: "p".into(), shown: "p".into(), text };
-    Policy::load(&[file], &Setting::default(), &mut Faults::new()).unwrap()
+    testing::policy(&text)
 }
 
 /// The quotas of that policy, and how to enter them.
 fn quotas(source: &str, rule: &str) -> (Quotas, Policy) {
-    let policy = policy(source, rule);
+    serving(policy(source, rule))
+}
+
+fn serving(policy: Policy) -> (Quotas, Policy) {
     let quotas = Quotas::default();
     quotas.serve(&policy);
     (quotas, policy)
@@ -73,10 +75,7 @@ fn a_rate_lets_a_second_pass_at_once_and_then_as_many_as_it_says() {
 fn what_runs_into_its_own_rate_leaves_the_rules_to_others() {
     let text = "version: 1\nsources: [{name: wild, subnets: [10.0.0.0/24], limits: {rate: 1/h}}, {name: calm, subnets: [10.0.1.0/24]}]\n\
                 rules: [{id: r, customer: c, sources: [wild, calm], hosts: [a.example], limits: {rate: 2/s}}]\n";
-    let file = PolicyFile { path: "p".into(), shown: "p".into(), text: text.into() };
-    let policy = Policy::load(&[file], &Setting::default(), &mut Faults::new()).unwrap();
-    let quotas = Quotas::default();
-    quotas.serve(&policy);
+    let (quotas, policy) = serving(testing::policy(text));
     let rule = policy.rules().next().unwrap();
     let [wild, calm] = policy.sources() else { panic!("two sources") };
     assert!(quotas.enter(rule, wild).is_ok());
@@ -111,10 +110,7 @@ fn send(places: &Places, most: usize) -> usize {
 fn what_runs_into_a_limit_of_its_own_takes_nothing_of_the_rules() {
     let text = "version: 1\nsources: [{name: wild, subnets: [10.0.0.0/24], limits: {bytes_out: 1B/day}}, {name: calm, subnets: [10.0.1.0/24]}]\n\
                 rules: [{id: r, customer: c, sources: [wild, calm], hosts: [a.example], limits: {rate: 2/s}}]\n";
-    let file = PolicyFile { path: "p".into(), shown: "p".into(), text: text.into() };
-    let policy = Policy::load(&[file], &Setting::default(), &mut Faults::new()).unwrap();
-    let quotas = Quotas::default();
-    quotas.serve(&policy);
+    let (quotas, policy) = serving(testing::policy(text));
     let rule = policy.rules().next().unwrap();
     let [wild, calm] = policy.sources() else { panic!("two sources") };
     assert_eq!(send(&quotas.enter(rule, wild).unwrap(), 9), 1);
@@ -187,8 +183,7 @@ fn counts_outlive_policies() {
     let (quotas, first) = quotas("", "tunnels: 1, bytes_out: 1KiB/day, lifetime: 5s");
     let other = || {
         let text = "version: 1\nsources: [{name: s, subnets: [10.0.0.0/24]}]\nrules: [{id: x, customer: c, sources: [s], hosts: [x.example]}]\n";
-        let file = PolicyFile { path: "p".into(), shown: "p".into(), text: text.into() };
-        Policy::load(&[file], &Setting::default(), &mut Faults::new()).unwrap()
+        testing::policy(text)
     };
     let held = enter(&quotas, &first).unwrap();
     assert_eq!(send(&held, 1000), 1000);

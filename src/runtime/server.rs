@@ -95,7 +95,7 @@ impl Server {
         let (journal, opening) = Journal::open(events::journal_setup(&config, &metrics))?;
         let budgets = Budgets::open((Path::new(&config.state), &config.instance), &policy, clock::now())?;
         let sockets = Sockets::bind(&config, sys::workers())?;
-        let pools = Pools::new(config.pools.iter().map(|(name, pool)| (name.as_str(), pool.bind.as_slice())));
+        let pools = Pools::of(&config);
         let sockets_heard: Vec<SocketAddr> = sockets.addresses().collect();
         let own = own_addresses(&pools, sockets_heard.iter().copied())?;
         let (phase, _) = watch::channel(Phase::default());

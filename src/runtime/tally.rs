@@ -98,8 +98,7 @@ impl Decisions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{PolicyFile, Setting};
-    use crate::yaml::Faults;
+    use crate::policy::testing;
 
     const POLICY: &str = "
 version: 1
@@ -111,10 +110,8 @@ rules:
 ";
 
     fn in_force(listeners: &[&str]) -> InForce {
-        let file = PolicyFile { path: "p.yaml".into(), shown: "p.yaml".into(), text: POLICY.into() };
-        let policy = Policy::load(&[file], &Setting::default(), &mut Faults::new()).unwrap();
         let listeners: Vec<Arc<str>> = listeners.iter().map(|name| Arc::from(*name)).collect();
-        InForce::new(Arc::new(policy), &listeners)
+        InForce::new(Arc::new(testing::policy(POLICY)), &listeners)
     }
 
     #[test]

@@ -23,15 +23,15 @@ egress: {pools: {static-a: {bind: [127.0.0.1/32]}}}
 admin: {address: \"127.0.0.1:0\"}
 ";
 
-/// A proxy with this policy, its log below `folder`.
-pub fn shared(folder: &Path, policy: &str) -> (Arc<Shared>, Opening) {
+/// A proxy with this policy and these pools, its log below `folder`.
+pub fn shared(folder: &Path, policy: &str, pools: Pools) -> (Arc<Shared>, Opening) {
     fs::write(folder.join("sallyport.yaml"), CONFIG).unwrap();
     fs::write(folder.join("policy.yaml"), policy).unwrap();
     let Loaded { config, policy, .. } = load::load(&folder.join("sallyport.yaml"), &|_| None).unwrap();
     let metrics = Arc::new(Metrics::new().unwrap());
     let (journal, opening) = Journal::open(events::journal_setup(&config, &metrics)).unwrap();
     let own = OwnAddresses::new([], []);
-    (Arc::new(Shared::new(&config, policy, (journal, metrics), (Pools::default(), own), 100)), opening)
+    (Arc::new(Shared::new(&config, policy, (journal, metrics), (pools, own), 100)), opening)
 }
 
 /// All whole records below `folder`.

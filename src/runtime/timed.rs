@@ -62,8 +62,7 @@ pub fn reporting(detail: Detail, policy: &Policy, now: Timestamp) -> Detail {
 }
 
 fn names(policy: &Policy, now: Timestamp) -> Vec<Arc<str>> {
-    let reporting = policy.sources().iter().filter(|source| source.reporting(now).is_some());
-    reporting.map(|source| Arc::clone(&source.name)).collect()
+    policy.reporting(now).map(|(source, _)| Arc::clone(&source.name)).collect()
 }
 
 fn minute(now: Timestamp) -> i64 {
@@ -77,6 +76,7 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
+    use crate::runtime::egress::Pools;
     use crate::runtime::testing;
 
     fn end_of(day: Date) -> Timestamp {
@@ -92,7 +92,7 @@ mod tests {
             "version: 1\nsources:\n  - {{name: web, subnets: [10.0.0.0/24], class: general, mode: report, report_until: {last}, egress: static-a}}\n\
              \x20 - {{name: ivr, subnets: [10.0.1.0/24]}}\n"
         );
-        let (shared, _) = testing::shared(folder.path(), &policy);
+        let (shared, _) = testing::shared(folder.path(), &policy, Pools::default());
         let end = end_of(last);
         let mut clockwork = Clockwork::new(&shared.policy(), now);
         for (row, at, judges) in [
@@ -126,7 +126,7 @@ mod tests {
             (", expires: 2020-01-01", true),
             (", hours: {days: [mon], from: '06:00', to: '07:00', zone: UTC}", true),
         ] {
-            let (shared, _) = testing::shared(folder.path(), &rule(more));
+            let (shared, _) = testing::shared(folder.path(), &rule(more), Pools::default());
             let mut clockwork = Clockwork::new(&shared.policy(), now);
             assert_eq!(clockwork.look(&shared, now + 60.seconds()), judges, "`{more}`");
             assert!(!shared.journal().shutdown().any());

@@ -24,8 +24,13 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// The name under which a file is begun that will be `path`.
 pub fn begun(path: &Path) -> PathBuf {
+    beside(path, UNFINISHED)
+}
+
+/// The file whose name is that of `path` and `suffix`.
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name: OsString = path.into();
-    name.push(UNFINISHED);
+    name.push(suffix);
     name.into()
 }
 

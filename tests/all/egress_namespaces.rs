@@ -9,10 +9,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use super::ends::{await_metric, metric, reset};
-use super::harness::{PATIENCE, Proxy, Setup, eventually, records, write_setup};
+use super::harness::{PATIENCE, Proxy, eventually, records};
 use super::namespaces::{FAR, Far, NEAR, ip};
 use super::origins::{self, Answer, Origin};
 
@@ -42,7 +41,6 @@ fn row(metric: &str, address: Ipv4Addr) -> String {
 
 /// A proxy in the far namespace, of which every rule leaves from the pool.
 fn start(far: &Far, origin: &Origin, bind: &str) -> Proxy {
-    let dir = TempDir::new().unwrap();
     let policy = format!(
         "  - {{name: near, subnets: [{NEAR}/32]}}
 rules:
@@ -51,15 +49,9 @@ rules:
         origin.port(),
         origin.port() - 1
     );
-    let more = format!(
-        "dns: {{hosts: {{api.acme.test: [{SERVER}]}}}}\negress: {{pools: {{static-a: {{bind: [{bind}]}}}}}}\n\
-         probes: {{address: \"{FAR}:9902\"}}\n"
-    );
-    let listen = format!("{FAR}:0");
-    write_setup(dir.path(), &Setup { policy: &policy, more: &more, listen: &listen, ..Setup::default() });
-    let mut proxy = Proxy::start_by(far.sallyport(), dir);
-    proxy.admin = format!("{FAR}:9902").parse().unwrap();
-    proxy
+    let more =
+        format!("dns: {{hosts: {{api.acme.test: [{SERVER}]}}}}\negress: {{pools: {{static-a: {{bind: [{bind}]}}}}}}\n");
+    far.proxy(&policy, &more)
 }
 
 /// Requests at [`PACE`] until it is dropped or ended, each in a thread of its own.

@@ -6,6 +6,9 @@ use std::io::Read;
 use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
 
+use tempfile::TempDir;
+
+use super::harness::{Proxy, Setup, write_setup};
 use super::programs::{self, program, sallyport};
 
 /// Says to the inner run of a test that it is one.
@@ -80,9 +83,16 @@ impl Far {
         inside
     }
 
-    /// `sallyport` in the far namespace.
-    pub fn sallyport(&self) -> Command {
-        self.enter(&sallyport())
+    /// A proxy in the far namespace, with this policy and more of the configuration. Its metrics are heard in the near one.
+    pub fn proxy(&self, policy: &str, more: &str) -> Proxy {
+        let dir = TempDir::new().unwrap();
+        let probes = format!("{FAR}:9902");
+        let more = format!("{more}probes: {{address: \"{probes}\"}}\n");
+        let listen = format!("{FAR}:0");
+        write_setup(dir.path(), &Setup { policy, more: &more, listen: &listen, ..Setup::default() });
+        let mut proxy = Proxy::start_by(self.enter(&sallyport()), dir);
+        proxy.admin = probes.parse().unwrap();
+        proxy
     }
 
     /// Runs ip(8) in the far namespace.

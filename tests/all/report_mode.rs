@@ -5,11 +5,10 @@ use std::net::{SocketAddr, TcpStream};
 
 use jiff::tz::TimeZone;
 use serde_json::json;
-use tempfile::TempDir;
 
 use super::ends::await_metric;
-use super::harness::{Proxy, Setup, write_setup};
-use super::namespaces::{FAR, Far, NEAR, ip};
+use super::harness::Proxy;
+use super::namespaces::{Far, NEAR, ip};
 use super::origins::{self, Answer, Origin, ask, hello_for};
 
 /// A public address, which in the test's network is the test's.
@@ -19,7 +18,6 @@ const SERVER: &str = "9.9.9.9";
 const EGRESS: &str = "203.0.113.16";
 
 fn start(far: &Far) -> Proxy {
-    let dir = TempDir::new().unwrap();
     let until = jiff::Timestamp::now().to_zoned(TimeZone::UTC).date().tomorrow().unwrap();
     let policy = format!(
         "  - {{name: near, subnets: [{NEAR}/32], class: general, mode: report, report_until: {until}, egress: office}}
@@ -30,14 +28,9 @@ rules:
     );
     let hosts = ["api", "new", "never"].map(|name| format!("{name}.example: [{SERVER}]")).join(", ");
     let more = format!(
-        "dns: {{hosts: {{{hosts}, inner.example: [10.0.0.5]}}}}\negress: {{pools: {{office: {{bind: [{EGRESS}/32]}}}}}}\n\
-         probes: {{address: \"{FAR}:9902\"}}\n"
+        "dns: {{hosts: {{{hosts}, inner.example: [10.0.0.5]}}}}\negress: {{pools: {{office: {{bind: [{EGRESS}/32]}}}}}}\n"
     );
-    let listen = format!("{FAR}:0");
-    write_setup(dir.path(), &Setup { policy: &policy, more: &more, listen: &listen, ..Setup::default() });
-    let mut proxy = Proxy::start_by(far.sallyport(), dir);
-    proxy.admin = format!("{FAR}:9902").parse().unwrap();
-    proxy
+    far.proxy(&policy, &more)
 }
 
 #[test]

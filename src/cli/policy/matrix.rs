@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::{Failure, Output, environment};
-use crate::cli::output::{complain, say, stream};
+use crate::cli::output::{Format, aligned, complain, say, stream};
 use crate::evidence::MatrixRow;
 use crate::policy::{Matrix, Policy, Row};
 use crate::runtime::load;
@@ -20,16 +20,6 @@ pub(in crate::cli) struct MatrixArgs {
     /// The form; by default as `--output` says
     #[arg(long, value_enum)]
     format: Option<Format>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    /// A table for people
-    Text,
-    /// RFC 4180, safe in spreadsheets
-    Csv,
-    /// One array, an object a row
-    Json,
 }
 
 /// The columns of the table for people. What stands under another name than its field's is put together from several.
@@ -51,10 +41,7 @@ pub(super) fn matrix(config: &Path, args: &MatrixArgs, output: Output) -> Result
     };
     let reporting = reporting(&policy);
     let matrix = Matrix::new(&Arc::new(policy));
-    let format = args.format.unwrap_or(match output {
-        Output::Text => Format::Text,
-        Output::Json => Format::Json,
-    });
+    let format = Format::of(args.format, output);
     if !matches!(format, Format::Text) {
         // A row is what a rule allows: there is none for this.
         reporting.iter().for_each(|line| complain(line));
@@ -87,18 +74,7 @@ fn table(rows: &[Row]) -> String {
             other => row.value(&other.to_lowercase()).to_owned(),
         })
     };
-    let lines = || [COLUMNS.map(str::to_owned)].into_iter().chain(rows.iter().map(cells));
-    let mut widths = [0; COLUMNS.len()];
-    for line in lines() {
-        for (width, cell) in widths.iter_mut().zip(line) {
-            *width = cell.chars().count().clamp(*width, MAX_WIDTH.max(*width));
-        }
-    }
-    let padded = |line: [String; COLUMNS.len()]| {
-        let cells: Vec<String> = line.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        cells.join("  ").trim_end().to_owned()
-    };
-    lines().map(padded).collect::<Vec<_>>().join("\n")
+    aligned(|| [COLUMNS.map(str::to_owned)].into_iter().chain(rows.iter().map(cells)), MAX_WIDTH)
 }
 
 /// The lowest version, the protocols, and what is not the default of names: `1.2+ h2,http/1.1 sni:optional(gw.acme.example) ech`.

@@ -191,12 +191,10 @@ fn policy(shared: &Shared) -> PolicyStatus {
 
 /// The sources of a policy that are in report mode now.
 pub fn reporting(policy: &Policy) -> Vec<ReportStatus> {
-    let now = clock::now();
-    let reporting = policy.sources().iter().filter_map(|source| {
-        let until = source.reporting(now)?.until.to_string();
-        Some(ReportStatus { source: Arc::clone(&source.name), until })
-    });
-    reporting.collect()
+    let reporting = policy.reporting(clock::now());
+    reporting
+        .map(|(source, report)| ReportStatus { source: Arc::clone(&source.name), until: report.until.to_string() })
+        .collect()
 }
 
 fn log(shared: &Shared, installation: &Installation) -> LogStatus {

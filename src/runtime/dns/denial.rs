@@ -23,9 +23,7 @@ pub fn cut(evidence: &Evidence) -> Cut {
         }
     }
     for (owner, nsec3) in nsec3s(&evidence.authorities) {
-        // Servers write the label in either case.
-        let is_its = |hash: Vec<u8>| owner.iter().next().is_some_and(|label| label.eq_ignore_ascii_case(&hash));
-        if hashed(nsec3, name).is_some_and(is_its) {
+        if hashed(nsec3, name).is_some_and(|hash| owner_hash(owner) == Some(hash)) {
             return if begins(&|kind| nsec3.type_set().contains(kind)) { Cut::Insecure } else { Cut::Inside };
         }
     }
@@ -74,14 +72,16 @@ fn covers(owner: &Name, nsec: &NSEC, name: &Name) -> bool {
 
 /// The same for hashes: their text sorts as they do.
 fn covers_hash(owner: &Name, nsec3: &NSEC3, name: &Name) -> bool {
-    let (Some(hash), Some(owner_hash)) = (hashed(nsec3, name), owner.iter().next().map(<[u8]>::to_ascii_lowercase))
-    else {
-        return false;
-    };
+    let (Some(hash), Some(owner_hash)) = (hashed(nsec3, name), owner_hash(owner)) else { return false };
     let next = base32(nsec3.next_hashed_owner_name());
     let is_last = next <= owner_hash;
     owner.base_name().zone_of(name)
         && if is_last { owner_hash < hash || hash < next } else { owner_hash < hash && hash < next }
+}
+
+/// The hash that a record is of: servers write it in either case.
+fn owner_hash(owner: &Name) -> Option<Vec<u8>> {
+    owner.iter().next().map(<[u8]>::to_ascii_lowercase)
 }
 
 /// The label that a name has in a zone whose names are hashed. `None`: with too many iterations.

@@ -14,7 +14,7 @@ use super::{JournalError, system};
 use crate::decision_log::{Detail, Kind, Log, Record, VerifierKey, key_change};
 use crate::runtime::clock;
 use crate::runtime::layout::VKEY;
-use crate::runtime::whole_file::sync_parent;
+use crate::runtime::whole_file::{beside, sync_parent};
 
 /// Behind the name of the key's file: the key that the next start changes over to, and one that is no more in use.
 const NEXT: &str = ".next";
@@ -28,7 +28,7 @@ pub(super) struct NextKey {
 
 /// The file of the key that the next start changes over to.
 pub fn next_path(key: &Path) -> PathBuf {
-    key_file::beside(key, NEXT)
+    beside(key, NEXT)
 }
 
 /// Finishes a change that a crash has stopped behind writing `log.vkey`: the next key is the log's already.
@@ -85,7 +85,7 @@ impl NextKey {
     /// Becomes the log's key; the old one is kept beside it under another name, for the operator to destroy.
     fn take_place(self, key: &Path, old: Option<&VerifierKey>) -> Result<HeldKey, JournalError> {
         if let Some(old) = old {
-            let retired = key_file::beside(key, &format!("{RETIRED}.{:08x}", old.id()));
+            let retired = beside(key, &format!("{RETIRED}.{:08x}", old.id()));
             match std::fs::hard_link(key, &retired) {
                 // Of a change that a crash has stopped: it is named by the key that it holds.
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::{JournalError, system};
 use crate::decision_log::{Checkpoint, KeyError, SigningKey, VerifierKey};
-use crate::runtime::whole_file::{begun, folder_of, replace, sync_parent};
+use crate::runtime::whole_file::{begun, beside, folder_of, replace, sync_parent};
 
 /// Bytes of the largest key file that is read; a key has about 120.
 const MAX_FILE: u64 = 16 * 1024;
@@ -150,13 +150,6 @@ pub(super) fn is_published(path: &Path, vkey: &str) -> Result<bool, JournalError
 /// Makes the file that says `vkey`.
 pub(super) fn publish(path: &Path, vkey: &str) -> Result<(), JournalError> {
     create(path, format!("{vkey}\n").as_bytes(), 0o640).map_err(system("make", path))
-}
-
-/// The file whose name is that of `path` and `suffix`.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 /// The key may be a link (volumes of an orchestrator are full of them), but to a regular file.

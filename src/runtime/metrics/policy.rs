@@ -72,8 +72,8 @@ impl PolicyMetrics {
     /// Shows the sources that are in report mode at `now`, and no others.
     pub fn set_reporting(&self, policy: &Policy, now: Timestamp) {
         self.reporting.reset();
-        for source in policy.sources() {
-            if let Some(end) = source.reporting(now).and_then(|report| clock::end_of_day(report.until)) {
+        for (source, report) in policy.reporting(now) {
+            if let Some(end) = clock::end_of_day(report.until) {
                 self.reporting.with_label_values(&[&source.name]).set(end.as_second() as f64);
             }
         }
@@ -107,9 +107,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::policy::{PolicyFile, Setting};
+    use crate::policy::testing;
     use crate::runtime::metrics::Metrics;
-    use crate::yaml::Faults;
 
     /// A policy with these rules, each with its review date if it has one.
     fn policy(rules: &[(&str, Option<&str>)]) -> Policy {
@@ -119,8 +118,7 @@ mod tests {
         };
         let rules: String = rules.iter().map(rule).collect();
         let text = format!("version: 1\nsources: [{{name: s, subnets: [10.0.0.0/24]}}]\nrules:\n{rules}");
-        let file = PolicyFile { path: "p".into(), shown: "p".into(), text };
-        Policy::load(&[file], &Setting::default(), &mut Faults::new()).unwrap()
+        testing::policy(&text)
     }
 
     #[test]

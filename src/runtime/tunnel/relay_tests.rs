@@ -15,12 +15,11 @@ use tokio::time::timeout;
 
 use self::plans::{Later, Plan, Progress, plan, receive, send};
 use super::*;
-use crate::policy::{Answer, OwnAddresses, Policy, PolicyFile, Setting, Standing};
+use crate::policy::{Answer, OwnAddresses, Standing, testing};
 use crate::runtime::lane::MAX_PIPES;
 use crate::runtime::quota::Quotas;
 use crate::runtime::tunnel::Meters;
 use crate::tls::{ClientHello, ProtocolVersion, ServerName};
-use crate::yaml::Faults;
 
 #[path = "relay_tests/budgets.rs"]
 mod budgets;
@@ -83,9 +82,7 @@ fn tunnel_within(limits: &str) -> OpenTunnel {
         "version: 1\nsources: [{{name: a, subnets: [10.0.0.0/24]}}]\n\
          rules: [{{id: r, customer: c, sources: [a], hosts: [a.example], limits: {{{limits}}}}}]\n"
     );
-    let file = PolicyFile { path: "p.yaml".to_owned(), shown: "p.yaml".to_owned(), text };
-    let setting = Setting { environment: None, pools: &[], ..Setting::default() };
-    let policy = Arc::new(Policy::load(&[file], &setting, &mut Faults::new()).unwrap());
+    let policy = Arc::new(testing::policy(&text));
     let upstream: IpAddr = "8.8.8.8".parse().unwrap();
     let identified = policy.identify("10.0.0.7".parse().unwrap()).unwrap();
     let admitted = identified.request(&"a.example:443".parse().unwrap(), "2027-01-01T12:00:00Z".parse().unwrap());
