@@ -5,10 +5,13 @@ use proptest::prelude::*;
 use super::*;
 
 fn marks(text: &str, strength: Strength) -> Vec<String> {
-    find(text, strength)
-        .iter()
-        .map(|hit| format!("{}:{}:{}", hit.brand, hit.digits, text.get(hit.start..hit.end).unwrap()))
-        .collect()
+    let mut hits = Vec::new();
+    find(text.as_bytes(), strength, &mut hits);
+    let told = |hit: &Hit<'_>| match hit.kind {
+        Kind::Card { brand, digits } => format!("{brand}:{digits}:{}", text.get(hit.start..hit.end).unwrap()),
+        other => panic!("{other}"),
+    };
+    hits.iter().map(told).collect()
 }
 
 fn both(text: &str) -> [Vec<String>; 2] {
@@ -27,11 +30,6 @@ fn finds_card_numbers_however_they_are_written() {
         ("4111  1111  1111  1111", "visa:16:4111  1111  1111  1111"),
         ("4111_1111_1111_1111", "visa:16:4111_1111_1111_1111"),
         ("4111+1111+1111+1111", "visa:16:4111+1111+1111+1111"),
-        ("4111%201111%201111%201111", "visa:16:4111%201111%201111%201111"),
-        ("4111%2d1111%2D1111%2d1111", "visa:16:4111%2d1111%2D1111%2d1111"),
-        ("4111\u{a0}1111\u{a0}1111\u{a0}1111", "visa:16:4111\u{a0}1111\u{a0}1111\u{a0}1111"),
-        ("4111\u{200b}1111\u{200b}11111111", "visa:16:4111\u{200b}1111\u{200b}11111111"),
-        ("３７８２８２２４６３１０００５", "amex:15:３７８２８２２４６３１０００５"),
         ("3782-822463-10005", "amex:15:3782-822463-10005"),
         ("3056-930902-5904", "diners:14:3056-930902-5904"),
         ("PAN4111111111111111", "visa:16:4111111111111111"),
@@ -48,12 +46,14 @@ fn finds_card_numbers_however_they_are_written() {
 #[test]
 fn nothing_that_touches_a_number_hides_it_in_a_name() {
     for (text, in_name, in_text) in [
-        ("4111111111111111cafe.example", "visa:16:4111111111111111", true),
-        ("cafe4111111111111111.example", "visa:16:4111111111111111", true),
+        ("4111111111111111caf.example", "visa:16:4111111111111111", true), // 19
+        ("4111111111111111cafe.example", "visa:16:4111111111111111", false),
+        ("cafe4111111111111111.example", "visa:16:4111111111111111", false),
+        ("card4111111111111111.example", "visa:16:4111111111111111", true), // no hexadecimal digits
         ("4111-1111-1111-1111a.example", "visa:16:4111-1111-1111-1111", true),
         ("4111-1111-1111-1111-cafe-cafe.example", "visa:16:4111-1111-1111-1111", true),
         ("cafe-cafe-4111-1111-1111-1111.example", "visa:16:4111-1111-1111-1111", true),
-        ("dead4111111111111111beefdeadbee.example", "visa:16:4111111111111111", true), // 31
+        ("4111111111111111\u{200b}cafe.example", "visa:16:4111111111111111", true), // parted
         ("dead4111111111111111beefdeadbeef.example", "visa:16:4111111111111111", false),
         ("deadbeefdeadbeef4111111111111111", "visa:16:4111111111111111", false),
         ("deadbeefdeadbeef-4111111111111111", "visa:16:4111111111111111", true), // no run, no UUID
@@ -111,7 +111,6 @@ fn leaves_other_numbers_alone() {
         "f47ac10b-58cc-4372-a567-0e02b2c3d479",
         "+1 800 555 1234",
         "123456789012.dkr.ecr.eu-west-1.amazonaws.com",
-        "501800000009.dkr.ecr.eu-west-1.amazonaws.com",
         "ec2-52-14-201-100.us-east-2.compute.amazonaws.com",
         "ip-10-20-113-240.ec2.internal",
         "100.201.14.52.bc.googleusercontent.com",
@@ -121,6 +120,26 @@ fn leaves_other_numbers_alone() {
         "build-20260712-223045-1763763412.example",
     ] {
         assert_eq!(both(text), [const { Vec::<String>::new() }; 2], "`{text}`");
+    }
+}
+
+#[test]
+fn telephones_and_fractions_are_no_numbers_in_text() {
+    for (text, hit) in [
+        ("+4222222222222", false),
+        ("tel: +4222222222222", false),
+        ("tel=+4222222222222", true), // a blank, in a form
+        ("my+4222222222222", true),
+        ("+4111111111111111", true), // longer than any telephone number
+        ("0.4111111111111111", false),
+        ("-12.4111111111111111,", false),
+        ("v1.4111111111111111", true),
+        ("1.2.4111111111111111", true),
+        ("0.4111111111111111.example", true),
+        ("1234.4111111111111111", true),
+    ] {
+        let [strict, lenient] = both(text);
+        assert_eq!((strict.len(), lenient.len()), (1, usize::from(hit)), "`{text}`");
     }
 }
 
@@ -162,14 +181,8 @@ proptest! {
     }
 
     #[test]
-    fn accounts_of_clouds_are_no_numbers(account in "[0-9]{12}") {
-        let text = format!("{account}.dkr.ecr.eu-west-1.amazonaws.com");
-        prop_assert!(marks(&text, Strength::Strict).is_empty(), "{}", text);
-    }
-
-    #[test]
     fn identifiers_in_text_are_no_numbers(
-        uuid in "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{11}[a-f]", hex in "[0-9a-f]{32,64}[a-f]",
+        uuid in "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{11}[a-f]", hex in "[0-9a-f]{19,64}[a-f]",
         before in "|[g-z]{1,5}[-=:/ ]", after in "|[-=:/ ][g-z]{1,5}",
     ) {
         for text in [format!("{before}{uuid}{after}"), format!("{before}{hex}{after}")] {

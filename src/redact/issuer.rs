@@ -32,10 +32,26 @@ const fn range(brand: &'static str, first: u32, last: u32, lengths: &'static [us
     Range { brand, first, last, lengths }
 }
 
-/// Narrow ranges before the wide ones that hold them. Elo, Hiper, Dankort and half of RuPay lie within other
-/// brands' ranges at the same length. Not here: JCB 1800 and 2131, and UATP, which look like points in time.
+/// Maestro alone has cards of every length.
+const MAESTRO: &[usize] = &[12, 13, 14, 15, 16, 17, 18, 19];
+
+/// Narrow ranges before the wide ones that hold them. Dankort and half of RuPay lie within other brands' ranges
+/// at the same length. Not here: UATP, whose numbers look like points in time.
 const RANGES: &[Range] = &[
-    range("maestro", 493_698, 493_698, &[13, 14, 15, 16, 17, 18, 19]),
+    range("elo", 401_178, 401_179, &[16]),
+    range("elo", 438_935, 438_935, &[16]),
+    range("elo", 451_416, 451_416, &[16]),
+    range("elo", 457_631, 457_632, &[16]),
+    range("elo", 504_175, 504_175, &[16]),
+    range("elo", 627_780, 627_780, &[16]),
+    range("elo", 636_297, 636_297, &[16]),
+    range("elo", 636_368, 636_368, &[16]),
+    range("hiper", 637_095, 637_095, &[16]),
+    range("hiper", 637_568, 637_568, &[16]),
+    range("hiper", 637_599, 637_599, &[16]),
+    range("hiper", 637_609, 637_609, &[16]),
+    range("hiper", 637_612, 637_612, &[16]),
+    range("maestro", 493_698, 493_698, MAESTRO),
     range("visa", 400_000, 499_999, &[13, 16, 18, 19]),
     range("mastercard", 510_000, 559_999, &[16]),
     range("mastercard", 222_100, 272_099, &[16]),
@@ -46,6 +62,8 @@ const RANGES: &[Range] = &[
     range("diners", 360_000, 369_999, &[14, 16, 19]),
     range("diners", 380_000, 399_999, &[14, 16, 19]),
     range("jcb", 352_800, 358_999, &[16, 17, 18, 19]),
+    range("jcb", 180_000, 180_099, &[15]),
+    range("jcb", 213_100, 213_199, &[15]),
     range("verve", 506_099, 506_198, &[16, 18, 19]),
     range("verve", 507_865, 507_964, &[16, 18, 19]),
     range("verve", 650_002, 650_027, &[16, 18, 19]),
@@ -53,10 +71,10 @@ const RANGES: &[Range] = &[
     range("discover", 644_000, 659_999, &[16, 19]),
     range("unionpay", 620_000, 629_999, &[14, 15, 16, 17, 18, 19]),
     range("unionpay", 810_000, 819_999, &[14, 15, 16, 17, 18, 19]),
-    range("maestro", 500_000, 509_999, &[13, 14, 15, 16, 17, 18, 19]),
-    range("maestro", 560_000, 599_999, &[13, 14, 15, 16, 17, 18, 19]),
-    range("maestro", 630_000, 639_999, &[13, 14, 15, 16, 17, 18, 19]),
-    range("maestro", 670_000, 679_999, &[13, 14, 15, 16, 17, 18, 19]),
+    range("maestro", 500_000, 509_999, MAESTRO),
+    range("maestro", 560_000, 599_999, MAESTRO),
+    range("maestro", 630_000, 639_999, MAESTRO),
+    range("maestro", 670_000, 679_999, MAESTRO),
     range("hipercard", 606_282, 606_282, &[16]),
     range("rupay", 600_000, 609_999, &[16]),
     range("rupay", 820_000, 829_999, &[16]),
@@ -123,7 +141,11 @@ mod tests {
             ("3530111333300000", Some("jcb")),
             ("6200000000000005", Some("unionpay")),
             ("6759649826438453", Some("maestro")),
-            ("501800000009", None), // 12 digits: an account of a cloud, not a card
+            ("501800000009", Some("maestro")),
+            ("180000000000000", None),
+            ("213112345678909", None),
+            ("6370950000000005", Some("hiper")),
+            ("5041754412345672", Some("elo")),
             ("2200000000000004", Some("mir")),
             ("9792030394440796", Some("troy")),
             ("6062828888666688", Some("hipercard")),
@@ -143,7 +165,7 @@ mod tests {
         for range in RANGES {
             assert!(range.first <= range.last, "{} {}", range.brand, range.first);
             assert!((100_000..1_000_000).contains(&range.first), "{} {}", range.brand, range.first);
-            assert!(range.lengths.iter().all(|length| (13..=19).contains(length)), "{}", range.brand);
+            assert!(range.lengths.iter().all(|length| (12..=19).contains(length)), "{}", range.brand);
         }
     }
 

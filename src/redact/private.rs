@@ -5,7 +5,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{CUT, card};
+use super::card;
+use super::kind::{self, Hit, Kind};
 
 /// Upper bound in bytes of the name of a private field: names in use are a few words long.
 const MAX_NAME: usize = 64;
@@ -35,7 +36,7 @@ pub enum FieldNameError {
     #[error("not the name of a field; write 1 to 64 of A-Z, a-z, 0-9 and `. _ -`, such as `account_number`")]
     Form,
     /// As many digits as a card number.
-    #[error("a field's name with 13 digits or more; write the name of the field, not a value")]
+    #[error("a field's name with 12 digits or more; write the name of the field, not a value")]
     Digits,
 }
 
@@ -57,43 +58,36 @@ impl FromStr for FieldName {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fields {
     /// The longest name first: of two that end at the same place, the one that begins earlier counts.
-    fields: Vec<(FieldName, Box<str>)>,
-    /// Marks of card numbers, which a field named `pan` must leave alone.
-    cards: Vec<Box<str>>,
-}
-
-/// Where the value of a private field stands (bytes), and what to write instead.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Hit<'f> {
-    pub(super) start: usize,
-    pub(super) end: usize,
-    pub(super) mark: &'f str,
+    fields: Vec<FieldName>,
 }
 
 impl Fields {
     /// No private fields.
-    pub(super) const NONE: Fields = Fields { fields: Vec::new(), cards: Vec::new() };
+    pub(super) const NONE: Fields = Fields { fields: Vec::new() };
 
     pub(super) fn new(names: &[FieldName]) -> Self {
-        if names.is_empty() {
-            return Self::NONE;
-        }
-        let mut fields: Vec<_> =
-            names.iter().map(|name| (name.clone(), format!("[private:{name}]").into_boxed_str())).collect();
-        fields.sort_by_key(|(name, _)| std::cmp::Reverse(name.0.len()));
-        Self { fields, cards: card::marks().map(String::into_boxed_str).collect() }
+        let mut fields = names.to_vec();
+        fields.sort_by_key(|name| std::cmp::Reverse(name.0.len()));
+        Self { fields }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }
 
-    /// The values of private fields in `text`, from the left; not those that are marks already, whole or cut.
-    pub(super) fn find(&self, text: &str) -> Vec<Hit<'_>> {
-        let mut hits = Vec::new();
+    /// Appends the values of private fields in `text`, from the left; not those that are marks already.
+    pub(super) fn find<'r>(&'r self, text: &[u8], hits: &mut Vec<Hit<'r>>) {
         if self.is_empty() {
-            return hits;
+            return;
         }
+        let mut from = 0_usize;
+        for chunk in text.utf8_chunks() {
+            self.find_in(chunk.valid(), from, hits);
+            from = from.saturating_add(chunk.valid().len()).saturating_add(chunk.invalid().len());
+        }
+    }
+
+    fn find_in<'r>(&'r self, text: &str, from: usize, hits: &mut Vec<Hit<'r>>) {
         let bytes = text.as_bytes();
         let (mut at, mut word) = (0_usize, 0_usize);
         while let Some(byte) = bytes.get(at) {
@@ -101,27 +95,27 @@ impl Fields {
                 at = at.saturating_add(1);
                 continue;
             }
-            if let Some(mark) =
+            if let Some(name) =
                 self.named(bytes.get(..word).unwrap_or_default(), bytes.get(word..at).unwrap_or_default())
                 && let Some(value) = text.get(at..).and_then(assigned)
             {
                 let start = at.saturating_add(value.start);
                 let end = at.saturating_add(value.end);
-                if text.get(start..end).is_some_and(|value| !is_marked(value, mark, end == text.len())) {
-                    hits.push(Hit { start, end, mark });
+                if bytes.get(start..end).is_some_and(|value| !is_marked(value)) {
+                    let kind = Kind::Private(name.as_str());
+                    hits.push(Hit { start: from.saturating_add(start), end: from.saturating_add(end), kind });
                 }
                 at = end;
             } else {
-                let width = text.get(at..).map_or(1, |rest| self.mark(rest));
+                let width = bytes.get(at..).and_then(kind::mark).unwrap_or(1);
                 at = at.saturating_add(width);
             }
             word = at;
         }
-        hits
     }
 
-    /// The mark of the field whose name ends `word`, the run of characters of names behind `before`.
-    fn named(&self, before: &[u8], word: &[u8]) -> Option<&str> {
+    /// The field whose name ends `word`, the run of characters of names behind `before`.
+    fn named(&self, before: &[u8], word: &[u8]) -> Option<&FieldName> {
         if word.is_empty() {
             return None;
         }
@@ -132,18 +126,7 @@ impl Fields {
             };
             tail.eq_ignore_ascii_case(name.0.as_bytes()) && is_boundary(before, inner)
         };
-        self.fields.iter().find(|(name, _)| is_end(name)).map(|(_, mark)| &**mark)
-    }
-
-    /// Bytes of the mark that `text` begins with, whole or cut; one if there is none.
-    fn mark(&self, text: &str) -> usize {
-        if !text.starts_with('[') {
-            return 1;
-        }
-        let mut marks = self.fields.iter().map(|(_, mark)| mark).chain(&self.cards);
-        let whole = marks.clone().find(|mark| text.starts_with(&***mark)).map(|mark| mark.len());
-        let cut = || marks.any(|mark| is_cut(text, mark)).then_some(text.len());
-        whole.or_else(cut).unwrap_or(1)
+        self.fields.iter().find(|name| is_end(name))
     }
 }
 
@@ -234,13 +217,10 @@ fn blank(text: &str) -> Option<usize> {
     }
 }
 
-/// Whether a value says nothing any more: empty, its mark, or at the end of a text what a cut left of that.
-fn is_marked(value: &str, mark: &str, is_last: bool) -> bool {
-    value.is_empty() || value == mark || is_last && is_cut(value, mark)
-}
-
-fn is_cut(text: &str, mark: &str) -> bool {
-    text.strip_suffix(CUT).is_some_and(|text| mark.starts_with(text))
+/// Whether a value says nothing any more: empty, a mark, or what a cut left of either.
+fn is_marked(value: &[u8]) -> bool {
+    let value = value.strip_suffix("…".as_bytes()).unwrap_or(value);
+    value.is_empty() || kind::mark(value) == Some(value.len())
 }
 
 #[cfg(test)]

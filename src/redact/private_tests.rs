@@ -8,18 +8,23 @@ fn fields(names: &[&str]) -> Fields {
 
 fn hidden(names: &[&str], text: &str) -> String {
     let fields = fields(names);
+    let found = |text: &str| {
+        let mut hits = Vec::new();
+        fields.find(text.as_bytes(), &mut hits);
+        hits.into_iter().map(|hit| (hit.start..hit.end, hit.kind.to_string())).collect::<Vec<_>>()
+    };
     let mut out = text.to_owned();
-    for hit in fields.find(text).iter().rev() {
-        out.replace_range(hit.start..hit.end, hit.mark);
+    for (place, mark) in found(text).into_iter().rev() {
+        out.replace_range(place, &mark);
     }
-    assert!(fields.find(&out).is_empty(), "{text}: {out} has {:?}", fields.find(&out));
+    assert_eq!(found(&out), [], "{text}: {out}");
     out
 }
 
 #[test]
 fn names_are_read() {
     let long = "a".repeat(64);
-    for text in ["account_number", "X-Account.Id", "1", "pan", "123456789012", long.as_str()] {
+    for text in ["account_number", "X-Account.Id", "1", "pan", "12345678901", long.as_str()] {
         assert_eq!(text.parse::<FieldName>().map(|name| name.to_string()), Ok(text.to_owned()), "{text}");
     }
     let longer = format!("{long}a");
@@ -97,7 +102,6 @@ fn other_text_is_left_alone() {
         "account=[private:account]",
         "account=[private:account]&b",
         "account: \"[private:account]\"",
-        "account=[private:ac…",
         "account=[private:account]…",
         "account=…",
         "account=\"…",
@@ -115,13 +119,13 @@ fn of_several_names_the_whole_one_counts_and_marks_are_no_fields() {
         ("x.id=5", "x.id=[private:id]"),
         ("id=id:5", "id=[private:id]"),
         ("[PAN:visa:16].example", "[PAN:visa:16].example"),
-        ("pan=[PAN:visa:16]", "pan=[private:pan]"),
+        ("pan=[PAN:visa:16]", "pan=[PAN:visa:16]"),
         ("[PAN:visa:12345]", "[PAN:[private:pan]"),
-        ("x[PAN:mastercard:…", "x[PAN:mastercard:…"),
+        ("x[PAN:mastercard:…", "x[PAN:[private:pan]"),
         ("[private:id]id=5", "[private:id]id=[private:id]"),
-        ("[private:acc…", "[private:acc…"),
-        ("[private:other]", "[private:[private:private]"),
-        ("id=[private:account.id]", "id=[private:id]"),
+        ("[private:acc…", "[private:[private:private]"),
+        ("[private:other]", "[private:other]"),
+        ("id=[private:account.id]", "id=[private:account.id]"),
     ] {
         assert_eq!(hidden(&names, text), want, "`{text}`");
     }
@@ -133,6 +137,8 @@ fn stays_linear_on_long_texts() {
         ["a", "a ", "a=", "a=\"", "[private:a", "[PAN:visa:16]", "a%3D", "a=\\", "a \\u{9}", "\\\"a", "[", "a.a-a."]
     {
         let text = unit.repeat(300_000 / unit.len());
-        assert!(fields(&["a", "pan", "private"]).find(&text).len() <= text.len(), "`{unit}`");
+        let (fields, mut hits) = (fields(&["a", "pan", "private"]), Vec::new());
+        fields.find(text.as_bytes(), &mut hits);
+        assert!(hits.len() <= text.len(), "`{unit}`");
     }
 }

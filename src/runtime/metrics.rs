@@ -72,7 +72,7 @@ pub struct Metrics {
     pub dropped: IntCounter,
     /// Those of the decision log.
     pub log: LogMetrics,
-    redactions: [IntCounter; Detector::ALL.len()],
+    redactions: IntCounterVec,
     /// Those of the policy in force.
     pub policy: PolicyMetrics,
     certificates: GaugeVec,
@@ -146,7 +146,7 @@ impl Metrics {
                 "connections_dropped_total",
                 "Connections closed unread: even refusals were too many, or the kernel had no memory left.",
             )?,
-            redactions: Detector::ALL.map(|detector| redactions.with_label_values(&[detector.name()])),
+            redactions: known(redactions, Detector::ALL.iter().map(|detector| detector.name())),
             log: LogMetrics::new(&r)?,
             policy: PolicyMetrics::new(&r)?,
             certificates: gauges(
@@ -233,15 +233,8 @@ impl Metrics {
     }
 
     /// `sallyport_redactions_total{detector}`.
-    pub fn redactions(&self, detector: Detector) -> &IntCounter {
-        let [card, private, control, utf8, length] = &self.redactions;
-        match detector {
-            Detector::CardNumber => card,
-            Detector::PrivateField => private,
-            Detector::Control => control,
-            Detector::InvalidUtf8 => utf8,
-            Detector::TooLong => length,
-        }
+    pub fn redactions(&self, detector: Detector) -> IntCounter {
+        self.redactions.with_label_values(&[detector.name()])
     }
 
     /// The page of `/metrics`, process metrics included.
