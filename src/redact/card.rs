@@ -2,6 +2,8 @@
 //! Not here: other forms of digits (`decode`, `packed`), tracks (`track`), what stands beside a number (`near`).
 //! Source: ISO/IEC 7812 (up to 19 digits); how card numbers are printed (groups of three and more); E.164 (telephone numbers).
 
+use std::ops::Range;
+
 use super::kind::{Hit, Kind};
 use super::{gist, issuer};
 
@@ -23,6 +25,9 @@ const MAX_WIDTH: usize = 3;
 /// From this length on hexadecimal digits in a row, with a letter among them, are an identifier.
 const HEX_LENGTH: usize = 20;
 
+/// A shorter length at which hexadecimal digits that stand alone are one too: 64 bits, such as a span's id (W3C Trace Context).
+const HEX_WORD: usize = 16;
+
 /// A UUID: 8-4-4-4-12 (RFC 9562).
 const UUID_LENGTH: usize = 36;
 
@@ -42,9 +47,9 @@ pub(super) enum Strength {
     Text,
 }
 
-/// Appends the card numbers in `text`: at each group of digits the longest number that begins there. They may overlap.
-pub(super) fn find(text: &[u8], strength: Strength, hits: &mut Vec<Hit<'_>>) {
-    let groups = groups(text);
+/// Appends the card numbers in a `piece` of `text`: at each group of digits the longest number that begins there. They may overlap.
+pub(super) fn find(text: &[u8], piece: Range<usize>, strength: Strength, hits: &mut Vec<Hit<'_>>) {
+    let groups = groups(text, piece);
     let mut rest = groups.as_slice();
     while let Some((first, others)) = rest.split_first() {
         hits.extend(longest(text, strength, first, others));
@@ -67,10 +72,10 @@ impl Group {
 }
 
 /// The groups of [`MIN_GROUP`] digits and more.
-fn groups(text: &[u8]) -> Vec<Group> {
+fn groups(text: &[u8], piece: Range<usize>) -> Vec<Group> {
     let mut groups = Vec::new();
-    let mut at = 0_usize;
-    while let Some(gap) = text.get(at..).and_then(|rest| rest.iter().position(u8::is_ascii_digit)) {
+    let mut at = piece.start;
+    while let Some(gap) = text.get(at..piece.end).and_then(|rest| rest.iter().position(u8::is_ascii_digit)) {
         let start = at.saturating_add(gap);
         let digits = run(text, start, u8::is_ascii_digit);
         let end = start.saturating_add(digits);
@@ -159,7 +164,14 @@ fn in_hex_run(text: &[u8], start: usize, end: usize) -> bool {
     let before = || text.get(..start).unwrap_or_default().iter().rev().take(HEX_LENGTH).take_while(is_hex);
     let after = || text.get(end..).unwrap_or_default().iter().take(HEX_LENGTH).take_while(is_hex);
     let length = before().count().saturating_add(after().count()).saturating_add(inside.len());
-    length >= HEX_LENGTH
+    let touched =
+        |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() && !byte.is_ascii_hexdigit());
+    let alone = || {
+        let first = start.saturating_sub(before().count());
+        !touched(first.checked_sub(1).and_then(|at| text.get(at)))
+            && !touched(text.get(end.saturating_add(after().count())))
+    };
+    (length >= HEX_LENGTH || length == HEX_WORD && alone())
         && inside.iter().all(u8::is_ascii_digit)
         && before().chain(after()).any(u8::is_ascii_alphabetic)
 }

@@ -6,10 +6,10 @@ use super::*;
 
 fn marks(text: &str, strength: Strength) -> Vec<String> {
     let mut hits = Vec::new();
-    find(text.as_bytes(), strength, &mut hits);
-    let told = |hit: &Hit<'_>| match hit.kind {
-        Kind::Card { brand, digits } => format!("{brand}:{digits}:{}", text.get(hit.start..hit.end).unwrap()),
-        other => panic!("{other}"),
+    find(text.as_bytes(), 0..text.len(), strength, &mut hits);
+    let told = |hit: &Hit<'_>| {
+        let Kind::Card { brand, digits } = hit.kind else { panic!("{}", hit.kind) };
+        format!("{brand}:{digits}:{}", text.get(hit.start..hit.end).unwrap())
     };
     hits.iter().map(told).collect()
 }
@@ -49,6 +49,9 @@ fn nothing_that_touches_a_number_hides_it_in_a_name() {
         ("4111111111111111caf.example", "visa:16:4111111111111111", true), // 19
         ("4111111111111111cafe.example", "visa:16:4111111111111111", false),
         ("cafe4111111111111111.example", "visa:16:4111111111111111", false),
+        ("4222222222222cafe.example", "visa:13:4222222222222", true), // 17
+        ("4222222222222caf.example", "visa:13:4222222222222", false), // 16, alone
+        ("x4222222222222caf.example", "visa:13:4222222222222", true),
         ("card4111111111111111.example", "visa:16:4111111111111111", true), // no hexadecimal digits
         ("4111-1111-1111-1111a.example", "visa:16:4111-1111-1111-1111", true),
         ("4111-1111-1111-1111-cafe-cafe.example", "visa:16:4111-1111-1111-1111", true),

@@ -72,7 +72,7 @@ pub(super) fn decode<'t>(layer: &Layer<'t>) -> Option<Layer<'t>> {
         };
         at = at.saturating_add(width);
     }
-    changed.then(|| Layer { form: Form::Decoded { bytes, places }, length: layer.length })
+    changed.then_some(Layer { form: Form::Decoded { bytes, places }, length: layer.length })
 }
 
 /// What stands for something else.

@@ -2,8 +2,11 @@
 //! Not here: finding anything. What this test does not see, no detector has to look for.
 //! Source: bit-parallel matching of short patterns (Baeza-Yates and Gonnet, 1992): one bit a place of a pattern.
 
+use std::ops::Range;
+
 /// Digits of the shortest card number: Maestro has some of 12.
-pub(super) const MIN_DIGITS: usize = 12;
+pub(super) const MIN_DIGITS: usize = CARD_DIGITS as usize;
+const CARD_DIGITS: u32 = 12;
 
 /// Four characters that carry three bytes of a card number in base64: for each of the four, those that can stand there
 /// if every byte is a digit or a separator (a blank, `-`, `.`, `_`, `+`).
@@ -15,10 +18,13 @@ const PACKED_PLACES: u32 = 12;
 /// Hexadecimal digits of which so many in a row must fit: twelve digits or separators.
 const HEX_PLACES: u32 = 24;
 
+/// Characters of the head of an international bank account number that are looked at.
+const ACCOUNT_PLACES: u32 = 8;
+
 const PACKED_AT: u32 = 0;
 const HEX_AT: u32 = PACKED_AT + PACKED_PLACES;
 const ACCOUNT_AT: u32 = HEX_AT + HEX_PLACES;
-const PERCENT_AT: u32 = ACCOUNT_AT + 8;
+const PERCENT_AT: u32 = ACCOUNT_AT + ACCOUNT_PLACES;
 const ESCAPE_AT: u32 = PERCENT_AT + 3;
 const ENTITY_AT: u32 = ESCAPE_AT + 1;
 const WIDE_AT: u32 = ENTITY_AT + 2;
@@ -46,6 +52,9 @@ const HIDDEN_END: u64 = 1 << HIDDEN_AT;
 /// For each byte, the places of all patterns at which it may stand.
 const PLACES: [u64; 256] = places();
 
+/// Runs of digits whose places are kept: what comes behind them is searched as a whole.
+const MAX_RUNS: usize = 8;
+
 /// For each byte: 1 for a digit.
 const DIGIT: [u32; 256] = digits();
 
@@ -57,21 +66,45 @@ const KEEPS: [u32; 256] = keeps();
 pub(super) struct Gist {
     seen: u64,
     digits: u32,
+    /// How many runs have as many digits as a card number, and where the first ones come to so many.
+    runs: usize,
+    places: [usize; MAX_RUNS],
 }
 
 impl Gist {
     pub(super) fn of(text: &[u8]) -> Self {
         let (mut at, mut seen) = (0_u64, 0_u64);
         let (mut run, mut digits) = (0_u32, 0_u32);
-        for byte in text {
+        let (mut runs, mut places) = (0_usize, [0; MAX_RUNS]);
+        for (place, byte) in text.iter().enumerate() {
             let byte = usize::from(*byte);
             at = ((at << 1) | FIRST) & PLACES.get(byte).copied().unwrap_or_default();
             seen |= at;
-            run = (run & KEEPS.get(byte).copied().unwrap_or_default())
-                .wrapping_add(DIGIT.get(byte).copied().unwrap_or_default());
+            let digit = DIGIT.get(byte).copied().unwrap_or_default();
+            run = (run & KEEPS.get(byte).copied().unwrap_or_default()).wrapping_add(digit);
             digits = digits.max(run);
+            if run == CARD_DIGITS && digit == 1 {
+                if let Some(kept) = places.get_mut(runs) {
+                    *kept = place;
+                }
+                runs = runs.saturating_add(1);
+            }
         }
-        Self { seen, digits }
+        Self { seen, digits, runs, places }
+    }
+
+    /// Where there may be a card number: pieces of `text`, from the left, apart.
+    pub(super) fn digit_runs(self, text: &[u8]) -> impl Iterator<Item = Range<usize>> {
+        (0..self.runs.min(MAX_RUNS)).map(move |at| {
+            let place = self.places.get(at).copied().unwrap_or_default();
+            let before = text.get(..place).unwrap_or_default().iter().rev().take_while(|byte| is_of_a_run(**byte));
+            let start = place.saturating_sub(before.count());
+            if self.runs > MAX_RUNS && at.saturating_add(1) == MAX_RUNS {
+                return start..text.len();
+            }
+            let behind = text.get(place..).unwrap_or_default().iter().take_while(|byte| is_of_a_run(**byte));
+            start..place.saturating_add(behind.count())
+        })
     }
 
     /// Whether there may be so many digits with nothing but separators between them.
@@ -110,6 +143,10 @@ impl Gist {
     }
 }
 
+const fn is_of_a_run(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b' ' | b'-' | b'.' | b'_' | b'+')
+}
+
 /// Where (one behind the last byte) something ends that may be digits in base64.
 pub(super) fn base64_ends(text: &[u8]) -> impl Iterator<Item = usize> {
     ends(text, PACKED_END)
@@ -132,74 +169,97 @@ fn ends(text: &[u8], end: u64) -> impl Iterator<Item = usize> {
     })
 }
 
-#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, within 256")]
+#[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "evaluated by the compiler, within 256")]
 const fn places() -> [u64; 256] {
     let mut table = [0; 256];
-    let mut place = 0;
-    while place < PACKED_PLACES {
-        let fits = PACKED[place as usize % 4];
-        let mut at = 0;
-        while at < fits.len() {
-            table[fits[at] as usize] |= 1 << (PACKED_AT + place);
-            at += 1;
-        }
-        place += 1;
-    }
     let mut byte = 0;
     while byte < 256 {
-        let c = byte as u8;
-        let hex = c.is_ascii_hexdigit();
-        let mut place = 0;
-        while place < HEX_PLACES {
-            let fits = if place % 2 == 0 { matches!(c, b'2' | b'3' | b'5') } else { hex };
-            if fits {
-                table[byte] |= 1 << (HEX_AT + place);
-            }
-            place += 1;
-        }
-        let mut place = 0;
-        while place < 8 {
-            let fits = match place {
-                0 | 1 => c.is_ascii_alphabetic(),
-                2 | 3 => c.is_ascii_digit(),
-                4 => c.is_ascii_alphanumeric() || c == b' ',
-                _ => c.is_ascii_alphanumeric(),
-            };
-            if fits {
-                table[byte] |= 1 << (ACCOUNT_AT + place);
-            }
-            place += 1;
-        }
-        if c == b'%' {
-            table[byte] |= 1 << PERCENT_AT;
-        }
-        if hex {
-            table[byte] |= 1 << (PERCENT_AT + 1) | 1 << (PERCENT_AT + 2);
-        }
-        if c == b'\\' {
-            table[byte] |= 1 << ESCAPE_AT;
-        }
-        if c == b'&' {
-            table[byte] |= 1 << ENTITY_AT;
-        }
-        if c == b'#' || c.is_ascii_alphabetic() {
-            table[byte] |= 1 << (ENTITY_AT + 1);
-        }
-        if matches!(c, 0xc2 | 0xe2 | 0xe3 | 0xef) {
-            table[byte] |= 1 << WIDE_AT;
-        }
-        if matches!(c, b'=' | b':') {
-            table[byte] |= 1 << SIGN_AT;
-        }
-        if !matches!(c, 0x20..=0x7e) {
-            table[byte] |= 1 << HIDDEN_AT;
-        }
+        table[byte] = places_of(byte as u8);
         byte += 1;
     }
     table
 }
 
-#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, within 256")]
+/// The places at which `byte` may stand.
+const fn places_of(byte: u8) -> u64 {
+    let mut places = packed_places(byte) | hex_places(byte) | account_places(byte);
+    let hex = byte.is_ascii_hexdigit();
+    let single = [
+        (byte == b'%', PERCENT_AT),
+        (hex, PERCENT_AT + 1),
+        (hex, PERCENT_AT + 2),
+        (byte == b'\\', ESCAPE_AT),
+        (byte == b'&', ENTITY_AT),
+        (byte == b'#' || byte.is_ascii_alphabetic(), ENTITY_AT + 1),
+        (matches!(byte, 0xc2 | 0xe2 | 0xe3 | 0xef), WIDE_AT),
+        (matches!(byte, b'=' | b':'), SIGN_AT),
+        (!matches!(byte, 0x20..=0x7e), HIDDEN_AT),
+    ];
+    let mut rest = single.as_slice();
+    while let [(fits, place), others @ ..] = rest {
+        if *fits {
+            places |= 1 << *place;
+        }
+        rest = others;
+    }
+    places
+}
+
+#[expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "evaluated by the compiler, within the set"
+)]
+const fn packed_places(byte: u8) -> u64 {
+    let (mut places, mut place) = (0, 0);
+    while place < PACKED_PLACES {
+        let set = PACKED[place as usize % PACKED.len()];
+        let mut at = 0;
+        while at < set.len() {
+            if set[at] == byte {
+                places |= 1 << (PACKED_AT + place);
+            }
+            at += 1;
+        }
+        place += 1;
+    }
+    places
+}
+
+/// A byte's first hexadecimal digit is 3 for a digit, 2 or 5 for a separator.
+#[expect(clippy::arithmetic_side_effects, reason = "evaluated by the compiler, within 64")]
+const fn hex_places(byte: u8) -> u64 {
+    let (mut places, mut place) = (0, 0);
+    while place < HEX_PLACES {
+        let fits = if place % 2 == 0 { matches!(byte, b'2' | b'3' | b'5') } else { byte.is_ascii_hexdigit() };
+        if fits {
+            places |= 1 << (HEX_AT + place);
+        }
+        place += 1;
+    }
+    places
+}
+
+/// Two letters, two digits, and four more of either, the first of which may be a blank.
+#[expect(clippy::arithmetic_side_effects, reason = "evaluated by the compiler, within 64")]
+const fn account_places(byte: u8) -> u64 {
+    let (mut places, mut place) = (0, 0);
+    while place < ACCOUNT_PLACES {
+        let fits = match place {
+            0 | 1 => byte.is_ascii_alphabetic(),
+            2 | 3 => byte.is_ascii_digit(),
+            4 => byte.is_ascii_alphanumeric() || byte == b' ',
+            _ => byte.is_ascii_alphanumeric(),
+        };
+        if fits {
+            places |= 1 << (ACCOUNT_AT + place);
+        }
+        place += 1;
+    }
+    places
+}
+
+#[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "evaluated by the compiler, within 256")]
 const fn digits() -> [u32; 256] {
     let mut table = [0; 256];
     let mut byte = b'0';
@@ -210,15 +270,78 @@ const fn digits() -> [u32; 256] {
     table
 }
 
-#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, within 256")]
+#[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "evaluated by the compiler, within 256")]
 const fn keeps() -> [u32; 256] {
     let mut table = [0; 256];
     let mut byte = 0;
     while byte < 256 {
-        if matches!(byte as u8, b'0'..=b'9' | b' ' | b'-' | b'.' | b'_' | b'+') {
+        if is_of_a_run(byte as u8) {
             table[byte] = u32::MAX;
         }
         byte += 1;
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_by_table_what_a_text_can_hold() {
+        let all = |text: &str| {
+            let gist = Gist::of(text.as_bytes());
+            [
+                gist.has_digits(12),
+                gist.has_sign(),
+                gist.has_encoding(),
+                gist.has_hidden(),
+                gist.has_base64(),
+                gist.has_hex(),
+            ]
+        };
+        for (text, want) in [
+            ("", [false; 6]),
+            ("api.acme.example", [false; 6]),
+            ("12345678901", [false; 6]),
+            ("123456789012", [true, false, false, false, false, false]),
+            ("1234 5678-90.12", [true, false, false, false, false, false]),
+            ("123456,789012", [false; 6]),
+            ("a=b", [false, true, false, false, false, false]),
+            ("a:b", [false, true, false, false, false, false]),
+            ("100%", [false; 6]),
+            ("a%20b", [false, false, true, false, false, false]),
+            ("\\", [false, false, true, false, false, false]),
+            ("a&b", [false, false, true, false, false, false]),
+            ("a & b", [false; 6]),
+            ("\u{a0}", [false, false, true, true, false, false]),
+            ("é\n", [false, false, false, true, false, false]),
+            ("NDExMTExMTExMTExMQ", [false, false, false, false, true, false]),
+            ("xNDExMTExMTExMTExMQ", [false, false, false, false, true, false]),
+            ("NDEx.MTExMTEx", [false; 6]),
+            ("g34313131313131313131313131x", [true, false, false, false, false, true]),
+            ("3431g3131313131313131313131", [true, false, false, false, false, false]),
+        ] {
+            assert_eq!(all(text), want, "`{text}`");
+        }
+    }
+
+    #[test]
+    fn runs_of_digits_are_told_where_they_stand() {
+        let runs = |text: &str| Gist::of(text.as_bytes()).digit_runs(text.as_bytes()).collect::<Vec<_>>();
+        assert_eq!(runs("12345678901 x"), []);
+        assert_eq!(runs("a 1234-5678 9012.b"), [1..17]);
+        assert_eq!(runs("123456789012,1234567890123"), [0..12, 13..26]);
+        let many = "123456789012,".repeat(MAX_RUNS + 2);
+        assert_eq!(runs(&many).last(), Some(&(13 * (MAX_RUNS - 1)..many.len())));
+        assert_eq!(runs(&many).len(), MAX_RUNS);
+    }
+
+    #[test]
+    fn places_where_words_end_are_told() {
+        let text = b"x NDExMTExMTExMTExMQ y";
+        assert_eq!(base64_ends(text).next(), Some(2 + PACKED_LENGTH));
+        assert_eq!(hex_ends(b"x 3431313131313131313131313131").next(), Some(2 + HEX_LENGTH));
+        assert_eq!(base64_ends(b"nothing of that kind").next(), None);
+    }
 }

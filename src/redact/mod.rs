@@ -193,9 +193,8 @@ const REFUSED_DIGITS: usize = 13;
 
 /// Whether the name of a destination holds a card number of [`REFUSED_DIGITS`] digits and more, by the detector of [`clean_name`].
 pub fn holds_card_number(name: &str) -> bool {
-    let is_card = |hit: &Hit<'_>| match hit.kind {
-        Kind::Card { digits, .. } => digits >= REFUSED_DIGITS,
-        kind => kind == Kind::Track,
+    let is_card = |hit: &Hit<'_>| {
+        hit.kind == Kind::Track || matches!(hit.kind, Kind::Card { digits, .. } if digits >= REFUSED_DIGITS)
     };
     scan::find(name.as_bytes(), Strength::Strict, &Rules::NONE).iter().any(is_card)
 }

@@ -60,9 +60,11 @@ fn search<'r>(
 
 /// Every detector that looks at a text as it stands.
 fn detect<'r>(text: &[u8], gist: Gist, strength: Strength, rules: &'r Rules, hits: &mut Vec<Hit<'r>>) {
-    if gist.has_digits(card::MIN_DIGITS) {
-        let first = hits.len();
-        card::find(text, strength, hits);
+    let first = hits.len();
+    for piece in gist.digit_runs(text) {
+        card::find(text, piece, strength, hits);
+    }
+    if hits.len() > first {
         near::find(text, first, hits);
     }
     if gist.has_sign() {
