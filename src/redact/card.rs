@@ -22,14 +22,20 @@ const ONE_PIECE: usize = 13;
 /// How often a separator may stand between two groups.
 const MAX_WIDTH: usize = 3;
 
-/// From this length on hexadecimal digits in a row, with a letter among them, are an identifier.
+/// From this length on hexadecimal digits in a row, with a letter among them, are an identifier...
 const HEX_LENGTH: usize = 20;
+
+/// ...if so many of them are not the number's.
+const HEX_OTHERS: usize = 5;
 
 /// A shorter length at which hexadecimal digits that stand alone are one too: 64 bits, such as a span's id (W3C Trace Context).
 const HEX_WORD: usize = 16;
 
-/// A UUID: 8-4-4-4-12 (RFC 9562).
-const UUID_LENGTH: usize = 36;
+/// Identifiers of hexadecimal digits in groups: how long they are, and where their dashes stand.
+const SHAPES: [(usize, &[usize]); 2] = [
+    (36, &[8, 13, 18, 23]), // a UUID (RFC 9562)
+    (55, &[2, 35, 52]),     // a `traceparent` (W3C Trace Context)
+];
 
 /// Digits of the longest telephone number with its country's code (E.164).
 const MAX_TELEPHONE: usize = 15;
@@ -153,7 +159,7 @@ fn whole<'r>(text: &[u8], strength: Strength, (start, end): (usize, usize), numb
 
 fn is_something_else(text: &[u8], start: usize, end: usize, digits: usize) -> bool {
     in_hex_run(text, start, end)
-        || in_uuid(text, start, end)
+        || SHAPES.iter().any(|shape| in_shape(text, start, end, shape))
         || is_telephone(text, start, digits)
         || is_fraction(text, start, end, digits)
 }
@@ -171,27 +177,25 @@ fn in_hex_run(text: &[u8], start: usize, end: usize) -> bool {
         !touched(first.checked_sub(1).and_then(|at| text.get(at)))
             && !touched(text.get(end.saturating_add(after().count())))
     };
-    (length >= HEX_LENGTH || length == HEX_WORD && alone())
+    let others = length.saturating_sub(inside.len());
+    (length >= HEX_LENGTH && others >= HEX_OTHERS || length == HEX_WORD && alone())
         && inside.iter().all(u8::is_ascii_digit)
         && before().chain(after()).any(u8::is_ascii_alphabetic)
 }
 
-/// Every place where a UUID that holds `start..end` can begin is tried.
-fn in_uuid(text: &[u8], start: usize, end: usize) -> bool {
-    (end.saturating_sub(UUID_LENGTH)..=start).any(|begin| {
-        let end = begin.saturating_add(UUID_LENGTH);
+/// Every place where an identifier that holds `start..end` can begin is tried.
+fn in_shape(text: &[u8], start: usize, end: usize, (length, dashes): &(usize, &[usize])) -> bool {
+    (end.saturating_sub(*length)..=start).any(|begin| {
+        let end = begin.saturating_add(*length);
         let alone = !begin.checked_sub(1).and_then(|before| text.get(before)).is_some_and(|byte| is_hex(&byte))
             && !text.get(end).is_some_and(|byte| is_hex(&byte));
-        alone && text.get(begin..end).is_some_and(is_uuid)
+        alone && text.get(begin..end).is_some_and(|word| is_of_shape(word, dashes))
     })
 }
 
 /// One of digits alone may as well be a number.
-fn is_uuid(word: &[u8]) -> bool {
-    let fits = |(at, byte): (usize, &u8)| match at {
-        8 | 13 | 18 | 23 => *byte == b'-',
-        _ => byte.is_ascii_hexdigit(),
-    };
+fn is_of_shape(word: &[u8], dashes: &[usize]) -> bool {
+    let fits = |(at, byte): (usize, &u8)| if dashes.contains(&at) { *byte == b'-' } else { byte.is_ascii_hexdigit() };
     word.iter().enumerate().all(fits) && word.iter().any(u8::is_ascii_alphabetic)
 }
 

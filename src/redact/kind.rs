@@ -68,13 +68,13 @@ impl Kind<'_> {
         }
     }
 
-    /// Of two that overlap, the lower one names the whole: what must never be kept before what may be kept unreadable.
+    /// Of two that overlap, the lower one names the whole: what is surely card data first.
     pub(super) fn rank(self) -> u8 {
         match self {
             Kind::Track => 0,
-            Kind::Pin => 1,
-            Kind::SecurityCode => 2,
-            Kind::Card { .. } => 3,
+            Kind::Card { .. } => 1,
+            Kind::Pin => 2,
+            Kind::SecurityCode => 3,
             Kind::Credential => 4,
             Kind::Cookie => 5,
             Kind::Secret => 6,
