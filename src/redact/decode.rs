@@ -96,7 +96,7 @@ fn push(code: Code, place: usize, bytes: &mut Vec<u8>, places: &mut Vec<usize>) 
 }
 
 fn is_sign(byte: u8) -> bool {
-    matches!(byte, b'%' | b'\\' | b'&' | 0xc2 | 0xe2 | 0xe3 | 0xef)
+    matches!(byte, 0 | b'%' | b'\\' | b'&' | 0xc2 | 0xe2 | 0xe3 | 0xef)
 }
 
 /// What `text` begins with, if that stands for something else, and its bytes.
@@ -105,6 +105,8 @@ fn code(text: &[u8]) -> Option<(Code, usize)> {
         b'%' => Some((Code::Byte(pair(text.get(1..3)?)?), 3)),
         b'\\' => escape(text),
         b'&' => entity(text),
+        // Every second byte of ASCII in UTF-16.
+        0 => Some((Code::Nothing, 1)),
         0xc2 | 0xe2 | 0xe3 | 0xef => wide(text),
         _ => None,
     }
@@ -218,6 +220,7 @@ mod tests {
             (r"\u{}\u{110000000}\x{100}\u12", None),
             ("&#52;&#x31;&nbsp;&quot;&amp;x;&bogus;", Some("41 \"&x;&bogus;")),
             ("４１－１\u{a0}2\u{200b}3\u{2009}4", Some("41-1 23 4")),
+            ("4\u{0}1\u{0}1", Some("411")),
             ("bücher", None),
             ("", None),
         ] {

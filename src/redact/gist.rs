@@ -191,7 +191,7 @@ const fn places_of(byte: u8) -> u64 {
         (byte == b'\\', ESCAPE_AT),
         (byte == b'&', ENTITY_AT),
         (byte == b'#' || byte.is_ascii_alphabetic(), ENTITY_AT + 1),
-        (matches!(byte, 0xc2 | 0xe2 | 0xe3 | 0xef), WIDE_AT),
+        (matches!(byte, 0 | 0xc2 | 0xe2 | 0xe3 | 0xef), WIDE_AT),
         (matches!(byte, b'=' | b':'), SIGN_AT),
         (!matches!(byte, 0x20..=0x7e), HIDDEN_AT),
     ];
