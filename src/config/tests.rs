@@ -220,6 +220,11 @@ fn faults_of_one_line() {
             11,
             "`instance` is `a b`; write 1 to 128 letters, digits, `.`, `_` and `-`, such as `edge-1`".into(),
         ),
+        (
+            "instance: pan-4111111111111111",
+            11,
+            "`instance` holds what looks like a card number; use another name".into(),
+        ),
         ("instance: 7", 11, "`instance` is a number, `7`; write it in quotes: `\"7\"`".into()),
         ("instance: ${NO}", 11, "the environment variable `NO` is not set; set it, or write the value itself".into()),
         ("state: []", 8, "`state` is a list; write a text".into()),
