@@ -220,11 +220,6 @@ fn faults_of_one_line() {
             11,
             "`instance` is `a b`; write 1 to 128 letters, digits, `.`, `_` and `-`, such as `edge-1`".into(),
         ),
-        (
-            "instance: pan-4111111111111111",
-            11,
-            "`instance` holds what looks like a card number; use another name".into(),
-        ),
         ("instance: 7", 11, "`instance` is a number, `7`; write it in quotes: `\"7\"`".into()),
         ("instance: ${NO}", 11, "the environment variable `NO` is not set; set it, or write the value itself".into()),
         ("state: []", 8, "`state` is a list; write a text".into()),
@@ -283,6 +278,7 @@ fn words_that_nobody_knows() {
             "dns: {dnssec: no}",
             "`dnssec` is `no`, which many YAML readers take for a boolean; write one of `none`, `validate`",
         ),
+        ("instance: pan-4111111111111111", "f:3:11: `instance` holds what looks like a card number; use another name"),
         ("decision_log: {durability: asinc}", "f:3:28: `durability` is `asinc`; write one of `sync`, `async`"),
     ] {
         let (_, faults) = read(&format!("{LEAST}{line}\n"));

@@ -193,11 +193,9 @@ rules: [{id: acme/api, customer: acme, sources: [ivr], hosts: [api.acme.example]
     #[test]
     fn a_card_number_in_the_question_is_not_repeated() {
         let target = "4111111111111111.acme.example:443";
-        let json = serde_json::to_string(&explained("10.20.0.1", target, &["4111-1111-1111-1111"], None)).unwrap();
+        let json = serde_json::to_string(&explained("10.20.0.1", target, &[], None)).unwrap();
         assert!(json.contains("sensitive_data_in_target") && json.contains("[PAN:visa:16].acme.example:443"), "{json}");
-        let json =
-            serde_json::to_string(&explained("10.20.0.1", "api.acme.example:443", &["4111-1111-1111-1111"], None));
-        assert!(json.unwrap().contains("ALPN [PAN:visa:16]"));
+        assert!(!json.contains("4111"), "{json}");
         assert_eq!(cleaned(&"x".repeat(MAX_FINDING)).as_str().len(), MAX_FINDING);
     }
 

@@ -102,9 +102,9 @@ impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.6} {:>5} {}:", self.timestamp, self.level, self.target)?;
         for (name, value) in &self.fields.0 {
-            match value {
-                Value::String(text) if *name == Fields::MESSAGE => write!(f, " {text}")?,
-                value => write!(f, " {name}={value}")?,
+            match value.as_str().filter(|_| *name == Fields::MESSAGE) {
+                Some(text) => write!(f, " {text}")?,
+                None => write!(f, " {name}={value}")?,
             }
         }
         Ok(())
@@ -179,8 +179,7 @@ mod tests {
         let redactor = Redactor::new(&["account".parse().unwrap()]);
         let log = ProcessLog::new(redactor, form, move |line| kept.lock().unwrap().push_str(line));
         tracing::subscriber::with_default(tracing_subscriber::registry().with(log), tell);
-        let lines = lines.lock().unwrap().clone();
-        lines
+        lines.lock().unwrap().clone()
     }
 
     /// Everything that an event can say, each with a secret.
@@ -227,36 +226,37 @@ mod tests {
         assert!(line.len() < MAX_TEXT + 200 && line.contains('…'), "{} bytes", line.len());
     }
 
-    #[test]
-    #[ignore = "the next test runs it in a process of its own: it panics on purpose"]
-    fn panics_without_a_log() {
-        tell_panics_by_place();
-        panic!("the peer sent {CARD}");
-    }
-
-    #[test]
-    #[ignore = "the next test runs it in a process of its own: it panics on purpose"]
-    fn panics_with_a_log() {
-        tell_panics_by_place();
-        let log = ProcessLog::new(Redactor::default(), Form::Json, |line| eprint!("{line}"));
-        let fault = || std::panic::catch_unwind(|| Err::<(), _>(CARD).expect("what the peer sent")).is_err();
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(log), || assert!(fault()));
-    }
+    /// Tells the copy of this test in a process of its own what to do there.
+    const CHILD: &str = "SALLYPORT_TESTS_PANIC";
 
     #[test]
     fn a_panic_says_where_and_not_what() {
-        for (name, want) in [
-            ("panics_without_a_log", format!("{}:", file!())),
-            ("panics_with_a_log", format!(r#""fields":{{"message":"a fault of the program","place":"{}:"#, file!())),
-        ] {
-            let mut child = Command::new(std::env::current_exe().unwrap());
-            let name = format!("runtime::process_log::tests::{name}");
-            let ran = child.args(["--exact", &name, "--ignored", "--nocapture"]).output().unwrap();
-            let said = String::from_utf8(ran.stderr).unwrap();
-            assert!(said.contains(&want) && said.contains("a fault of the program"), "{name}: {said}");
-            let all = said + &String::from_utf8(ran.stdout).unwrap();
-            assert!(all.contains("1 passed") || all.contains("1 failed"), "{name} did not run: {all}");
-            assert!(!all.contains("4111"), "{name}: {all}");
+        if let Some(form) = std::env::var_os(CHILD) {
+            return panic_on_purpose(form == "log");
         }
+        let place = format!("{}:", file!());
+        let in_log = format!(r#""fields":{{"message":"a fault of the program","place":"{place}"#);
+        for (form, want) in [("log", in_log), ("no log", place)] {
+            let mut child = Command::new(std::env::current_exe().unwrap());
+            let name = format!("{}::a_panic_says_where_and_not_what", module_path!().split_once("::").unwrap().1);
+            let ran = child.args(["--exact", &name, "--nocapture"]).env(CHILD, form).output().unwrap();
+            let (out, said) = (String::from_utf8(ran.stdout).unwrap(), String::from_utf8(ran.stderr).unwrap());
+            assert!(out.contains("1 passed"), "{form}: {out}");
+            assert!(said.contains(&want) && said.contains("a fault of the program"), "{form}: {said}");
+            assert!(!(out + &said).contains("4111"), "{form}: {said}");
+        }
+    }
+
+    fn panic_on_purpose(with_log: bool) {
+        let hook = std::panic::take_hook();
+        tell_panics_by_place();
+        let log = ProcessLog::new(Redactor::default(), Form::Json, |line| eprint!("{line}"));
+        let fault = || std::panic::catch_unwind(|| panic!("the peer sent {CARD}")).is_err();
+        let ended = match with_log {
+            true => tracing::subscriber::with_default(tracing_subscriber::registry().with(log), fault),
+            false => fault(),
+        };
+        std::panic::set_hook(hook);
+        assert!(ended);
     }
 }

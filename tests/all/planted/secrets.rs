@@ -85,10 +85,11 @@ fn in_hex(text: &str) -> String {
 
 /// What is the same of it whatever stands around, by where in a group of three it begins.
 fn in_base64(text: &str) -> [String; 3] {
-    [0, 1, 2].map(|before| {
-        let whole = STANDARD.encode(format!("{}{text}", &"xx"[..before]));
-        let ends = whole.len() / 4 * 4 - 4;
-        whole[if before == 0 { 0 } else { 4 }..ends].to_owned()
+    ["", "x", "xx"].map(|before| {
+        let whole = STANDARD.encode(format!("{before}{text}"));
+        // Four characters are three bytes: the first and the last of them may be of what stands around.
+        let first = if before.is_empty() { 0 } else { 4 };
+        whole.get(first..whole.len() - 4).unwrap().to_owned()
     })
 }
 
