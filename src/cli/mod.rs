@@ -25,6 +25,7 @@ use crate::runtime::egress::Pools;
 use crate::runtime::journal::JournalError;
 use crate::runtime::load::LoadError;
 use crate::runtime::server::{self, StartError};
+use crate::runtime::{process_log, sys};
 
 pub use output::Output;
 
@@ -152,14 +153,17 @@ impl From<StartError> for Failure {
     }
 }
 
-/// Runs the command that the arguments name.
+/// Runs the command that the arguments name. What a command reads, keys and card numbers among it, is in no core dump and in no
+/// message of a fault.
 pub fn main() -> ExitCode {
+    process_log::tell_panics_by_place();
+    let guarded = sys::forbid_core_dumps().map_err(|error| Failure::Outside(error.into()));
     let cli = Cli::parse();
-    match command(cli) {
+    match guarded.and_then(|()| command(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if let Failure::Usage(error) | Failure::Outside(error) = &failure {
-                output::complain(&format!("{error:#}"));
+                output::complain_of(error);
             }
             ExitCode::from(failure.code())
         }

@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::Failure;
+use crate::redact;
 
 /// The form of a command's result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -77,6 +78,15 @@ pub(super) fn print(text: &[u8]) -> Result<(), Failure> {
 pub(super) fn stream(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     written(write(&mut out).and_then(|()| out.flush()))
+}
+
+/// Upper bound in bytes of one line of an error.
+const MAX_LINE: usize = 16 * 1024;
+
+/// Prints an error to stderr. It may repeat what a file or a peer says, so each line of it passes redaction.
+pub(super) fn complain_of(error: &anyhow::Error) {
+    let text = format!("{error:#}");
+    text.lines().for_each(|line| complain(redact::clean(line.as_bytes(), MAX_LINE).text.as_str()));
 }
 
 /// Prints a line to stderr. There is nowhere left to say that it failed; the exit code still tells.

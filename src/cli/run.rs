@@ -1,7 +1,7 @@
 //! `sallyport run`: serves until SIGTERM or SIGINT; SIGHUP reloads the policy.
 
 use std::ffi::OsStr;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 use clap::Args;
@@ -9,10 +9,11 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
 use super::{Failure, environment};
+use crate::redact::Redactor;
 use crate::runtime::load;
+use crate::runtime::process_log::{Form, ProcessLog};
 use crate::runtime::server::Server;
 
 #[derive(Args)]
@@ -26,10 +27,11 @@ pub(super) fn run(config: &Path, args: &RunArgs) -> Result<(), Failure> {
     if args.take_over {
         return Err(Failure::Usage(anyhow::anyhow!("`--take-over` is not available in this version")));
     }
-    start_logging(std::env::var_os(LEVEL).as_deref())?;
+    let level = ours(std::env::var_os(LEVEL).as_deref())?;
     let outside = |error: io::Error| Failure::Outside(error.into());
     let control = Control::new().map_err(outside)?;
     let loaded = load::load(config, &environment)?;
+    start_logging(level, Redactor::new(&loaded.config.private_fields));
     let mut server = Server::start(loaded)?;
     control.serve(&mut server).map_err(outside)?;
     server.finish().map_err(|error| Failure::Outside(error.into()))
@@ -87,17 +89,18 @@ const LEVELS: [(&str, LevelFilter); 5] = [
 ];
 
 /// The process's own log goes to stderr: text on a terminal, JSON otherwise. Decisions do not go here.
-fn start_logging(level: Option<&OsStr>) -> Result<(), Failure> {
-    // A stderr that is full or gone is no reason to end a worker: errors of the log itself are not reported there.
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).log_internal_errors(false);
-    let ours = tracing_subscriber::registry().with(ours(level)?);
+fn start_logging(level: Targets, redactor: Redactor) {
+    let form = if io::stderr().is_terminal() { Form::Text } else { Form::Json };
+    let log = ProcessLog::new(redactor, form, |line| {
+        // A stderr that is full or gone is no reason to end a worker.
+        let _ = io::stderr().write_all(line.as_bytes());
+    });
     // A logger that stands already, as in tests, is as good.
-    let _ = if io::stderr().is_terminal() { ours.with(lines).try_init() } else { ours.with(lines.json()).try_init() };
-    Ok(())
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(level).with(log));
 }
 
 /// What is written: our own messages at the level named, `info` by default, and never those of libraries, which repeat
-/// what peers sent without redaction.
+/// what peers sent.
 fn ours(level: Option<&OsStr>) -> Result<Targets, Failure> {
     let named = |level: &OsStr| LEVELS.iter().find(|(word, _)| level == *word).map(|(_, filter)| *filter);
     let filter = level.map_or(Some(LevelFilter::INFO), named).ok_or_else(|| {

@@ -22,7 +22,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::name::Fqdn;
-use crate::redact::FieldName;
+use crate::redact::{FieldName, holds_card_number};
 use crate::yaml::{self, Faults, Field, Located, MapReader, Place, shown};
 
 pub use admin::{Admin, AdminTls};
@@ -224,10 +224,10 @@ const MAX_LABEL: usize = 128;
 /// What a label looks like, for faults.
 const LABEL: &str = "edge-1";
 
-/// A name that metrics, records and the log's origin can carry: no space, no `+`, nothing to escape.
+/// A name that metrics, records and the log's origin can carry: no space, no `+`, nothing to escape, no card number.
 fn is_label(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    (1..=MAX_LABEL).contains(&text.len()) && text.bytes().all(plain)
+    (1..=MAX_LABEL).contains(&text.len()) && text.bytes().all(plain) && !holds_card_number(text)
 }
 
 fn label(field: Field<'_>, faults: &mut Faults) -> Option<String> {
@@ -238,6 +238,10 @@ fn label(field: Field<'_>, faults: &mut Faults) -> Option<String> {
 fn label_of<'a>(what: &str, text: &'a str, place: Place, faults: &mut Faults) -> Option<&'a str> {
     if is_label(text) {
         return Some(text);
+    }
+    if holds_card_number(text) {
+        faults.at(place, format!("{what} holds what looks like a card number; use another name"));
+        return None;
     }
     let text = shown(text);
     let allowed = "letters, digits, `.`, `_` and `-`";

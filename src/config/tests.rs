@@ -278,6 +278,7 @@ fn words_that_nobody_knows() {
             "dns: {dnssec: no}",
             "`dnssec` is `no`, which many YAML readers take for a boolean; write one of `none`, `validate`",
         ),
+        ("instance: pan-4111111111111111", "f:3:11: `instance` holds what looks like a card number; use another name"),
         ("decision_log: {durability: asinc}", "f:3:28: `durability` is `asinc`; write one of `sync`, `async`"),
     ] {
         let (_, faults) = read(&format!("{LEAST}{line}\n"));

@@ -10,7 +10,11 @@ use serde::Serialize;
 use super::ask::{Judged, Question, Ruling};
 use super::decision::Decided;
 use super::request::Identified;
+use crate::redact::{Redacted, clean_name};
 use crate::tls::{ClientHello, ServerName};
+
+/// Upper bound in bytes of what one stage has found: 64 addresses, or as many protocols.
+const MAX_FINDING: usize = 32 * 1024;
 
 /// The decision and how it came about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -31,13 +35,13 @@ pub struct Explanation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Near {
     rule: Arc<str>,
-    differs: String,
+    differs: Redacted,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Step {
     stage: &'static str,
-    finding: String,
+    finding: Redacted,
 }
 
 /// Where addresses came from that the question did not have.
@@ -63,7 +67,7 @@ impl Explanation {
             customer: ruling.rule.as_ref().map(|rule| Arc::clone(&rule.customer)),
             nearest: ruling
                 .nearest()
-                .map(|nearest| Near { rule: Arc::clone(&nearest.rule.id), differs: nearest.differs }),
+                .map(|nearest| Near { rule: Arc::clone(&nearest.rule.id), differs: cleaned(&nearest.differs) }),
             steps: Vec::new(),
         };
         let rule = ruling.rule.as_ref().map(|rule| format!("`{}` of customer `{}`", rule.id, rule.customer));
@@ -83,8 +87,13 @@ impl Explanation {
 
     /// A stage that was not reached has found nothing.
     fn step(&mut self, stage: &'static str, finding: Option<String>) {
-        self.steps.extend(finding.map(|finding| Step { stage, finding }));
+        self.steps.extend(finding.map(|finding| Step { stage, finding: cleaned(&finding) }));
     }
+}
+
+/// What was asked is told in its words, and they may hold a card number.
+fn cleaned(text: &str) -> Redacted {
+    clean_name(text.as_bytes(), MAX_FINDING).text
 }
 
 /// A line a step.
@@ -179,6 +188,15 @@ rules: [{id: acme/api, customer: acme, sources: [ivr], hosts: [api.acme.example]
             let found = format!("{} | {} {}", stages.join(" "), explained.outcome, explained.reason);
             assert_eq!(found, want, "{name}");
         }
+    }
+
+    #[test]
+    fn a_card_number_in_the_question_is_not_repeated() {
+        let target = "4111111111111111.acme.example:443";
+        let json = serde_json::to_string(&explained("10.20.0.1", target, &[], None)).unwrap();
+        assert!(json.contains("sensitive_data_in_target") && json.contains("[PAN:visa:16].acme.example:443"), "{json}");
+        assert!(!json.contains("4111"), "{json}");
+        assert_eq!(cleaned(&"x".repeat(MAX_FINDING)).as_str().len(), MAX_FINDING);
     }
 
     #[test]

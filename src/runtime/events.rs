@@ -7,7 +7,6 @@ use std::sync::Arc;
 use crate::config::{self, Config};
 use crate::decision_log::{Detail, Durability, Kind, Pace, Record, Scan, Unwritten};
 use crate::policy::Policy;
-use crate::redact;
 use crate::runtime::clock;
 use crate::runtime::denials;
 use crate::runtime::egress;
@@ -159,7 +158,7 @@ pub fn reloaded(shared: &Shared, policy: Policy) {
 /// A new policy was refused; the last good one stays.
 pub fn not_reloaded(shared: &Shared, error: &str) {
     shared.metrics().policy.reloads.with_label_values(&["refused"]).inc();
-    let error = redact::clean(error.as_bytes(), MAX_ERROR).text;
+    let error = shared.redactor().clean(error.as_bytes(), MAX_ERROR).text;
     tracing::error!(error = error.as_str(), "policy not reloaded; the last good one stays in force");
     note(shared, Kind::Policy, Detail::new().with("result", "refused").with("error", error));
 }

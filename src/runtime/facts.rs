@@ -271,10 +271,11 @@ impl Facts {
     }
 }
 
-/// Of a target that is no `host:port`, what may be written: no user, password, path, query or fragment.
+/// Of a target that is no `host:port`, what may be written: no user, password, path, query or fragment. Where an `@` comes behind
+/// what would end the host, nothing: that host may be a password with such a character in it.
 fn host_part(target: &str) -> &str {
-    let authority = target.split(['/', '?', '#', '\\']).next().unwrap_or_default();
-    authority.rsplit('@').next().unwrap_or_default()
+    let (authority, rest) = target.split_at(target.find(['/', '?', '#', '\\']).unwrap_or(target.len()));
+    if rest.contains('@') { "" } else { authority.rsplit('@').next().unwrap_or_default() }
 }
 
 fn micros(time: Duration) -> u64 {

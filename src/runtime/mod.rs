@@ -27,6 +27,7 @@ pub mod listeners;
 pub mod load;
 pub mod metrics;
 pub mod process;
+pub mod process_log;
 pub mod quota;
 pub mod reloads;
 pub mod server;

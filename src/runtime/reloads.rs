@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::redact;
+use crate::redact::{Redacted, Redactor};
 use crate::runtime::load::LoadError;
 
 /// Upper bound of faults that are told; of the others there is a count. Whoever corrects so many reads the rest from `check`.
@@ -46,7 +46,7 @@ pub struct Reload {
     pub admin_files: Option<Outcome>,
     /// What is wrong, as `FILE:LINE:COLUMN: what; what to write instead`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub faults: Vec<String>,
+    pub faults: Vec<Redacted>,
     /// How many faults are not among them.
     #[serde(skip_serializing_if = "is_zero")]
     pub faults_left_out: usize,
@@ -97,13 +97,18 @@ impl Order {
 
 impl Reload {
     /// What came of policy and admin files at `at`. A fault that holds a card number, as files may, is told without it.
-    pub fn new<P, A>(at: Timestamp, policy: &Result<P, LoadError>, admin_files: Option<&Result<A, LoadError>>) -> Self {
+    pub fn new<P, A>(
+        at: Timestamp,
+        policy: &Result<P, LoadError>,
+        admin_files: Option<&Result<A, LoadError>>,
+        redactor: &Redactor,
+    ) -> Self {
         let lines = |error: Option<&LoadError>| error.map(|error| error.lines().to_vec()).unwrap_or_default();
         let mut faults = lines(policy.as_ref().err());
         faults.extend(lines(admin_files.and_then(|files| files.as_ref().err())));
         let faults_left_out = faults.len().saturating_sub(MAX_FAULTS);
         faults.truncate(MAX_FAULTS);
-        let clean = |fault: String| redact::clean(fault.as_bytes(), MAX_FAULT).text.as_str().to_owned();
+        let clean = |fault: String| redactor.clean(fault.as_bytes(), MAX_FAULT).text;
         Self {
             at,
             policy: Outcome::of(policy),
@@ -202,7 +207,9 @@ mod tests {
         let wrong = |lines: &[&str]| -> Result<(), LoadError> {
             Err(LoadError::Faults(lines.iter().map(|line| (*line).to_owned()).collect()))
         };
-        let reload = |policy, files: Option<Result<(), LoadError>>| Reload::new(at(), &policy, files.as_ref());
+        let reload = |policy, files: Option<Result<(), LoadError>>| {
+            Reload::new(at(), &policy, files.as_ref(), &Redactor::default())
+        };
         for (name, reload, whole, want) in [
             ("a policy", reload(Ok(()), None), true, r#""policy":"in_force"}"#),
             ("both", reload(Ok(()), Some(Ok(()))), true, r#""policy":"in_force","admin_files":"in_force"}"#),
@@ -228,9 +235,10 @@ mod tests {
     #[test]
     fn faults_are_bounded_and_the_rest_is_counted() {
         let many: Vec<String> = (0..250).map(|n| format!("p.yaml:{n}:1: {}", "x".repeat(2000))).collect();
-        let reload = Reload::new(at(), &Err::<(), _>(LoadError::Unreadable(many)), None::<&Result<(), _>>);
+        let reload =
+            Reload::new(at(), &Err::<(), _>(LoadError::Unreadable(many)), None::<&Result<(), _>>, &Redactor::default());
         assert_eq!((reload.faults.len(), reload.faults_left_out), (MAX_FAULTS, 150));
-        assert!(reload.faults.iter().all(|fault| fault.len() <= MAX_FAULT));
+        assert!(reload.faults.iter().all(|fault| fault.as_str().len() <= MAX_FAULT));
     }
 
     #[test]

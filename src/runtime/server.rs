@@ -88,8 +88,6 @@ impl Server {
     /// See [`StartError`]. Nothing runs then.
     pub fn start(loaded: Loaded) -> Result<Self, StartError> {
         let Loaded { config, policy, source, access, access_source, connections } = loaded;
-        sys::forbid_core_dumps()?;
-        sys::tell_panics_by_place();
         sys::raise_descriptor_limit();
         let metrics = Arc::new(Metrics::new()?);
         let (journal, opening) = Journal::open(events::journal_setup(&config, &metrics))?;
@@ -231,7 +229,7 @@ impl Server {
             return events::reload_failed(&self.shared);
         };
         let access = (!self.access_source.is_empty()).then_some(access);
-        let came = Reload::new(clock::now(), &policy, access.as_ref());
+        let came = Reload::new(clock::now(), &policy, access.as_ref(), self.shared.redactor());
         match policy {
             Ok(policy) => {
                 events::reloaded(&self.shared, policy);

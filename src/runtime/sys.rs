@@ -103,16 +103,8 @@ pub fn descriptor_limit() -> u64 {
 pub fn forbid_core_dumps() -> io::Result<()> {
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     let mut limit = getrlimit(Resource::Core);
-    limit.current = Some(0);
+    (limit.current, limit.maximum) = (Some(0), Some(0));
     Ok(setrlimit(Resource::Core, limit)?)
-}
-
-/// Lets a panic say where it came from and not what it says: a message may hold what a peer sent.
-pub fn tell_panics_by_place() {
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, "a fault of the program");
-    }));
 }
 
 /// The addresses of this host's interfaces, for the rule that the proxy is never its own destination.

@@ -1,7 +1,7 @@
 //! The admin port: liveness, readiness, metrics, and what tokens open; closed to whoever comes through the proxy.
 //! Not here: what single metrics count. Source: the Prometheus text format 0.0.4; RFC 9110 (methods).
 
-mod access;
+pub mod access;
 mod calls;
 mod files;
 mod keys;

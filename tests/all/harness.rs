@@ -294,13 +294,20 @@ fn lines_of(stream: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     lines
 }
 
-/// The addresses in the log line that says that the proxy serves.
-fn serving(line: &str) -> Option<(SocketAddr, SocketAddr)> {
-    let line: Value = serde_json::from_str(line).ok()?;
-    let fields = &line["fields"];
-    if fields["message"] != "serving" {
-        return None;
-    }
-    let edge = fields["listeners"].as_str()?.split_once('=')?.1.split(' ').next()?.parse().ok()?;
-    Some((edge, fields["admin"].as_str()?.parse().ok()?))
+/// The addresses in the log line that says that the proxy serves, in either form of the log.
+pub fn serving(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let (listeners, admin) = match serde_json::from_str::<Value>(line) {
+        Ok(line) if line["fields"]["message"] == "serving" => {
+            let field = |name: &str| line["fields"][name].as_str().map(str::to_owned);
+            (field("listeners")?, field("admin")?)
+        }
+        Ok(_) => return None,
+        Err(_) => {
+            let rest = line.split_once(": serving ")?.1;
+            let field = |name: &str| Some(rest.split_once(&format!("{name}=\""))?.1.split_once('"')?.0.to_owned());
+            (field("listeners")?, field("admin")?)
+        }
+    };
+    let edge = listeners.split_once('=')?.1.split(' ').next()?.parse().ok()?;
+    Some((edge, admin.parse().ok()?))
 }

@@ -122,6 +122,9 @@ fn of_a_malformed_target_only_the_host_is_written() {
         ("/secret/path?token=abc", None),
         ("user:hunter2@api.acme.test:443", Some("api.acme.test:443")),
         ("api.acme.test:443/secret?token=abc", Some("api.acme.test:443")),
+        ("hunter2/hunter2@api.acme.test:443", None),
+        ("hunter2?hunter2@api.acme.test:443", None),
+        ("hunter2#hunter2@api.acme.test:443", None),
         ("http://user:hunter2@api.acme.test:443/secret", Some("api.acme.test")),
         ("api.acme.test", Some("api.acme.test")),
     ] {

@@ -59,6 +59,8 @@ mod origins;
 #[cfg(test)]
 mod pipes;
 #[cfg(test)]
+mod planted;
+#[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod programs;

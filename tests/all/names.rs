@@ -55,6 +55,59 @@ fn nothing_is_asked_before_the_policy_admits_it() {
     assert_eq!(asked_for(&dns), ["api.here.test", "api.here.test"], "A and AAAA, absolute");
 }
 
+/// Attack H2: a card number is refused before anybody outside hears of it, however the name is written, but for a host that a rule
+/// lists as it is.
+#[test]
+fn a_card_number_in_a_name_is_told_to_no_name_server() {
+    let origin = Origin::new();
+    let listed = "4012888888881881.there.test";
+    let dns = DnsServer::start(|question| of_kind(question.kind, &["127.0.0.1".parse().unwrap()]));
+    let port = origin.port();
+    let policy = format!(
+        "rules:
+  - {{id: below, customer: acme, sources: [tests], hosts: [\"**.here.test\", \"**.there.test\"], ports: [{port}], addresses: [127.0.0.1/32]}}
+  - {{id: exact, customer: acme, sources: [tests], hosts: [{listed}], ports: [{port}], addresses: [127.0.0.1/32]}}
+"
+    );
+    let more = dns.settings("udp", "");
+    let proxy = Proxy::start(&Setup { policy: &policy, more: &more, ..Setup::default() });
+    for (name, reason) in [
+        ("4012888888881881.here.test", "sensitive_data_in_target"),
+        ("4012888888881881.here.test.", "sensitive_data_in_target"),
+        ("a.4012888888881881.HERE.test", "sensitive_data_in_target"),
+        ("PAN4012888888881881X.here.test", "sensitive_data_in_target"),
+        ("4012-8888-8888-1881.here.test", "sensitive_data_in_target"),
+        ("4012.8888.8888.1881.here.test", "sensitive_data_in_target"),
+        ("4012_8888_8888_1881.here.test", "sensitive_data_in_target"),
+        ("xn--4012888888881881-gva.here.test", "sensitive_data_in_target"),
+        ("x.4012888888881881.there.test", "sensitive_data_in_target"),
+        ("4012888888881881", "malformed_target"),
+        ("me:x@4012888888881881.here.test", "malformed_target"),
+        ("4012888888881881%2ehere.test", "malformed_request"),
+    ] {
+        let (_, refused, socket) = refusal(&proxy, &format!("{name}:{port}"));
+        assert_eq!(refused, reason, "{name}");
+        let record = proxy.decision_of(socket.local_addr().unwrap());
+        let host = record["host"].as_str().unwrap_or_default();
+        assert!(
+            !host.contains("4012") && (host.contains("[PAN:visa:16]") || reason == "malformed_request"),
+            "{record}"
+        );
+    }
+    let get = format!("GET http://4012888888881881.here.test:{port}/ HTTP/1.1\r\n\r\n");
+    assert!(proxy.ask(get.as_bytes()).1.starts_with("HTTP/1.1 403 plaintext_http"));
+    assert_eq!(dns.asked(), []);
+    let tunnel = Tunnel::open(&proxy, listed, &origin);
+    let record = proxy.decision_of(tunnel.address);
+    assert_eq!(
+        (&record["rule"], &record["host"], &record["sni"]),
+        (&json!("exact"), &json!("[PAN:visa:16].there.test"), &json!("[PAN:visa:16].there.test"))
+    );
+    assert_eq!(record["redacted"], json!(["host:pan", "sni:pan"]));
+    finish(tunnel);
+    assert_eq!(asked_for(&dns), [listed, listed]);
+}
+
 fn asked_for(dns: &DnsServer) -> Vec<String> {
     dns.asked().into_iter().map(|question| question.name).collect()
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::harness::{PATIENCE, eventually};
+use super::harness::{PATIENCE, eventually, serving};
 
 /// What a program left behind.
 #[derive(Debug)]
@@ -81,20 +81,36 @@ fn ended(child: &mut Child, what: &str) -> Option<i32> {
 pub struct Logged {
     pub dir: TempDir,
     pub edge: SocketAddr,
+    pub admin: SocketAddr,
     child: Child,
 }
 
 impl Logged {
     /// Starts it on a folder with its files and waits until it serves.
     pub fn start_in(dir: TempDir) -> Self {
+        Self::start_by(sallyport(), dir)
+    }
+
+    /// The same by a command that becomes `sallyport` once its arguments are added.
+    pub fn start_by(mut command: Command, dir: TempDir) -> Self {
         let (out, err) = (File::create(dir.path().join("out")).unwrap(), File::create(dir.path().join("err")).unwrap());
         let config = dir.path().join("sallyport.yaml");
-        let child = sallyport().args(["run", "-c"]).arg(config).stdout(out).stderr(err).spawn().unwrap();
-        let mut logged = Self { dir, edge: "127.0.0.1:0".parse().unwrap(), child };
-        let serving = logged.line("it serves", |line| line["fields"]["message"] == "serving");
-        let (_, edge) = serving["fields"]["listeners"].as_str().unwrap().split_once('=').unwrap();
-        logged.edge = edge.parse().unwrap();
+        let child = command.args(["run", "-c"]).arg(config).stdout(out).stderr(err).spawn().unwrap();
+        let nowhere = "127.0.0.1:0".parse().unwrap();
+        let mut logged = Self { dir, edge: nowhere, admin: nowhere, child };
+        (logged.edge, logged.admin) =
+            eventually("it serves", Instant::now() + PATIENCE, || logged.err().lines().find_map(serving));
         logged
+    }
+
+    /// The process's id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has written to stderr.
+    pub fn err(&self) -> String {
+        fs::read_to_string(self.dir.path().join("err")).unwrap()
     }
 
     /// What it has written to stdout.
@@ -105,8 +121,7 @@ impl Logged {
     /// The first line of its own log that fits, once it is there.
     pub fn line(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
         eventually(what, Instant::now() + PATIENCE, || {
-            let text = fs::read_to_string(self.dir.path().join("err")).unwrap();
-            text.lines().filter_map(|line| serde_json::from_str(line).ok()).find(|line| fits(line))
+            self.err().lines().filter_map(|line| serde_json::from_str(line).ok()).find(|line| fits(line))
         })
     }
 
@@ -119,6 +134,11 @@ impl Logged {
     /// Asks it to drain and waits for its end.
     pub fn stop(&mut self) -> Option<i32> {
         self.signal("TERM");
+        self.wait()
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> Option<i32> {
         ended(&mut self.child, "the proxy ends")
     }
 }

@@ -2,6 +2,7 @@
 //! Not here: which call a request is (`route`), whose it is (`access`), what is answered (`log`, `decisions`, `status`, `explain`, …).
 //! Source: the contract: "Admin port"; RFC 6750 section 3 (401 and 403); RFC 9111 (caches).
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,6 +40,9 @@ const MAX_CALLS: usize = 64;
 
 /// Matrices and lists of egress addresses that are made at a time; more are refused. A matrix takes memory for the names of a customer.
 const MAX_MATRICES: usize = 1;
+
+/// Upper bound in bytes of what is said of a call that can't be answered.
+const MAX_SAID: usize = 2000;
 
 const TABLE: &str = "text/csv; charset=utf-8; header=present";
 
@@ -105,7 +109,7 @@ pub async fn guarded(request: Request<Incoming>, call: Guarded, connection: Conn
         Guarded::Decisions => query(&connection, &request, &token.name).await.unwrap_or_else(|refused| refused),
         Guarded::Export => match export::described(request.into_body(), connection.admin.shared.redactor()).await {
             Ok(detail) => recorded(&connection, call, (&token.name, detail)).await.unwrap_or_else(|refused| refused),
-            Err(error) => typed(StatusCode::BAD_REQUEST, PLAIN_TEXT, format!("{error}\n")),
+            Err(error) => bad_request(&connection, &error),
         },
     }
 }
@@ -202,7 +206,7 @@ async fn query(
 ) -> Result<Response<Body>, Response<Body>> {
     let asked = request.uri().query().unwrap_or("");
     let wanted = Wanted::read(asked, Form::accepted(request.headers()), clock::now())
-        .map_err(|error| typed(StatusCode::BAD_REQUEST, PLAIN_TEXT, format!("{error}\n")))?;
+        .map_err(|error| bad_request(connection, &error))?;
     let place = Arc::clone(&connection.admin.log.queries).try_acquire_owned().map_err(|_| busy())?;
     let archive = connection.of_log(Ok).await?;
     let (word, kind) = match wanted.form {
@@ -299,6 +303,12 @@ fn tell(error: &LogError) {
 
 fn unreadable() -> Response<Body> {
     text(StatusCode::INTERNAL_SERVER_ERROR, "the log cannot be read; the messages of the process say why\n")
+}
+
+/// What is wrong with a call. It may repeat a piece of what was sent, so it passes redaction.
+fn bad_request(connection: &Connection, error: &dyn Display) -> Response<Body> {
+    let said = connection.admin.shared.redactor().clean(error.to_string().as_bytes(), MAX_SAID).text;
+    typed(StatusCode::BAD_REQUEST, PLAIN_TEXT, format!("{said}\n"))
 }
 
 /// As much as may be done at a time is being done.

@@ -186,7 +186,7 @@ pub fn in_force(shared: &Shared, before: &Access, now: &Access) {
 
 /// Tokens and certificate were read again and are not in force.
 pub fn not_in_force(shared: &Shared, error: &str) {
-    let error = crate::redact::clean(error.as_bytes(), MAX_ERROR).text;
+    let error = shared.redactor().clean(error.as_bytes(), MAX_ERROR).text;
     tracing::error!(error = error.as_str(), "the admin port's files not reloaded; the last good ones stay in force");
     let detail = Detail::new().with("what", "admin_tokens").with("result", "refused").with("error", error);
     shared.journal().note(record(shared, Kind::Admin, (None, None), detail).line());
