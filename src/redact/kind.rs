@@ -68,6 +68,28 @@ impl Kind<'_> {
         }
     }
 
+    /// In words: the detector, and what a mark says beside it.
+    pub(super) fn words(self) -> String {
+        let detector = self.detector().name();
+        match self {
+            Kind::Card { brand, digits } => format!("{detector} {brand} {digits} digits"),
+            Kind::Iban { country: [first, second], length } => {
+                format!("{detector} {}{} {length} characters", char::from(first), char::from(second))
+            }
+            Kind::ApiKey { issuer } => format!("{detector} {issuer}"),
+            Kind::Private(name) | Kind::Pattern(name) => format!("{detector} {name}"),
+            Kind::SecurityCode
+            | Kind::Pin
+            | Kind::Track
+            | Kind::Holder
+            | Kind::Ssn
+            | Kind::Credential
+            | Kind::Cookie
+            | Kind::Jwt
+            | Kind::Secret => detector.to_owned(),
+        }
+    }
+
     /// Of two that overlap, the lower one names the whole: what is surely card data first.
     pub(super) fn rank(self) -> u8 {
         match self {

@@ -4,6 +4,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod card;
+mod counts;
 mod decode;
 mod gist;
 mod issuer;
@@ -12,17 +13,21 @@ mod near;
 mod packed;
 mod private;
 mod scan;
+mod span;
+mod stream;
 
 use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 
 use card::Strength;
+pub use counts::Counts;
 use gist::Gist;
 use kind::{Hit, Kind};
 use private::Fields;
 pub use private::{FieldName, FieldNameError};
 use scan::Rules;
+pub use stream::{Find, MAX_WINDOW, Piece, Place, Stream};
 
 /// Text that has been cleaned, its only door: valid UTF-8, no control characters, no card numbers, no values of
 /// private fields, at most as many bytes as the caller's limit. The only text from peers that records and logs accept.

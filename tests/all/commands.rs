@@ -222,8 +222,6 @@ fn what_is_not_built_yet_is_said() {
         "policy import squid squid.conf",
         "audit report --from a --to b",
         "audit scan f",
-        "redact",
-        "redact file",
         "reach --customer acme",
         "firewall --mode redirect",
         "doctor --attack",

@@ -10,6 +10,9 @@ mod clients;
 #[cfg(test)]
 mod commands;
 #[cfg(test)]
+#[path = "../corpus/mod.rs"]
+mod corpus;
+#[cfg(test)]
 mod decision_log;
 #[cfg(test)]
 mod dials;
@@ -68,6 +71,10 @@ mod programs;
 mod query;
 #[cfg(test)]
 mod quotas;
+#[cfg(test)]
+mod recall;
+#[cfg(test)]
+mod redact;
 #[cfg(test)]
 mod reference;
 #[cfg(test)]

@@ -1,0 +1,155 @@
+//! What of one text is not to be written, until nothing is left: also what only the marks of the others lay bare. Pure.
+//! Not here: one search (`scan`), texts that come in pieces (`stream`).
+//! Source: RFC 7468 (how private keys are written), RFC 4880 (those of PGP).
+
+use std::ops::Range;
+
+use memchr::memmem;
+
+use super::card::Strength;
+use super::kind::{self, Hit, Kind};
+use super::scan::{self, Rules};
+
+/// How often a text is searched again with marks in place of what was found. A mark can lay bare what an identifier or a longer run of
+/// digits hid; twice is rare, more often only what was written for it.
+const MAX_ROUNDS: usize = 8;
+
+/// Bytes of an armour's first or last line: `-----BEGIN ENCRYPTED PRIVATE KEY-----` has 37, and the longest label in use is not much longer.
+pub(super) const MAX_LINE: usize = 64;
+
+const BEGIN: &[u8] = b"-----BEGIN ";
+const END: &[u8] = b"-----END ";
+const DASHES: &[u8] = b"-----";
+
+/// What is found in `text`, from the left, without overlaps. A private key goes from its first line to its last, or to the end of the text.
+pub(super) fn find<'r>(text: &[u8], rules: &'r Rules) -> Vec<Hit<'r>> {
+    let mut spans = join(scan::find(text, Strength::Text, rules), private_keys(text).into_iter().map(PrivateKey::hit));
+    for _ in 0..MAX_ROUNDS {
+        if spans.is_empty() {
+            break;
+        }
+        let marked = Marked::new(text, &spans);
+        let more = scan::find(&marked.text, Strength::Text, rules).into_iter().map(|hit| marked.original(hit));
+        let is_new = |hit: &Hit<'_>| !spans.iter().any(|span| span.start <= hit.start && hit.end <= span.end);
+        let more: Vec<_> = more.filter(is_new).collect();
+        if more.is_empty() {
+            break;
+        }
+        spans = join(spans, more);
+    }
+    spans
+}
+
+/// How many marks of ours begin within `range` of `text`.
+pub(super) fn marks(text: &[u8], range: Range<usize>) -> u64 {
+    let is_mark = |at: &usize| text.get(range.start.saturating_add(*at)..).and_then(kind::mark).is_some();
+    let marks = memchr::memchr_iter(b'[', text.get(range.clone()).unwrap_or_default()).filter(is_mark).count();
+    u64::try_from(marks).unwrap_or(u64::MAX)
+}
+
+/// Where a private key that began in an earlier text ends in this one.
+pub(super) fn end_of_private_key(text: &[u8]) -> Option<usize> {
+    armour(text, END).map(|found| found.end)
+}
+
+/// Whether a private key begins in `text` and does not end there.
+pub(super) fn is_inside_private_key(text: &[u8]) -> bool {
+    private_keys(text).last().is_some_and(|key| key.is_open)
+}
+
+struct PrivateKey {
+    at: Range<usize>,
+    is_open: bool,
+}
+
+impl PrivateKey {
+    fn hit<'r>(self) -> Hit<'r> {
+        Hit { start: self.at.start, end: self.at.end, kind: Kind::Secret }
+    }
+}
+
+fn private_keys(text: &[u8]) -> Vec<PrivateKey> {
+    let (mut keys, mut from) = (Vec::new(), 0_usize);
+    while let Some(begin) = text.get(from..).and_then(|rest| armour(rest, BEGIN)) {
+        let start = from.saturating_add(begin.start);
+        let inside = from.saturating_add(begin.end);
+        let end = text.get(inside..).and_then(|rest| armour(rest, END)).map(|found| inside.saturating_add(found.end));
+        from = end.unwrap_or(text.len());
+        keys.push(PrivateKey { at: start..from, is_open: end.is_none() });
+    }
+    keys
+}
+
+/// The first line of the form `-----BEGIN … PRIVATE KEY-----`; PGP's says `PRIVATE KEY BLOCK`.
+fn armour(text: &[u8], word: &[u8]) -> Option<Range<usize>> {
+    memmem::find_iter(text, word).find_map(|start| {
+        let line = text.get(start..text.len().min(start.saturating_add(MAX_LINE)))?;
+        let label = word.len()..memmem::find(line.get(word.len()..)?, DASHES)?.saturating_add(word.len());
+        memmem::find(line.get(label.clone())?, b"PRIVATE KEY")?;
+        Some(start..start.saturating_add(label.end).saturating_add(DASHES.len()))
+    })
+}
+
+/// Both, from the left; of those that overlap one becomes the whole, named by what must be kept least.
+fn join<'r>(mut some: Vec<Hit<'r>>, more: impl IntoIterator<Item = Hit<'r>>) -> Vec<Hit<'r>> {
+    let before = some.len();
+    some.extend(more);
+    if some.len() == before {
+        return some;
+    }
+    some.sort_by_key(|hit| (hit.start, hit.end));
+    let mut joined: Vec<Hit<'r>> = Vec::with_capacity(some.len());
+    for hit in some {
+        match joined.last_mut().filter(|last| hit.start < last.end) {
+            Some(last) => {
+                last.end = last.end.max(hit.end);
+                if hit.kind.rank() < last.kind.rank() {
+                    last.kind = hit.kind;
+                }
+            }
+            None => joined.push(hit),
+        }
+    }
+    joined
+}
+
+/// A text with marks, and where each of its parts stood before.
+struct Marked<'s, 'r> {
+    text: Vec<u8>,
+    /// What was replaced, and where its mark begins and ends.
+    marks: Vec<(&'s Hit<'r>, Range<usize>)>,
+}
+
+impl<'s, 'r> Marked<'s, 'r> {
+    fn new(text: &[u8], spans: &'s [Hit<'r>]) -> Self {
+        let mut marked = Self { text: Vec::with_capacity(text.len()), marks: Vec::with_capacity(spans.len()) };
+        let mut from = 0;
+        for span in spans {
+            marked.text.extend_from_slice(text.get(from..span.start).unwrap_or_default());
+            let start = marked.text.len();
+            marked.text.extend_from_slice(span.kind.to_string().as_bytes());
+            marked.marks.push((span, start..marked.text.len()));
+            from = span.end;
+        }
+        marked.text.extend_from_slice(text.get(from..).unwrap_or_default());
+        marked
+    }
+
+    /// What was found in the text with marks, by its place in the one without. A mark counts as a whole.
+    fn original<'h>(&self, hit: Hit<'h>) -> Hit<'h> {
+        Hit { start: self.place(hit.start, true), end: self.place(hit.end, false), kind: hit.kind }
+    }
+
+    fn place(&self, at: usize, is_start: bool) -> usize {
+        let before = self.marks.iter().take_while(|(_, mark)| mark.start < at || (is_start && mark.start == at));
+        match before.last() {
+            None => at,
+            Some((span, mark)) if is_start && at < mark.end => span.start,
+            Some((span, mark)) => span.end.saturating_add(at.saturating_sub(mark.end)),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "span_tests.rs"]
+mod tests;

@@ -1,0 +1,328 @@
+//! Searches text that comes in pieces: gives it again piece by piece, with what was found and where. Pure.
+//! Not here: what is found (`scan`), files and streams (`cli`). Bytes that are not found stay as they are: this is no cleaner of records.
+//! What is found depends on the text alone, never on where it was split.
+
+use std::mem;
+
+use super::counts::Counts;
+use super::kind::{Hit, Kind};
+use super::{Detector, Redactor, span};
+
+/// Upper bound in bytes of what is searched at once, and so of what is held. A longer line is searched in windows.
+pub const MAX_WINDOW: usize = 64 * 1024;
+
+/// Windows overlap by this part of one, and a next one has as much of what was given out already, for names and what touches a number.
+/// An eighth, 8 KiB, is more than any find but values without an end, which stay open.
+const PART: usize = 8;
+
+/// What is kept of the end of a find that reaches the window's end: an escape that it may end in.
+const TAIL: usize = 64;
+
+/// Windows are cut at multiples of this within a word, so that what is left can be decoded: base64 has 4 bytes, `%34` has 3, hexadecimal 2.
+const WORD: usize = 12;
+
+/// Upper bound in lines of a private key: one of RSA with 16,384 bits has 200. What begins like one and has no end takes no more with it.
+const MAX_KEY_LINES: u32 = 512;
+
+/// A search over text in pieces. Holds at most [`MAX_WINDOW`] bytes of it, whatever comes.
+pub struct Stream<'r> {
+    redactor: &'r Redactor,
+    window: usize,
+    /// The line that has begun, or a window of it.
+    held: Vec<u8>,
+    /// So much of it has been given out and is there as context.
+    given: usize,
+    /// What was given last.
+    last: Last,
+    /// Lines that the private key may still have in which the text is.
+    key_lines: Option<u32>,
+    next: Place,
+    counts: Counts,
+    marks: u64,
+}
+
+/// What stands right before what has not been given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    Text,
+    /// A find that has ended.
+    Find,
+    /// A find that goes on, for all that is known. It begins at `start` of what is held.
+    Open {
+        start: usize,
+    },
+}
+
+/// What is given out, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece<'p, 'r> {
+    /// As it came.
+    Text(&'p [u8]),
+    /// What stands here is not to be written.
+    Found(Find<'r>),
+}
+
+/// What was found, and where it begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Find<'r> {
+    /// Where.
+    pub place: Place,
+    kind: Kind<'r>,
+}
+
+/// Where something stands in the whole text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// In bytes, from 0.
+    pub offset: u64,
+    /// From 1.
+    pub line: u64,
+    /// In bytes, from 1.
+    pub column: u64,
+}
+
+impl Find<'_> {
+    /// Who found it.
+    pub fn detector(&self) -> Detector {
+        self.kind.detector()
+    }
+
+    /// What to write in its place, such as `[PAN:visa:16]`.
+    pub fn mark(&self) -> String {
+        self.kind.to_string()
+    }
+
+    /// In words, such as `pan visa 16 digits`. No part of what was found.
+    pub fn words(&self) -> String {
+        self.kind.words()
+    }
+}
+
+impl<'r> Stream<'r> {
+    /// Begins a text.
+    pub fn new(redactor: &'r Redactor) -> Self {
+        Self {
+            redactor,
+            window: MAX_WINDOW,
+            held: Vec::new(),
+            given: 0,
+            last: Last::Text,
+            key_lines: None,
+            next: Place { offset: 0, line: 1, column: 1 },
+            counts: Counts::default(),
+            marks: 0,
+        }
+    }
+
+    /// What was found so far.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// How many marks stood in the text before.
+    pub fn marks(&self) -> u64 {
+        self.marks
+    }
+
+    /// Takes the next piece of the text, and gives what is certain now.
+    pub fn push(&mut self, chunk: &[u8], each: &mut dyn FnMut(Piece<'_, 'r>)) {
+        let (mut from, mut clean) = (0, 0);
+        let ends = memchr::memchr_iter(b'\n', chunk).map(|at| at.saturating_add(1));
+        for end in ends.chain([chunk.len()]) {
+            let line = chunk.get(from..end).unwrap_or_default();
+            if !self.passes(line) {
+                text(chunk.get(clean..from), each);
+                self.take(line, each);
+                clean = end;
+            }
+            from = end;
+        }
+        text(chunk.get(clean..), each);
+    }
+
+    /// Ends the text, and gives what was held.
+    pub fn finish(&mut self, each: &mut dyn FnMut(Piece<'_, 'r>)) {
+        self.end_line(each);
+    }
+
+    /// Whether `line` is a whole one in which nothing is found; then it is counted.
+    fn passes(&mut self, line: &[u8]) -> bool {
+        let is_alone = self.held.is_empty() && self.key_lines.is_none() && line.len() <= self.window;
+        let Some(text) = line.strip_suffix(b"\n").filter(|_| is_alone) else { return line.is_empty() };
+        if !span::find(text, &self.redactor.rules).is_empty() {
+            return false;
+        }
+        self.marks = self.marks.saturating_add(span::marks(text, 0..text.len()));
+        self.next.pass(text);
+        self.next.new_line();
+        true
+    }
+
+    /// Takes a line, or a part of one.
+    fn take(&mut self, line: &[u8], each: &mut dyn FnMut(Piece<'_, 'r>)) {
+        let (mut rest, has_ended) = line.strip_suffix(b"\n").map_or((line, false), |line| (line, true));
+        loop {
+            let room = self.window.saturating_sub(self.held.len());
+            let (now, later) = rest.split_at_checked(room).unwrap_or((rest, b""));
+            self.held.extend_from_slice(now);
+            rest = later;
+            if rest.is_empty() {
+                break;
+            }
+            self.end_window(each);
+        }
+        if has_ended {
+            self.end_line(each);
+            if self.key_lines.is_none() {
+                text(Some(b"\n"), each);
+            }
+            self.next.new_line();
+        }
+    }
+
+    /// The line has ended, or the text.
+    fn end_line(&mut self, each: &mut dyn FnMut(Piece<'_, 'r>)) {
+        if self.is_inside_key() {
+            self.key_lines = self.key_lines.and_then(|lines| lines.checked_sub(1)).filter(|lines| *lines > 0);
+            self.next.pass(&self.held);
+        } else {
+            let held = mem::take(&mut self.held);
+            self.give(&held, held.len(), each);
+            self.key_lines = span::is_inside_private_key(&held).then_some(MAX_KEY_LINES);
+            self.held = held;
+        }
+        self.held.clear();
+        (self.given, self.last) = (0, Last::Text);
+    }
+
+    /// The window is full, and the line goes on.
+    fn end_window(&mut self, each: &mut dyn FnMut(Piece<'_, 'r>)) {
+        if self.is_inside_key() {
+            let past = self.held.len().saturating_sub(span::MAX_LINE);
+            self.next.pass(self.held.get(..past).unwrap_or_default());
+            self.held.drain(..past);
+        } else if self.held.len() == self.window {
+            let held = mem::take(&mut self.held);
+            self.give(&held, self.window.saturating_sub(self.part()), each);
+            self.held = match self.last {
+                Last::Open { start } => self.without_middle(&held, start),
+                Last::Text | Last::Find => self.without_front(&held),
+            };
+        }
+    }
+
+    /// Whether all that is held belongs to a private key that began before. What stands behind the key's end does not, and is left.
+    fn is_inside_key(&mut self) -> bool {
+        if self.key_lines.is_some()
+            && let Some(end) = span::end_of_private_key(&self.held)
+        {
+            self.next.pass(self.held.get(..end).unwrap_or_default());
+            self.held.drain(..end);
+            self.key_lines = None;
+        }
+        self.key_lines.is_some()
+    }
+
+    /// Gives what is held up to `to`, and to the end of what is found there.
+    fn give(&mut self, held: &[u8], to: usize, each: &mut dyn FnMut(Piece<'_, 'r>)) {
+        let spans = self.spans(held);
+        let (given, mut from) = (self.given, self.given);
+        let mut last = Last::Text;
+        for span in spans.iter().filter(|span| span.end > given && (span.start < to || to == held.len())) {
+            self.text(held.get(from..span.start), each);
+            if span.start >= given || self.last == Last::Text {
+                self.counts.count(span.kind);
+                each(Piece::Found(Find { place: self.next, kind: span.kind }));
+            }
+            self.next.pass(held.get(from.max(span.start)..span.end).unwrap_or_default());
+            from = span.end;
+            last = if from == held.len() { Last::Open { start: span.start } } else { Last::Find };
+        }
+        if from < to {
+            self.text(held.get(from..to), each);
+            last = Last::Text;
+        }
+        self.marks = self.marks.saturating_add(span::marks(held, self.given..from.max(to)));
+        (self.given, self.last) = (from.max(to), last);
+    }
+
+    /// What is found in what is held. A find that was open and that is not found any more without its middle ends where a word does.
+    fn spans(&self, held: &[u8]) -> Vec<Hit<'r>> {
+        let mut spans = span::find(held, &self.redactor.rules);
+        if let Last::Open { start } = self.last
+            && !spans.iter().any(|span| span.start < self.given && self.given <= span.end)
+        {
+            let rest = held.get(self.given..).unwrap_or_default();
+            let length = rest.iter().position(|byte| is_end_of_word(*byte)).unwrap_or(rest.len());
+            let open = Hit { start, end: self.given.saturating_add(length), kind: Kind::Secret };
+            spans.retain(|span| span.start >= open.end);
+            spans.insert(0, open);
+        }
+        spans
+    }
+
+    fn text(&mut self, piece: Option<&[u8]>, each: &mut dyn FnMut(Piece<'_, 'r>)) {
+        self.next.pass(piece.unwrap_or_default());
+        text(piece, each);
+    }
+
+    fn part(&self) -> usize {
+        self.window / PART
+    }
+
+    /// What is held without what is too far back to matter. A word is cut where its encoding can be.
+    fn without_front(&mut self, held: &[u8]) -> Vec<u8> {
+        let start = self.given.saturating_sub(self.part());
+        let before = held.get(..start).unwrap_or_default();
+        let word = before.iter().rev().take_while(|byte| is_of_word(**byte)).count();
+        let start = start.saturating_sub(word % WORD);
+        self.given = self.given.saturating_sub(start);
+        held.get(start..).unwrap_or_default().to_vec()
+    }
+
+    /// What is held without the inner part of the find that begins at `start` and is open: as much before it as matters, its head and its tail.
+    fn without_middle(&mut self, held: &[u8], start: usize) -> Vec<u8> {
+        let front = start.saturating_sub(self.part());
+        let head = start.saturating_add(TAIL).min(held.len());
+        let inner = held.len().saturating_sub(head).saturating_sub(TAIL);
+        let tail = head.saturating_add(inner.saturating_sub(inner % WORD));
+        let kept = [held.get(front..head), held.get(tail..)].map(Option::unwrap_or_default).concat();
+        self.given = kept.len();
+        self.last = Last::Open { start: start.saturating_sub(front) };
+        kept
+    }
+}
+
+impl Place {
+    fn pass(&mut self, text: &[u8]) {
+        let bytes = u64::try_from(text.len()).unwrap_or(u64::MAX);
+        self.offset = self.offset.saturating_add(bytes);
+        self.column = self.column.saturating_add(bytes);
+    }
+
+    fn new_line(&mut self) {
+        self.offset = self.offset.saturating_add(1);
+        self.line = self.line.saturating_add(1);
+        self.column = 1;
+    }
+}
+
+fn text<'r>(piece: Option<&[u8]>, each: &mut dyn FnMut(Piece<'_, 'r>)) {
+    if let Some(piece) = piece.filter(|piece| !piece.is_empty()) {
+        each(Piece::Text(piece));
+    }
+}
+
+/// Of names, numbers and what is encoded.
+fn is_of_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'_' | b'-' | b'%')
+}
+
+/// Where a value ends whose form is not known any more.
+fn is_end_of_word(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b'&' | b',' | b';' | b'<')
+}
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;
