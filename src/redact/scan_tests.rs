@@ -34,7 +34,7 @@ fn every_form_of_digits_is_read() {
         "4111\u{200b}1111\u{ad}11111111",
         "４１１１１１１１１１１１１１１１",
         "%EF%BC%94111111111111111",
-        "4\01\01\01\01\01\01\01\01\01\01\01\01\01\01\01",
+        "4\x001\x001\x001\x001\x001\x001\x001\x001\x001\x001\x001\x001\x001\x001\x001",
         "NDExMTExMTExMTExMTExMQ==",
         "NDExMSAxMTExIDExMTEgMTExMQ",
         "eNDExMTExMTExMTExMTExMQ==",
