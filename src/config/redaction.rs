@@ -2,7 +2,7 @@
 //! Not here: finding it (`redact`).
 //! Source: the contract's `redaction` key.
 
-use crate::redact::{FieldName, Pattern};
+use crate::redact::{FieldName, Pattern, Redactor};
 use crate::yaml::{Faults, Field};
 
 /// Upper bound for the patterns: every text is searched for each of them.
@@ -15,6 +15,13 @@ pub struct Redaction {
     pub private_fields: Vec<FieldName>,
     /// What is never written wherever it stands.
     pub patterns: Vec<Pattern>,
+}
+
+impl Redaction {
+    /// What cleans by it.
+    pub fn redactor(&self) -> Redactor {
+        Redactor::new(&self.private_fields, &self.patterns)
+    }
 }
 
 /// Reads `redaction`.

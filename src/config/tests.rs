@@ -259,7 +259,7 @@ fn faults_of_one_line() {
         ("decision_log: {stdout: yes}", 24, "`stdout` is `yes`; write `true` or `false`, without quotes".into()),
         ("decision_log: {retention: 400d}", 16, format!("`retention` {later}")),
         ("redaction: {private_fields: [1]}", 30, "`private_fields` is a number, `1`; write it in quotes".into()),
-        ("redaction: {patterns: [{name: a}]}", 24, "`a pattern` lacks `pattern`; add it".into()),
+        ("redaction: {patterns: [{name: a}]}", 24, "a pattern lacks `pattern`; add it".into()),
         ("redaction: {patterns: [{name: a b, pattern: ORD}]}", 31, "not the name of a field; write 1 to 64 of".into()),
         ("redaction: {patterns: [{name: a, pattern: 'O(?=R)'}]}", 43, "not a pattern: look-around, including".into()),
         (

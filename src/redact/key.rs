@@ -171,9 +171,10 @@ impl<'r> Finder<'_, 'r, '_> {
     }
 
     fn value(&mut self, kind: Kind<'r>, shape: Shape, from: usize, is_json: bool) -> usize {
-        let value = match shape {
-            Shape::Any => self.values.behind(from, is_json),
-            _ => Values::new(before(self.text, from.saturating_add(MAX_SHAPED))).behind(from, is_json),
+        let value = if shape == Shape::Any {
+            self.values.behind(from, is_json)
+        } else {
+            Values::new(before(self.text, from.saturating_add(MAX_SHAPED))).behind(from, is_json)
         };
         let next = if shape == Shape::Any { value.end } else { from };
         self.fitting(kind, shape, value);
