@@ -58,7 +58,7 @@ pub(super) fn redactor(config: &Path) -> Result<Option<Redactor>, Failure> {
         return Ok(None);
     }
     let settings = load::settings(config, &environment)?;
-    Ok(Some(Redactor::new(&settings.private_fields)))
+    Ok(Some(settings.redaction.redactor()))
 }
 
 pub(super) fn unreadable(path: &Path, error: &io::Error) -> Failure {

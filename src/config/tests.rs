@@ -63,7 +63,7 @@ decision_log:
   commit_interval: 5ms
   stdout: true
   key: log.key
-redaction: {private_fields: [account_number]}
+redaction: {private_fields: [account_number], patterns: [{name: order_id, pattern: 'ORD-[0-9]{8}'}]}
 admin: {address: 0.0.0.0:9901}
 probes: {address: 0.0.0.0:9902}
 "#;
@@ -94,7 +94,8 @@ fn the_whole() {
     let log = &config.decision_log;
     assert_eq!((log.directory.as_str(), log.key.as_str()), ("log", "log.key"));
     assert_eq!((log.durability, log.commit_interval, log.stdout), (Durability::Async, Duration::from_millis(5), true));
-    assert!(config.private_fields.iter().map(FieldName::as_str).eq(["account_number"]));
+    assert!(config.redaction.private_fields.iter().map(FieldName::as_str).eq(["account_number"]));
+    assert!(config.redaction.patterns.iter().map(|pattern| pattern.name().as_str()).eq(["order_id"]));
     assert_eq!(
         (config.admin.address.to_string(), config.probes.unwrap().to_string()),
         ("0.0.0.0:9901".into(), "0.0.0.0:9902".into())
@@ -124,7 +125,7 @@ fn the_defaults() {
         ("/var/lib/sallyport/decisions", "/var/lib/sallyport/log.key")
     );
     assert_eq!((log.durability, log.commit_interval, log.stdout), (Durability::Sync, Duration::from_millis(2), false));
-    assert!(config.pools.is_empty() && config.private_fields.is_empty() && config.dns.hosts.is_empty());
+    assert!(config.pools.is_empty() && config.redaction == Redaction::default() && config.dns.hosts.is_empty());
 }
 
 #[test]
@@ -191,7 +192,7 @@ fn absence_is_always_accepted() {
         ("limits", &["connections", "connections_per_source", "head_timeout", "hello_timeout", "dial_timeout"]),
         ("limits", &["idle_timeout", "lifetime", "drain_timeout"]),
         ("decision_log", &["directory", "durability", "commit_interval", "stdout", "key", "retention"]),
-        ("redaction", &["private_fields"]),
+        ("redaction", &["private_fields", "patterns"]),
         ("admin", &["address", "tls", "tokens"]),
     ] {
         let all: Vec<String> = inner.iter().map(|inner| format!("{inner}: none")).collect();
@@ -258,6 +259,24 @@ fn faults_of_one_line() {
         ("decision_log: {stdout: yes}", 24, "`stdout` is `yes`; write `true` or `false`, without quotes".into()),
         ("decision_log: {retention: 400d}", 16, format!("`retention` {later}")),
         ("redaction: {private_fields: [1]}", 30, "`private_fields` is a number, `1`; write it in quotes".into()),
+        ("redaction: {patterns: [{name: a}]}", 24, "a pattern lacks `pattern`; add it".into()),
+        ("redaction: {patterns: [{name: a b, pattern: ORD}]}", 31, "not the name of a field; write 1 to 64 of".into()),
+        ("redaction: {patterns: [{name: a, pattern: 'O(?=R)'}]}", 43, "not a pattern: look-around, including".into()),
+        (
+            "redaction: {patterns: [{name: a, pattern: 'O*'}]}",
+            43,
+            "the pattern also matches where nothing stands".into(),
+        ),
+        (
+            "redaction: {patterns: [{name: a, pattern: O-1}, {name: a, pattern: O-2}]}",
+            49,
+            "a pattern named `a` stands above already; write another name".into(),
+        ),
+        (
+            "redaction: {private_fields: [cust], patterns: [{name: a, pattern: cu.t}]}",
+            48,
+            "the pattern also matches a part of the mark `[private:cust]`; write one".into(),
+        ),
         ("admin: {address: '0.0.0.0:1', tokens: t.yaml}", 39, "`tokens` would cross the network in the clear".into()),
         ("admin: {address: 127.0.0.1:3128}", 18, "`127.0.0.1:3128` is taken by `127.0.0.1:3128` in line 1;".into()),
         ("admin: {address: 127.0.0.1}", 18, "`127.0.0.1` is no address; write `IP:PORT`, such as".into()),
@@ -392,4 +411,14 @@ proptest! {
         prop_assert!(config.is_some() || !faults.is_empty());
         prop_assert!(faults.iter().all(|fault| fault.place.is_some() && fault.message.contains([';', '?'])), "{faults:?}");
     }
+}
+
+#[test]
+fn patterns_are_bounded_in_number() {
+    let patterns = |count: usize| {
+        let all: Vec<String> = (0..count).map(|at| format!("{{name: p{at}, pattern: ORD-{at}}}")).collect();
+        read(&format!("{LEAST}redaction: {{patterns: [{}]}}\n", all.join(", "))).1
+    };
+    assert_eq!(patterns(32), Vec::<String>::new());
+    assert!(patterns(33)[0].starts_with("f:3:23: 33 patterns; write at most 32"), "{:?}", patterns(33));
 }

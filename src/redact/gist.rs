@@ -132,7 +132,7 @@ impl Gist {
         self.seen & ENCODED_END != 0
     }
 
-    /// Whether there is a sign that gives a name its value: `=` or `:`.
+    /// Whether there is a sign that gives a name its value: `=`, `:`, or `>` behind a tag.
     pub(super) fn has_sign(self) -> bool {
         self.seen & SIGN_END != 0
     }
@@ -192,7 +192,7 @@ const fn places_of(byte: u8) -> u64 {
         (byte == b'&', ENTITY_AT),
         (byte == b'#' || byte.is_ascii_alphabetic(), ENTITY_AT + 1),
         (matches!(byte, 0 | 0xc2 | 0xe2 | 0xe3 | 0xef), WIDE_AT),
-        (matches!(byte, b'=' | b':'), SIGN_AT),
+        (matches!(byte, b'=' | b':' | b'>'), SIGN_AT),
         (!matches!(byte, 0x20..=0x7e), HIDDEN_AT),
     ];
     let mut rest = single.as_slice();
@@ -329,7 +329,7 @@ mod tests {
     #[test]
     fn runs_of_digits_are_told_where_they_stand() {
         let runs = |text: &str| Gist::of(text.as_bytes()).digit_runs(text.as_bytes()).collect::<Vec<_>>();
-        assert_eq!(runs("12345678901 x"), []);
+        assert!(runs("12345678901 x").is_empty());
         assert_eq!(runs("a 1234-5678 9012.b"), [1..17]);
         assert_eq!(runs("123456789012,1234567890123"), [0..12, 13..26]);
         let many = "123456789012,".repeat(MAX_RUNS + 2);

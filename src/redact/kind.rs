@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::{Detector, issuer};
+use super::{Detector, api_key, issuer};
 
 /// What was found. A mark never holds a digit of what it stands for: no key and no truncation rule hangs on the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +132,25 @@ impl fmt::Display for Kind<'_> {
             Kind::Pattern(name) => write!(out, "[pattern:{name}]"),
         }
     }
+}
+
+/// Every mark that there is, but for the configuration's names; of IBANs' one.
+pub(super) fn examples() -> impl Iterator<Item = String> {
+    let cards = issuer::kinds().map(|(brand, digits)| Kind::Card { brand, digits });
+    let keys = api_key::issuers().map(|issuer| Kind::ApiKey { issuer });
+    let others = [
+        Kind::SecurityCode,
+        Kind::Pin,
+        Kind::Track,
+        Kind::Holder,
+        Kind::Ssn,
+        Kind::Iban { country: *b"DE", length: 22 },
+        Kind::Credential,
+        Kind::Cookie,
+        Kind::Jwt,
+        Kind::Secret,
+    ];
+    others.into_iter().chain(keys).chain(cards).map(|kind| kind.to_string())
 }
 
 /// Upper bound in bytes of a mark: `[private:NAME]` with the longest name.

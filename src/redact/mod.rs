@@ -3,18 +3,28 @@
 //! Source: PCI DSS 3.4.1, 3.5.1, 10.3; ISO/IEC 7812 (card numbers); Unicode Standard Annex 9 (bidirectional controls).
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+mod account;
+mod api_key;
+mod block;
 mod card;
 mod counts;
+mod credential;
 mod decode;
 mod gist;
 mod issuer;
+mod key;
 mod kind;
+mod names;
 mod near;
 mod packed;
+mod pattern;
 mod private;
 mod scan;
 mod span;
 mod stream;
+mod track;
+mod value;
+mod word;
 
 use std::fmt::{self, Write as _};
 
@@ -24,6 +34,7 @@ use card::Strength;
 pub use counts::Counts;
 use gist::Gist;
 use kind::{Hit, Kind};
+pub use pattern::{Pattern, PatternError};
 use private::Fields;
 pub use private::{FieldName, FieldNameError};
 use scan::Rules;
@@ -211,9 +222,9 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// With the private fields of the configuration; without any it is [`clean`] and costs no more.
-    pub fn new(private_fields: &[FieldName]) -> Self {
-        Self { rules: Rules { fields: Fields::new(private_fields) } }
+    /// With the private fields and the patterns of the configuration; without any it is [`clean`] and costs no more.
+    pub fn new(private_fields: &[FieldName], patterns: &[Pattern]) -> Self {
+        Self { rules: Rules { fields: Fields::new(private_fields), patterns: patterns.to_vec() } }
     }
 
     /// Makes free text fit to be written.
@@ -231,7 +242,9 @@ impl Redactor {
 pub fn fuzz(raw: &[u8]) {
     let names = ["account", "pan", "private", "a"].iter().filter_map(|name| name.parse().ok());
     let names: Vec<FieldName> = names.collect();
-    for Redactor { rules } in [Redactor::default(), Redactor::new(&names)] {
+    let patterns = ["ORD-[0-9]{4}", "4{3}.*;"].iter().filter_map(|text| Pattern::new("a".parse().ok()?, text).ok());
+    let patterns: Vec<Pattern> = patterns.collect();
+    for Redactor { rules } in [Redactor::default(), Redactor::new(&names, &patterns)] {
         for (strength, limit) in
             [(Strength::Text, raw.len()), (Strength::Text, 40), (Strength::Strict, raw.len()), (Strength::Strict, 40)]
         {
@@ -344,3 +357,5 @@ fn cut(text: &mut String, limit: usize, found: &mut Found) {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod text_tests;

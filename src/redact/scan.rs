@@ -6,8 +6,9 @@ use super::card::Strength;
 use super::decode::{self, Layer};
 use super::gist::Gist;
 use super::kind::Hit;
+use super::pattern::Pattern;
 use super::private::Fields;
-use super::{card, near, packed};
+use super::{account, api_key, card, credential, key, near, packed, pattern, track, word};
 
 /// How often a text is decoded before it is searched the last time: percent-encoding in percent-encoding in an escape.
 const MAX_LAYERS: usize = 3;
@@ -16,11 +17,12 @@ const MAX_LAYERS: usize = 3;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rules {
     pub(super) fields: Fields,
+    pub(super) patterns: Vec<Pattern>,
 }
 
 impl Rules {
     /// Nothing added.
-    pub(super) const NONE: Rules = Rules { fields: Fields::NONE };
+    pub(super) const NONE: Rules = Rules { fields: Fields::NONE, patterns: Vec::new() };
 }
 
 /// What is found in `text`, from the left; what overlaps or touches the same bytes is one find, named by the worse of both.
@@ -68,8 +70,23 @@ fn detect<'r>(text: &[u8], gist: Gist, strength: Strength, rules: &'r Rules, hit
         near::find(text, first, hits);
     }
     if gist.has_sign() {
-        rules.fields.find(text, hits);
+        key::find(text, &rules.fields, hits);
     }
+    if gist.has_digits(word::MIN_DIGITS) {
+        word::find(text, hits);
+    }
+    if gist.has_digits(account::MIN_DIGITS) {
+        account::find(text, hits);
+    }
+    if gist.has_account() {
+        account::find_international(text, hits);
+    }
+    if gist.has_digits(card::MIN_DIGITS) {
+        track::find(text, hits);
+    }
+    credential::find(text, hits);
+    api_key::find(text, hits);
+    pattern::find(text, &rules.patterns, hits);
 }
 
 /// What is in base64 or hexadecimal digits: the whole word is one find.

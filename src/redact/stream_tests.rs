@@ -8,7 +8,7 @@ use super::*;
 const WINDOW: usize = 1024;
 
 fn redactor() -> Redactor {
-    Redactor::new(&["account".parse().unwrap()])
+    Redactor::new(&["account".parse().unwrap()], &[])
 }
 
 /// A text as it comes out, what was found in words, and where.

@@ -176,7 +176,7 @@ mod tests {
     fn written(form: Form, tell: impl FnOnce()) -> String {
         let lines: Arc<Mutex<String>> = Arc::default();
         let kept = Arc::clone(&lines);
-        let redactor = Redactor::new(&["account".parse().unwrap()]);
+        let redactor = Redactor::new(&["account".parse().unwrap()], &[]);
         let log = ProcessLog::new(redactor, form, move |line| kept.lock().unwrap().push_str(line));
         tracing::subscriber::with_default(tracing_subscriber::registry().with(log), tell);
         lines.lock().unwrap().clone()

@@ -96,7 +96,7 @@ impl Shared {
             metrics,
             pools,
             own: ArcSwap::from_pointee(own),
-            redactor: Arc::new(Redactor::new(&config.private_fields)),
+            redactor: Arc::new(config.redaction.redactor()),
             draining: AtomicBool::new(false),
         }
     }
