@@ -31,7 +31,7 @@ pub(super) fn run(config: &Path, args: &RunArgs) -> Result<(), Failure> {
     let outside = |error: io::Error| Failure::Outside(error.into());
     let control = Control::new().map_err(outside)?;
     let loaded = load::load(config, &environment)?;
-    start_logging(level, Redactor::new(&loaded.config.private_fields));
+    start_logging(level, Redactor::new(&loaded.config.redaction.private_fields));
     let mut server = Server::start(loaded)?;
     control.serve(&mut server).map_err(outside)?;
     server.finish().map_err(|error| Failure::Outside(error.into()))

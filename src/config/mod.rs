@@ -11,6 +11,7 @@ mod listeners;
 mod log;
 mod name_server;
 mod pools;
+mod redaction;
 mod tokens;
 mod trust_anchor;
 
@@ -22,11 +23,12 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::name::Fqdn;
-use crate::redact::{FieldName, holds_card_number};
+use crate::redact::holds_card_number;
 use crate::yaml::{self, Faults, Field, Located, MapReader, Place, shown};
 
 pub use admin::{Admin, AdminTls};
 pub use name_server::{DnsServer, ServerError};
+pub use redaction::Redaction;
 pub use tokens::{Role, Token, TokenNameError, Tokens, tokens};
 pub use trust_anchor::{AnchorKey, TrustAnchor, trust_anchors};
 
@@ -51,8 +53,8 @@ pub struct Config {
     pub limits: Limits,
     /// Where and how decisions are recorded.
     pub decision_log: DecisionLog,
-    /// Names of fields that redaction treats like card numbers.
-    pub private_fields: Vec<FieldName>,
+    /// What must not be written beside what is known everywhere.
+    pub redaction: Redaction,
     /// The admin port.
     pub admin: Admin,
     /// The port for probes and metrics alone, if any.
@@ -184,7 +186,7 @@ pub fn load(
     let pools = pools::pools(map.take("egress"), faults);
     let limits = limits::limits(map.take("limits"), map.place(), faults);
     let decision_log = log::decision_log(map.take("decision_log"), state, faults);
-    let private_fields = private_fields(map.take("redaction"), faults);
+    let redaction = redaction::redaction(map.take("redaction"), faults);
     let admin = admin::admin(map.take("admin"), &mut bound, faults);
     let probes = map.take("probes").and_then(|field| listeners::probes(field, &mut bound, faults));
     map.finish(&[], faults);
@@ -198,7 +200,7 @@ pub fn load(
         pools,
         limits,
         decision_log,
-        private_fields,
+        redaction,
         admin,
         probes,
     })
@@ -247,14 +249,6 @@ fn label_of<'a>(what: &str, text: &'a str, place: Place, faults: &mut Faults) ->
     let allowed = "letters, digits, `.`, `_` and `-`";
     faults.at(place, format!("{what} is {text}; write 1 to {MAX_LABEL} {allowed}, such as `{LABEL}`"));
     None
-}
-
-fn private_fields(redaction: Option<Field<'_>>, faults: &mut Faults) -> Vec<FieldName> {
-    let Some(mut map) = redaction.and_then(|field| field.map("`redaction`", faults)) else { return Vec::new() };
-    let fields = map.take("private_fields");
-    let names = fields.and_then(|field| field.list_of(faults, |item, faults| item.parse::<FieldName>(faults)));
-    map.finish(&[], faults);
-    names.unwrap_or_default()
 }
 
 #[cfg(test)]

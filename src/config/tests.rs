@@ -63,7 +63,7 @@ decision_log:
   commit_interval: 5ms
   stdout: true
   key: log.key
-redaction: {private_fields: [account_number]}
+redaction: {private_fields: [account_number], canary: 1d}
 admin: {address: 0.0.0.0:9901}
 probes: {address: 0.0.0.0:9902}
 "#;
@@ -94,7 +94,7 @@ fn the_whole() {
     let log = &config.decision_log;
     assert_eq!((log.directory.as_str(), log.key.as_str()), ("log", "log.key"));
     assert_eq!((log.durability, log.commit_interval, log.stdout), (Durability::Async, Duration::from_millis(5), true));
-    assert!(config.private_fields.iter().map(FieldName::as_str).eq(["account_number"]));
+    assert!(config.redaction.private_fields.iter().map(FieldName::as_str).eq(["account_number"]));
     assert_eq!(
         (config.admin.address.to_string(), config.probes.unwrap().to_string()),
         ("0.0.0.0:9901".into(), "0.0.0.0:9902".into())
@@ -124,7 +124,7 @@ fn the_defaults() {
         ("/var/lib/sallyport/decisions", "/var/lib/sallyport/log.key")
     );
     assert_eq!((log.durability, log.commit_interval, log.stdout), (Durability::Sync, Duration::from_millis(2), false));
-    assert!(config.pools.is_empty() && config.private_fields.is_empty() && config.dns.hosts.is_empty());
+    assert!(config.pools.is_empty() && config.redaction == Redaction::default() && config.dns.hosts.is_empty());
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn absence_is_always_accepted() {
         ("limits", &["connections", "connections_per_source", "head_timeout", "hello_timeout", "dial_timeout"]),
         ("limits", &["idle_timeout", "lifetime", "drain_timeout"]),
         ("decision_log", &["directory", "durability", "commit_interval", "stdout", "key", "retention"]),
-        ("redaction", &["private_fields"]),
+        ("redaction", &["private_fields", "canary"]),
         ("admin", &["address", "tls", "tokens"]),
     ] {
         let all: Vec<String> = inner.iter().map(|inner| format!("{inner}: none")).collect();

@@ -96,7 +96,7 @@ impl Shared {
             metrics,
             pools,
             own: ArcSwap::from_pointee(own),
-            redactor: Arc::new(Redactor::new(&config.private_fields)),
+            redactor: Arc::new(Redactor::new(&config.redaction.private_fields)),
             draining: AtomicBool::new(false),
         }
     }
