@@ -1,9 +1,11 @@
 //! Commands: arguments as typed → arguments as used → one file a command.
 //! Not here: what the commands do beyond printing. Exit codes: 0 yes, 1 no, 2 wrong usage or configuration, 3 something outside failed.
 
+mod admin_port;
 mod audit;
 mod check;
 mod demo;
+mod doctor;
 mod egress_addresses;
 mod explain;
 mod keys;
@@ -69,6 +71,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Load configuration, policy and key as `run` would and print every fault
     Check,
+    /// Send the running proxy requests that must be refused, search all that it wrote for what was in them, and look at its hardening
+    Doctor(doctor::DoctorArgs),
     /// Say what would be decided for one request, step by step, and why
     Explain(Box<explain::ExplainArgs>),
     /// Verify a decision log and work with it, from its files alone
@@ -102,7 +106,7 @@ enum Command {
 }
 
 /// Commands that are named for users already and not built yet.
-const NOT_YET: &[&str] = &["reach", "firewall", "doctor"];
+const NOT_YET: &[&str] = &["reach", "firewall"];
 
 /// Why a command ended without a yes.
 #[derive(Debug)]
@@ -184,6 +188,7 @@ fn command(cli: Cli) -> Result<(), Failure> {
         Command::Run(args) => run::run(&config, &args),
         Command::Demo(args) => demo::demo(&args),
         Command::Check => check::check(&config, output),
+        Command::Doctor(args) => doctor::doctor(&config, &args, output),
         Command::Explain(args) => explain::explain(&config, &args, output),
         Command::Audit(command) => audit::audit(&config, &command, output),
         Command::Policy(command) => policy::policy(&config, &command, output),

@@ -1,12 +1,18 @@
-//! `redaction`: what must not be written beside what is known everywhere.
-//! Not here: finding it (`redact`).
+//! `redaction`: what must not be written beside what is known everywhere, and how often the proxy tests that on itself.
+//! Not here: finding it (`redact`), the test (`runtime::canary`).
 //! Source: the contract's `redaction` key.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use crate::redact::{FieldName, Pattern, Redactor};
 use crate::yaml::{Faults, Field};
 
 /// Upper bound for the patterns: every text is searched for each of them.
 const MAX_PATTERNS: usize = 32;
+
+/// How often the canary may run: each run leaves four records, and less than once in a month is no test.
+const CANARY: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_hours(30 * 24);
 
 /// What redaction looks for beside what it knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +21,8 @@ pub struct Redaction {
     pub private_fields: Vec<FieldName>,
     /// What is never written wherever it stands.
     pub patterns: Vec<Pattern>,
+    /// How often the proxy tests its redaction on itself; `None`: never.
+    pub canary: Option<Duration>,
 }
 
 impl Redaction {
@@ -31,8 +39,9 @@ pub fn redaction(field: Option<Field<'_>>, faults: &mut Faults) -> Redaction {
     let names = fields.and_then(|field| field.list_of(faults, |item, faults| item.parse::<FieldName>(faults)));
     let private_fields = names.unwrap_or_default();
     let patterns = map.take("patterns").and_then(|field| patterns(field, &private_fields, faults)).unwrap_or_default();
+    let canary = map.take("canary").and_then(|field| field.duration(CANARY, faults));
     map.finish(&[], faults);
-    Redaction { private_fields, patterns }
+    Redaction { private_fields, patterns, canary }
 }
 
 fn patterns(field: Field<'_>, private_fields: &[FieldName], faults: &mut Faults) -> Option<Vec<Pattern>> {
@@ -60,4 +69,34 @@ fn pattern(item: Field<'_>, faults: &mut Faults) -> Option<Pattern> {
     map.finish(&[], faults);
     let (name, (field, text)) = (name?, text?);
     Pattern::new(name, text).map_err(|error| field.fault(error.to_string(), faults)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml;
+
+    #[test]
+    fn the_canary_runs_each_minute_to_each_month() {
+        let hours = |hours| Ok(Some(Duration::from_hours(hours)));
+        for (text, want) in [
+            ("canary: 1d", hours(24)),
+            ("canary: 60s", Ok(Some(Duration::from_secs(60)))),
+            ("canary: 30d", hours(720)),
+            ("canary: none", Ok(None)),
+            ("private_fields: []", Ok(None)),
+            ("canary: 59s", Err("f:1:9: `canary` is `59s`; write from `1m` to `30d`")),
+            ("canary: 31d", Err("f:1:9: `canary` is `31d`; write from `1m` to `30d`")),
+            ("canary: 7", Err("f:1:9: `canary` is `7`, without a unit; write a duration such as `7s`")),
+        ] {
+            let mut faults = Faults::new();
+            let root = yaml::parse(text, 0, &mut faults).unwrap();
+            let read = redaction(Some(Field::new("redaction", root.place, &root)), &mut faults);
+            let faults: Vec<String> = faults.iter().map(|fault| fault.line(&["f"])).collect();
+            match want {
+                Ok(want) => assert_eq!((read.canary, faults), (want, Vec::new()), "{text}"),
+                Err(want) => assert_eq!(faults, [want], "{text}"),
+            }
+        }
+    }
 }

@@ -63,7 +63,7 @@ decision_log:
   commit_interval: 5ms
   stdout: true
   key: log.key
-redaction: {private_fields: [account_number], patterns: [{name: order_id, pattern: 'ORD-[0-9]{8}'}]}
+redaction: {private_fields: [account_number], patterns: [{name: order_id, pattern: 'ORD-[0-9]{8}'}], canary: 1d}
 admin: {address: 0.0.0.0:9901}
 probes: {address: 0.0.0.0:9902}
 "#;
@@ -192,7 +192,7 @@ fn absence_is_always_accepted() {
         ("limits", &["connections", "connections_per_source", "head_timeout", "hello_timeout", "dial_timeout"]),
         ("limits", &["idle_timeout", "lifetime", "drain_timeout"]),
         ("decision_log", &["directory", "durability", "commit_interval", "stdout", "key", "retention"]),
-        ("redaction", &["private_fields", "patterns"]),
+        ("redaction", &["private_fields", "patterns", "canary"]),
         ("admin", &["address", "tls", "tokens"]),
     ] {
         let all: Vec<String> = inner.iter().map(|inner| format!("{inner}: none")).collect();

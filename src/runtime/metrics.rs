@@ -1,6 +1,7 @@
 //! Every metric: name, help, labels. Labels come from the configuration or from closed lists, never from peers.
 //! Not here: when something is counted. Source: Prometheus naming practice; the text format 0.0.4.
 
+mod canary;
 mod egress;
 mod policy;
 
@@ -21,6 +22,7 @@ use crate::runtime::dns::LookupResult;
 use crate::runtime::process;
 use crate::runtime::tunnel::Meters;
 
+pub use canary::CanaryMetrics;
 pub use egress::EgressMetrics;
 pub use policy::PolicyMetrics;
 
@@ -73,6 +75,8 @@ pub struct Metrics {
     /// Those of the decision log.
     pub log: LogMetrics,
     redactions: IntCounterVec,
+    /// Those of the canary.
+    pub canary: CanaryMetrics,
     /// Those of the policy in force.
     pub policy: PolicyMetrics,
     certificates: GaugeVec,
@@ -147,6 +151,7 @@ impl Metrics {
                 "Connections closed unread: even refusals were too many, or the kernel had no memory left.",
             )?,
             redactions: known(redactions, Detector::ALL.iter().map(|detector| detector.name())),
+            canary: CanaryMetrics::new(&r)?,
             log: LogMetrics::new(&r)?,
             policy: PolicyMetrics::new(&r)?,
             certificates: gauges(

@@ -8,6 +8,7 @@ pub mod answer;
 pub mod archive;
 pub mod balance;
 pub mod budgets;
+pub mod canary;
 pub mod clock;
 pub mod denials;
 pub mod dial;

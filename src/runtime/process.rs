@@ -1,7 +1,10 @@
-//! The usual `process_*` metrics, read from /proc when they are asked for. Source: proc(5); Prometheus client library guidelines.
+//! What /proc says: of this process, the usual `process_*` metrics; of the one that writes a log, how it is guarded.
+//! Source: proc(5), proc_locks(5); Prometheus client library guidelines.
 
 use std::fmt::Write;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use rustix::param::{clock_ticks_per_second, page_size};
 
@@ -27,6 +30,40 @@ pub fn page() -> String {
     row("open_fds", "gauge", "Open descriptors.", open);
     row("max_fds", "gauge", "Most descriptors that may be open.", Some(sys::descriptor_limit() as f64));
     page
+}
+
+/// How the process that writes a log is guarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Guarded {
+    /// Its id.
+    pub pid: u32,
+    /// Whether it may leave core dumps.
+    pub has_core_dumps: bool,
+    /// Whether it is root's.
+    pub is_root: bool,
+}
+
+impl Guarded {
+    /// The process that holds the lock on the log's directory; `None`: there is none, or it can't be seen from here.
+    pub fn of_writer(log: &Path) -> Option<Self> {
+        let inode = fs::metadata(log).ok()?.ino();
+        let locks = fs::read_to_string("/proc/locks").ok()?;
+        let pid = locks.lines().find_map(|line| holder(line, inode))?;
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let soft =
+            limits.lines().find_map(|line| line.strip_prefix("Max core file size"))?.split_whitespace().next()?;
+        let user = status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().nth(1)?;
+        Some(Self { pid, has_core_dumps: soft != "0", is_root: user == "0" })
+    }
+}
+
+/// The process that a line of /proc/locks says holds the file with this inode for itself.
+fn holder(line: &str, inode: u64) -> Option<u32> {
+    let mut words = line.split_whitespace().skip(1);
+    let [kind, _, access, pid, file] = std::array::from_fn(|_| words.next().unwrap_or_default());
+    let held = file.rsplit(':').next()?.parse::<u64>().ok()?;
+    (kind == "FLOCK" && access == "WRITE" && held == inode).then(|| pid.parse().ok())?
 }
 
 /// What /proc/self/stat says, in seconds and bytes.
@@ -65,6 +102,20 @@ impl Stat {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_holds_a_lock() {
+        for (line, want) in [
+            ("1: FLOCK  ADVISORY  WRITE 4711 fd:01:131090 0 EOF", Some(4711)),
+            ("1: FLOCK  ADVISORY  WRITE 4711 fd:01:131091 0 EOF", None),
+            ("2: POSIX  ADVISORY  WRITE 4711 fd:01:131090 0 EOF", None),
+            ("3: FLOCK  ADVISORY  READ  4711 fd:01:131090 0 EOF", None),
+            ("1: -> FLOCK  ADVISORY  WRITE 4712 fd:01:131090 0 EOF", None),
+            ("", None),
+        ] {
+            assert_eq!(holder(line, 131_090), want, "{line}");
+        }
+    }
 
     #[test]
     fn the_usual_process_metrics_are_there() {

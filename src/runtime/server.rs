@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tokio::time::{Instant, interval, timeout_at};
 use crate::policy::{OwnAddresses, Policy};
 use crate::runtime::admin::{self, Access, AccessSource, Admin, Door, Installation};
 use crate::runtime::budgets::{self, Budgets, BudgetsError};
+use crate::runtime::canary::Canary;
 use crate::runtime::denials;
 use crate::runtime::egress::{self, Pools};
 use crate::runtime::heartbeat::{self, HEARTBEAT_INTERVAL};
@@ -53,6 +54,7 @@ pub struct Server {
     budgets: Arc<Mutex<Budgets>>,
     news: mpsc::UnboundedReceiver<News>,
     ordered: Ordered,
+    canary: Option<Canary>,
 }
 
 /// A reload under way, and the order for it; SIGHUP is none.
@@ -106,6 +108,11 @@ impl Server {
         let admin = Arc::new(Admin::new(Arc::clone(&shared), access, installation, orders));
         let Sockets { listeners, ears, admin: (all, admin_address), probes } = sockets;
         let probes = probes.map(|(socket, _)| (socket, Door::Probes));
+        let canary = config.redaction.canary.zip(listeners.first()).map(|(every, (_, proxy))| Canary {
+            every,
+            proxy: *proxy,
+            log: PathBuf::from(&config.decision_log.directory),
+        });
         let mut server = Self {
             shared,
             source,
@@ -121,6 +128,7 @@ impl Server {
             budgets: Arc::new(Mutex::new(budgets)),
             news,
             ordered,
+            canary,
         };
         server.start_workers(ears, starter)?;
         events::serving(&server.listeners, server.admin_address);
@@ -169,6 +177,9 @@ impl Server {
         serving.spawn(denials::summarise(Arc::clone(&self.shared)));
         serving.spawn(budgets::keep_up(Arc::clone(&self.shared), Arc::clone(&self.budgets)));
         serving.spawn(egress::watch::watch(Arc::clone(&self.shared)));
+        if let Some(canary) = &self.canary {
+            serving.spawn(canary.clone().watch(Arc::clone(&self.shared)));
+        }
         let mut stop = std::pin::pin!(stop);
         let mut ordered_stop = std::pin::pin!(self.ordered.stopped());
         let mut reading: Option<UnderWay> = None;

@@ -1,0 +1,126 @@
+//! Calls of a running instance's admin port, as commands make them: over TLS with the certificate that the configuration names.
+//! Not here: the other end (`runtime::admin`), what is asked. Source: RFC 9112; RFC 6750 section 2.1.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::config::AdminTls;
+
+/// Sends `request` and gives the whole answer, of which at most so many bytes are read. The caller bounds the time.
+///
+/// # Errors
+/// The port can't be reached, or shows another certificate than the configuration names.
+pub(super) async fn call(
+    address: SocketAddr,
+    tls: Option<&AdminTls>,
+    (request, most): (&str, u64),
+) -> anyhow::Result<String> {
+    let socket = TcpStream::connect(address).await?;
+    let Some(tls) = tls else { return exchange(socket, request, most).await };
+    let name = ServerName::from(address.ip());
+    exchange(TlsConnector::from(client(&tls.certificate.value)?).connect(name, socket).await?, request, most).await
+}
+
+/// What an answer says, if it is a `200`.
+///
+/// # Errors
+/// It is another one, or no HTTP.
+pub(super) fn body(answer: &str) -> anyhow::Result<&str> {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
+    match head.split(' ').nth(1) {
+        Some("200") => Ok(body),
+        Some(status) => bail!("it answers {status}: {}", body.lines().next().unwrap_or_default().escape_debug()),
+        None => bail!("the answer is not HTTP; does the port belong to a sallyport?"),
+    }
+}
+
+/// RFC 6750, section 2.1; so nothing in it ends the header.
+pub(super) fn is_token(token: &str) -> bool {
+    !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte))
+}
+
+async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str, most: u64) -> anyhow::Result<String> {
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.take(most).read_to_end(&mut answer).await?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// Speaks TLS with whoever has the certificate that the configuration names, whatever names that has.
+fn client(certificate: &str) -> anyhow::Result<Arc<ClientConfig>> {
+    let shown = || format!("`{certificate}`");
+    let certificate = CertificateDer::from_pem_file(certificate).with_context(shown)?;
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let pinned = Arc::new(Pinned { certificate, provider });
+    Ok(Arc::new(config.dangerous().with_custom_certificate_verifier(pinned).with_no_client_auth()))
+}
+
+/// One certificate, known beforehand: whoever proves to have its key is the instance.
+#[derive(Debug)]
+struct Pinned {
+    certificate: CertificateDer<'static>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if *end_entity == self.certificate {
+            return Ok(ServerCertVerified::assertion());
+        }
+        Err(CertificateError::ApplicationVerificationFailure.into())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_stay_within_their_header() {
+        for (token, want) in
+            [("sallyport_Ab-9_", true), ("", false), ("a b", false), ("a\r\nX: y", false), ("ä", false)]
+        {
+            assert_eq!(is_token(token), want, "{token:?}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The canary from outside: its requests, then every place where the numbers in them could have come to.
+//! Not here: what the proxy cannot tell anybody, such as who else reads its stderr.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use jiff::Timestamp;
+use tokio::time::timeout;
+
+use super::{Check, Verdict};
+use crate::cli::Failure;
+use crate::cli::admin_port::{body, call, is_token};
+use crate::config::{AdminTls, Config};
+use crate::runtime::canary::{self, CanaryError, Place, Refused, holds_number, reachable, search, send};
+
+/// How long one page of the admin port may take.
+const PAGE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Upper bound in bytes of a page that is searched; metrics of a thousand rules have a hundredth.
+const MAX_PAGE: u64 = 64 * 1024 * 1024;
+
+/// Sends the requests and searches.
+///
+/// # Errors
+/// The proxy can't be reached: there is nothing to examine.
+pub(super) fn searched(config: &Config, token: Option<&str>) -> Result<Vec<Check>, Failure> {
+    let outside = |error: anyhow::Error| Failure::Outside(error);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| outside(error.into()))?;
+    let address = config.listeners.first().map(|listener| reachable(listener.address));
+    let address = address.filter(|address| address.port() != 0);
+    let address = address.context("the first listener has no port of its own; write one in the configuration");
+    let address = address.map_err(Failure::Usage)?;
+    runtime.block_on(examine(config, address, token)).map_err(|error| outside(error.into()))
+}
+
+async fn examine(config: &Config, address: SocketAddr, token: Option<&str>) -> Result<Vec<Check>, CanaryError> {
+    let since = canary::begin();
+    let (mut checks, mut refused) = (Vec::new(), Vec::new());
+    for place in Place::ALL {
+        let check = match place {
+            Place::Name => "a card number in a name",
+            Place::Header => "a card number in header fields",
+            Place::Path => "a card number in a path",
+        };
+        checks.push(match send(address, place).await {
+            Ok(answer) => {
+                let found = format!("refused with `{}`", shown(&answer.reason));
+                refused.push(answer);
+                Check::ok(check, found)
+            }
+            Err(error @ CanaryError::Unreachable(..)) => return Err(error),
+            Err(error) => Check::failed(check, error.to_string()),
+        });
+    }
+    checks.push(records(Path::new(&config.decision_log.directory), since, &refused).await);
+    checks.push(page(config, ("metrics", "/metrics"), None).await);
+    checks.push(match token {
+        None => Check::note("the admin port", "not searched; give `--token-file FILE` with an auditor's token"),
+        Some(token) => calls(config, since, token).await,
+    });
+    Ok(checks)
+}
+
+/// A word that came over the network, for a line of text.
+fn shown(word: &str) -> String {
+    word.chars().filter(|c| c.is_ascii_lowercase() || *c == '_').take(40).collect()
+}
+
+async fn records(log: &Path, since: Timestamp, refused: &[Refused]) -> Check {
+    match search(log, since, refused).await {
+        Ok(()) => Check::ok("the decision log", format!("has the {} refusals, and no number", refused.len())),
+        Err(error) => Check::failed("the decision log", error.to_string()),
+    }
+}
+
+async fn calls(config: &Config, since: Timestamp, token: &str) -> Check {
+    for path in ["/v1/status".to_owned(), format!("/v1/decisions?since={since}"), "/log/checkpoint".to_owned()] {
+        let found = page(config, ("the admin port", &path), Some(token)).await;
+        if found.result != Verdict::Ok {
+            return found;
+        }
+    }
+    Check::ok("the admin port", "its answers hold no number")
+}
+
+/// Whether a page of the admin port is there and holds no number.
+async fn page(config: &Config, (check, path): (&'static str, &str), token: Option<&str>) -> Check {
+    let address = reachable(config.admin.address);
+    let asked = timeout(PAGE_DEADLINE, ask((address, config.admin.tls.as_ref()), path, token)).await;
+    match asked.unwrap_or_else(|_| Err(anyhow!("no whole answer within {PAGE_DEADLINE:?}"))) {
+        Ok(answer) if holds_number(answer.as_bytes()) => {
+            Check::failed(check, format!("`{path}` holds a card number of the canary"))
+        }
+        Ok(_) => Check::ok(check, "no number"),
+        Err(error) => Check::failed(check, format!("`{path}` of the admin port at {address} can't be read: {error:#}")),
+    }
+}
+
+async fn ask(
+    (address, tls): (SocketAddr, Option<&AdminTls>),
+    path: &str,
+    token: Option<&str>,
+) -> anyhow::Result<String> {
+    let field = match token {
+        None => String::new(),
+        Some(token) if is_token(token) => format!("Authorization: Bearer {token}\r\n"),
+        Some(_) => bail!("the token has other characters than tokens have; write it alone, on one line"),
+    };
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{field}Connection: close\r\n\r\n");
+    let answer = call(address, tls, (&request, MAX_PAGE)).await?;
+    body(&answer)?;
+    // Its head is searched as well.
+    Ok(answer)
+}

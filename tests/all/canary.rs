@@ -1,0 +1,194 @@
+//! The canary: the proxy's test of itself, and `sallyport doctor` against a running proxy.
+//! Not here: what a run that fails leaves (`runtime::canary`). Source: the contract's `doctor`; PCI DSS 10.7.2.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::admin::access::new_token;
+use super::harness::{Proxy, SOURCE, Setup, write_setup};
+use super::programs::{Finished, finish, sallyport};
+
+#[test]
+fn a_proxy_tests_itself_whatever_its_policy() {
+    let strangers = "version: 1\nsources: [{name: others, subnets: [10.20.0.0/24]}]\nrules: []\n";
+    for (name, policy, rate, reasons) in [
+        (
+            "its own source",
+            format!("{SOURCE}rules: []\n"),
+            "none",
+            ["sensitive_data_in_target", "plaintext_http", "plaintext_http"],
+        ),
+        ("no source", strangers.to_owned(), "none", ["source_unknown"; 3]),
+        ("denials that are counted", strangers.to_owned(), "1/s", ["source_unknown"; 3]),
+    ] {
+        let dir = TempDir::new().unwrap();
+        write_setup(dir.path(), &Setup { more: "redaction: {canary: 1m}\n", ..Setup::default() });
+        fs::write(dir.path().join("policy.yaml"), policy).unwrap();
+        change(dir.path(), "key: log.key}", &format!("key: log.key, denial_rate: {rate}}}"));
+        let proxy = Proxy::start_in(dir);
+        let came = proxy.record(name, |record| record["detail"]["what"] == "canary");
+        let want =
+            json!({"what": "canary", "result": "ok", "requests": 3, "places": ["answers", "records", "metrics"]});
+        assert_eq!((&came["kind"], &came["detail"]), (&json!("admin"), &want), "{name}: {came}");
+        let records = proxy.records();
+        let decided: Vec<&Value> = records.iter().filter(|record| record["kind"] == "decision").collect();
+        if rate == "none" {
+            let found: Vec<&str> = decided.iter().map(|record| record["reason"].as_str().unwrap()).collect();
+            assert_eq!(found, reasons, "{name}");
+        }
+        // Who reads them can tell whose they were.
+        assert!(
+            decided.iter().all(|record| record["host"].as_str().unwrap().ends_with("canary.invalid")),
+            "{name}: {decided:?}"
+        );
+        assert_eq!(decided[0]["host"], "[PAN:visa:16].canary.invalid", "{name}");
+        let (_, metrics) = proxy.admin_page("/metrics");
+        assert!(metrics.contains("sallyport_canary_runs_total{result=\"ok\"} 1\n"), "{name}: {metrics}");
+        let at = metrics.lines().find_map(|line| line.strip_prefix("sallyport_canary_timestamp_seconds ")).unwrap();
+        assert!(at.parse::<f64>().unwrap() > 1_700_000_000.0, "{name}: {at}");
+    }
+}
+
+/// Replaces a part of a folder's configuration, which must be there.
+fn change(dir: &Path, from: &str, to: &str) {
+    let path = dir.join("sallyport.yaml");
+    let before = fs::read_to_string(&path).unwrap();
+    assert!(before.contains(from), "{before}");
+    fs::write(path, before.replace(from, to)).unwrap();
+}
+
+/// A proxy whose configuration names the ports that it has, with an auditor's token in `qsa.token`.
+fn started() -> Proxy {
+    let dir = TempDir::new().unwrap();
+    let (token, line) = new_token("qsa", "auditor");
+    fs::write(dir.path().join("tokens.yaml"), format!("tokens:\n  {line}\n")).unwrap();
+    fs::write(dir.path().join("qsa.token"), token).unwrap();
+    write_setup(dir.path(), &Setup { policy: "rules: []\n", admin: "tokens: tokens.yaml", ..Setup::default() });
+    let proxy = Proxy::start_in(dir);
+    change(
+        proxy.dir.path(),
+        "{name: edge, address: \"127.0.0.1:0\"",
+        &format!("{{name: edge, address: \"{}\"", proxy.edge),
+    );
+    change(proxy.dir.path(), "admin: {address: \"127.0.0.1:0\"", &format!("admin: {{address: \"{}\"", proxy.admin));
+    proxy
+}
+
+fn doctor(dir: &Path, args: &[&str]) -> Finished {
+    finish(sallyport().args(["doctor", "-c"]).arg(dir.join("sallyport.yaml")).current_dir(dir).args(args), "")
+}
+
+/// The checks with this result.
+fn with(done: &Finished, result: &str) -> Vec<(String, String)> {
+    let examined: Value = serde_json::from_str(&done.out).unwrap_or_else(|_| panic!("{done:?}"));
+    assert_eq!(examined["ok"], done.code == Some(0), "{done:?}");
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let checks = examined["checks"].as_array().unwrap().iter().filter(|check| check["result"] == result);
+    checks.map(|check| (text(&check["check"]), text(&check["found"]))).collect()
+}
+
+/// What fails though all is well: who runs these tests as root runs the proxy so.
+fn expected() -> Vec<&'static str> {
+    if fs::metadata("/proc/self").unwrap().uid() == 0 { vec!["user"] } else { Vec::new() }
+}
+
+#[test]
+fn the_doctor_finds_a_proxy_in_order() {
+    let proxy = started();
+    let done = doctor(proxy.dir.path(), &["-o", "json", "--token-file", "qsa.token"]);
+    let failed: Vec<String> = with(&done, "failed").into_iter().map(|(check, _)| check).collect();
+    assert_eq!(failed, expected(), "{done:?}");
+    let ok: Vec<String> = with(&done, "ok").into_iter().map(|(check, found)| format!("{check}: {found}")).collect();
+    for want in [
+        "a card number in a name: refused with `sensitive_data_in_target`",
+        "a card number in header fields: refused with `plaintext_http`",
+        "a card number in a path: refused with `plaintext_http`",
+        "the decision log: has the 3 refusals, and no number",
+        "metrics: no number",
+        "the admin port: its answers hold no number",
+        &format!("core dumps: are off for process {}", proxy.pid()),
+        "the log's key: is closed to others (mode 600)",
+        "report mode: no source is in it",
+    ] {
+        assert!(ok.iter().any(|found| found == want), "no `{want}` in {ok:#?}");
+    }
+    let text = doctor(proxy.dir.path(), &[]);
+    assert!(
+        text.out.starts_with("ok      a card number in a name: refused with `sensitive_data_in_target`\n"),
+        "{text:?}"
+    );
+    assert!(text.out.contains("\nnote    the admin port: not searched; give `--token-file FILE`"), "{text:?}");
+    assert_eq!(text.code, Some(i32::from(!expected().is_empty())), "{text:?}");
+}
+
+#[test]
+fn the_doctor_says_what_is_wrong() {
+    let proxy = started();
+    let dir = proxy.dir.path();
+    let echo = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = echo.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for mut socket in echo.incoming().flatten() {
+            let mut bytes = [0; 4096];
+            // The client sees how it ends.
+            let _ = socket.read(&mut bytes).and_then(|count| socket.write_all(&bytes[..count]));
+        }
+    });
+    let failed = |args: &[&str]| {
+        let done = doctor(dir, &[&["-o", "json"], args].concat());
+        let failed = with(&done, "failed").into_iter().filter(|(check, _)| !expected().contains(&check.as_str()));
+        failed.map(|(check, found)| format!("{check}: {found}")).collect::<Vec<_>>()
+    };
+    fs::write(dir.join("wrong.token"), "sallyport_x").unwrap();
+    let [found] = failed(&["--token-file", "wrong.token"]).try_into().unwrap();
+    assert!(
+        found.starts_with("the admin port: `/v1/status` of the admin port at ") && found.contains("it answers 401: "),
+        "{found}"
+    );
+    fs::set_permissions(dir.join("policy.yaml"), fs::Permissions::from_mode(0o666)).unwrap();
+    let [found] = failed(&[]).try_into().unwrap();
+    assert!(found.starts_with("the policy: everybody may write it; chmod o-w "), "{found}");
+    fs::set_permissions(dir.join("policy.yaml"), fs::Permissions::from_mode(0o644)).unwrap();
+    change(dir, &proxy.edge.to_string(), &address);
+    let found = failed(&[]);
+    assert!(found.len() == 3 && found.iter().all(|found| found.contains("repeats the number")), "{found:?}");
+    change(dir, &address, &proxy.edge.to_string());
+    assert_eq!(failed(&[]), [""; 0]);
+    poison(&proxy);
+    let [found] = failed(&[]).try_into().unwrap();
+    assert!(found.starts_with("the decision log: the log holds a card number of the canary since "), "{found}");
+}
+
+/// A record that redaction would never have let through, as if it had been written just now.
+fn poison(proxy: &Proxy) {
+    let records = proxy.records();
+    let seq = records.len();
+    let line = format!(
+        "{{\"v\":1,\"seq\":{seq},\"time\":\"2099-01-01T00:00:00.000000Z\",\"kind\":\"admin\",\"host\":\"4111111111111111\"}}\n"
+    );
+    let path = proxy.dir.path().join("decisions/segments/000000000000.jsonl");
+    fs::OpenOptions::new().append(true).open(path).unwrap().write_all(line.as_bytes()).unwrap();
+}
+
+#[test]
+fn the_doctor_needs_a_proxy_that_runs() {
+    let proxy = started();
+    let dir = proxy.stop().0;
+    for (args, code, says) in [
+        (&[][..], 3, "can't be reached"),
+        (&["--token-file", "none.token"], 3, "none.token"),
+        (&["--attack"], 2, "`--attack` is not available in this version"),
+    ] {
+        let done = doctor(dir.path(), args);
+        assert!(done.code == Some(code) && done.err.contains(says) && done.out.is_empty(), "{args:?}: {done:?}");
+    }
+    write_setup(dir.path(), &Setup { policy: "rules: []\n", ..Setup::default() });
+    let done = doctor(dir.path(), &[]);
+    assert!(done.code == Some(2) && done.err.contains("the first listener has no port of its own"), "{done:?}");
+}
