@@ -11,6 +11,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(super) struct Progress {
     /// `None`: nobody looks.
     line: Option<Line>,
+    /// What is counted.
+    unit: &'static str,
 }
 
 struct Line {
@@ -19,21 +21,26 @@ struct Line {
 }
 
 impl Progress {
-    /// Begins.
+    /// Begins; records are counted.
     pub(super) fn new() -> Self {
-        let line = io::stderr().is_terminal().then(|| Line { begun: Instant::now(), shown: None });
-        Self { line }
+        Self::counting("records")
     }
 
-    /// So many records `of` all are done; 0: it is not known how many there are.
-    pub(super) fn at(&mut self, records: u64, of: u64) {
+    /// Begins; `unit` is what is counted.
+    pub(super) fn counting(unit: &'static str) -> Self {
+        let line = io::stderr().is_terminal().then(|| Line { begun: Instant::now(), shown: None });
+        Self { line, unit }
+    }
+
+    /// So many `of` all are done; 0: it is not known how many there are.
+    pub(super) fn at(&mut self, done: u64, of: u64) {
         let Some(line) = &mut self.line else { return };
         let now = Instant::now();
         if line.shown.is_some_and(|shown| now.saturating_duration_since(shown) < PAUSE) {
             return;
         }
         line.shown = Some(now);
-        let text = text(records, of, now.saturating_duration_since(line.begun));
+        let text = text((done, of), self.unit, now.saturating_duration_since(line.begun));
         // There is nobody to tell that it can't be shown.
         let _ = write!(io::stderr().lock(), "\r{CLEAR}{text}");
     }
@@ -50,11 +57,11 @@ impl Drop for Progress {
 /// Clears what is right of the cursor (ECMA-48, EL).
 const CLEAR: &str = "\u{1b}[K";
 
-fn text(records: u64, of: u64, took: Duration) -> String {
-    let a_second = u128::from(records).saturating_mul(1000).checked_div(took.as_millis()).unwrap_or_default();
-    match u128::from(records).saturating_mul(100).checked_div(u128::from(of)) {
-        Some(percent) => format!("{}% of {of} records, {a_second} a second", percent.min(100)),
-        None => format!("{records} records, {a_second} a second"),
+fn text((done, of): (u64, u64), unit: &str, took: Duration) -> String {
+    let a_second = u128::from(done).saturating_mul(1000).checked_div(took.as_millis()).unwrap_or_default();
+    match u128::from(done).saturating_mul(100).checked_div(u128::from(of)) {
+        Some(percent) => format!("{}% of {of} {unit}, {a_second} a second", percent.min(100)),
+        None => format!("{done} {unit}, {a_second} a second"),
     }
 }
 
@@ -71,7 +78,7 @@ mod tests {
             (7, 0, 1000, "7 records, 7 a second"),
             (u64::MAX, u64::MAX, 1, "100% of 18446744073709551615 records, 18446744073709551615000 a second"),
         ] {
-            assert_eq!(text(records, of, Duration::from_millis(millis)), want);
+            assert_eq!(text((records, of), "records", Duration::from_millis(millis)), want);
         }
     }
 }

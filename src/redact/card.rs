@@ -31,6 +31,9 @@ const HEX_OTHERS: usize = 5;
 /// A shorter length at which hexadecimal digits that stand alone are one too: 64 bits, such as a span's id (W3C Trace Context).
 const HEX_WORD: usize = 16;
 
+/// ...if more than one of them is not the number's: one letter may as well stand before a number of 15 digits.
+const HEX_WORD_OTHERS: usize = 2;
+
 /// Identifiers of hexadecimal digits in groups: how long they are, and where their dashes stand.
 const SHAPES: [(usize, &[usize]); 2] = [
     (36, &[8, 13, 18, 23]), // a UUID (RFC 9562)
@@ -178,7 +181,7 @@ fn in_hex_run(text: &[u8], start: usize, end: usize) -> bool {
             && !touched(text.get(end.saturating_add(after().count())))
     };
     let others = length.saturating_sub(inside.len());
-    (length >= HEX_LENGTH && others >= HEX_OTHERS || length == HEX_WORD && alone())
+    (length >= HEX_LENGTH && others >= HEX_OTHERS || length == HEX_WORD && others >= HEX_WORD_OTHERS && alone())
         && inside.iter().all(u8::is_ascii_digit)
         && before().chain(after()).any(u8::is_ascii_alphabetic)
 }

@@ -221,7 +221,6 @@ fn what_is_not_built_yet_is_said() {
         "policy suggest",
         "policy import squid squid.conf",
         "audit report --from a --to b",
-        "audit scan f",
         "reach --customer acme",
         "firewall --mode redirect",
         "doctor --attack",

@@ -9,6 +9,9 @@ mod export_record;
 mod filters;
 mod prove;
 mod query;
+mod scan;
+mod scan_files;
+mod scan_source;
 mod table;
 mod verify;
 
@@ -34,13 +37,15 @@ pub(super) enum Audit {
     Export(Box<export::ExportArgs>),
     /// Print records that fit: connections as a table, the log's lines with `-o json`, or counts. Exit 1: none does
     Query(Box<query::QueryArgs>),
+    /// Search files for card numbers and what else should not be there: places without values. Exit 1: something was found
+    Scan(scan::ScanArgs),
     /// Commands of the contract that this version does not have yet.
     #[command(external_subcommand)]
     Other(Vec<String>),
 }
 
 /// Commands that are named for users already and not built yet.
-const NOT_YET: &[&str] = &["report", "scan"];
+const NOT_YET: &[&str] = &["report"];
 
 pub(super) fn audit(config: &Path, command: &Audit, output: Output) -> Result<(), Failure> {
     match command {
@@ -49,6 +54,7 @@ pub(super) fn audit(config: &Path, command: &Audit, output: Output) -> Result<()
         Audit::CheckProof(args) => check_proof::check_proof(args, output),
         Audit::Export(args) => export::export(config, args, output),
         Audit::Query(args) => query::query(config, args, output),
+        Audit::Scan(args) => scan::scan(config, args, output),
         Audit::Other(words) => Err(unknown("audit ", words, NOT_YET)),
     }
 }

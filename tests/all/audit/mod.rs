@@ -2,6 +2,8 @@
 //! Also a verifier that somebody else wrote. Not here: every row of damage (`decision_log::verify`).
 //! Source: C2SP tlog-tiles, tlog-checkpoint, tlog-proof, by `aics-tlog`.
 
+mod scan;
+
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::symlink;
@@ -10,8 +12,8 @@ use std::time::Instant;
 
 use tempfile::TempDir;
 
-use super::harness::{PATIENCE, Proxy, Setup, eventually, records, write_setup};
-use super::programs::{Finished, finish, program, sallyport};
+use crate::harness::{PATIENCE, Proxy, Setup, eventually, records, write_setup};
+use crate::programs::{Finished, finish, program, sallyport};
 
 /// Enough for two full tiles.
 const REFUSALS: usize = 600;

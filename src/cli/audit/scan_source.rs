@@ -1,0 +1,130 @@
+//! What `audit scan` reads: a file's bytes as they are, or what is compressed in it; hashed as they are.
+//! Not here: which file (`scan_files`). Source: RFC 8878 (zstd).
+
+use std::io::{self, BufReader, Chain, Cursor, Read};
+
+use aws_lc_rs::digest::{Context, SHA256};
+use zstd::Decoder;
+
+use super::export_file::hex;
+
+/// A text with a zero among so many first bytes has no lines, as for git.
+const PROBE: usize = 8000;
+
+/// How zstd's frames begin.
+const ZSTD: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();
+
+/// Upper bound of the window that a frame may ask memory for, as a power of two: 128 MiB, as the program `zstd` has it.
+const MAX_WINDOW_LOG: u32 = 27;
+
+/// Upper bound in bytes of what one file holds decompressed: a small one can hold more than anybody waits for.
+const MAX_DECOMPRESSED: u64 = 64 << 30;
+
+/// A file, open.
+pub(super) struct Source {
+    bytes: Bytes,
+    /// The first of them, read to know what they are.
+    first: Cursor<Vec<u8>>,
+    decompressed: u64,
+}
+
+enum Bytes {
+    Plain(Hashed),
+    Compressed(Box<Decoder<'static, BufReader<Hashed>>>),
+}
+
+/// What was read to its end.
+pub(super) struct Digest {
+    pub(super) bytes: u64,
+    pub(super) sha256: String,
+    pub(super) decompressed: Option<u64>,
+}
+
+impl Source {
+    pub(super) fn open(file: Box<dyn Read>) -> io::Result<Self> {
+        let mut file = file;
+        let magic = some(&mut file, ZSTD.len())?;
+        let is_compressed = magic == ZSTD;
+        let hashed = Hashed { file: Cursor::new(magic).chain(file), digest: Context::new(&SHA256), bytes: 0 };
+        let mut bytes = if is_compressed {
+            let mut decoder = Decoder::new(hashed)?;
+            decoder.window_log_max(MAX_WINDOW_LOG)?;
+            Bytes::Compressed(Box::new(decoder))
+        } else {
+            Bytes::Plain(hashed)
+        };
+        let first = some(&mut bytes, PROBE)?;
+        Ok(Self { bytes, first: Cursor::new(first), decompressed: 0 })
+    }
+
+    /// Whether it is a text in lines.
+    pub(super) fn has_lines(&self) -> bool {
+        !self.first.get_ref().contains(&0)
+    }
+
+    /// What was read, once there is no more.
+    pub(super) fn finish(self) -> Digest {
+        let (hashed, decompressed) = match self.bytes {
+            Bytes::Plain(hashed) => (hashed, None),
+            Bytes::Compressed(decoder) => (decoder.finish().into_inner(), Some(self.decompressed)),
+        };
+        Digest { bytes: hashed.bytes, sha256: hex(hashed.digest.finish().as_ref()), decompressed }
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = match self.first.read(into)? {
+            0 => retried(&mut self.bytes, into)?,
+            read => read,
+        };
+        self.decompressed = self.decompressed.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
+        if matches!(self.bytes, Bytes::Compressed(_)) && self.decompressed > MAX_DECOMPRESSED {
+            return Err(io::Error::other(format!(
+                "holds more than {MAX_DECOMPRESSED} bytes; decompress it and search what comes out"
+            )));
+        }
+        Ok(read)
+    }
+}
+
+impl Read for Bytes {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(bytes) => bytes.read(into),
+            Self::Compressed(bytes) => bytes.read(into),
+        }
+    }
+}
+
+/// Hashes and counts what is read.
+struct Hashed {
+    file: Chain<Cursor<Vec<u8>>, Box<dyn Read>>,
+    digest: Context,
+    bytes: u64,
+}
+
+impl Read for Hashed {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = retried(&mut self.file, into)?;
+        self.digest.update(into.get(..read).unwrap_or_default());
+        self.bytes = self.bytes.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
+        Ok(read)
+    }
+}
+
+/// So many bytes, or what there is.
+fn some(from: &mut impl Read, count: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(u64::try_from(count).unwrap_or(u64::MAX)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn retried(from: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match from.read(into) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}
