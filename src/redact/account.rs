@@ -2,11 +2,7 @@
 //! Not here: fields named after them (`names`).
 //! Source: SSA's rules for numbers (POMS RM 10201.030); the IBAN registry, release 99 (SWIFT), ISO 13616-1, ISO 7064 (mod 97).
 
-use std::sync::LazyLock;
-
-use aho_corasick::{AhoCorasick, MatchKind};
-
-use super::block;
+use super::gist::{self, Gist};
 use super::kind::{Hit, Kind};
 use super::value::{after, before};
 
@@ -17,31 +13,22 @@ const NEAR: usize = 30;
 const DASHED: usize = 11;
 
 /// Numbers that were printed in advertisements and manuals; nobody has them.
-const NOBODYS: [&[u8; MIN_DIGITS]; 3] = [b"078051120", b"123456789", b"219099999"];
+const NOBODYS: [&[u8; DIGITS]; 3] = [b"078051120", b"123456789", b"219099999"];
 
 /// Characters of the longest IBAN.
 const MAX_IBAN: usize = 34;
 
 /// Digits of a social security number.
-pub(super) const MIN_DIGITS: usize = 9;
+const DIGITS: usize = 9;
 
-/// The social security numbers in `text`.
-pub(super) fn find(text: &[u8], hits: &mut Vec<Hit<'_>>) {
-    hits.extend(block::places(text, is_dashed).filter_map(|dash| ssn(text, dash.checked_sub(3)?)));
-    told(text, hits);
-}
-
-/// The IBANs in `text`.
-pub(super) fn find_international(text: &[u8], hits: &mut Vec<Hit<'_>>) {
-    hits.extend(iban(text, 0));
-    hits.extend(block::places(text, is_iban_head).filter_map(|at| iban(text, at.saturating_add(1))));
-}
-
-/// Whether the dashes and what is between and behind them stand here: seven bytes say enough, the rest is looked at later.
-fn is_dashed(window: &[u8; 7]) -> bool {
-    let [first, a, b, second, c, d, e] = *window;
-    let digits = [a, b, c, d, e].iter().fold(true, |all, byte| all & byte.is_ascii_digit());
-    digits & (first == b'-') & (second == b'-')
+/// The social security numbers and IBANs in `text`.
+pub(super) fn find(text: &[u8], gist: Gist, hits: &mut Vec<Hit<'_>>) {
+    if gist.has_dashed() {
+        hits.extend(gist::dashed(text).filter_map(|start| ssn(text, start)));
+    }
+    if gist.has_account() {
+        hits.extend(gist::accounts(text).filter_map(|start| iban(text, start)));
+    }
 }
 
 /// Whether nothing touches `start..end` that would make it a part of something longer.
@@ -60,48 +47,29 @@ fn ssn<'r>(text: &[u8], start: usize) -> Option<Hit<'r>> {
 }
 
 /// Whether these nine digits can be somebody's: area not 000, 666 or 900 and up, group not 00, serial number not 0000.
-fn is_issued(digits: &[u8; MIN_DIGITS]) -> bool {
+fn is_issued(digits: &[u8; DIGITS]) -> bool {
     let [a, b, c, d, e, serial @ ..] = digits;
     let no_area = matches!([*a, *b, *c], [b'0', b'0', b'0'] | [b'6', b'6', b'6'] | [b'9', _, _]);
     !no_area && [*d, *e] != *b"00" && serial != b"0000" && !NOBODYS.contains(&digits)
 }
 
-/// `ssn` and `social security`, leftmost first, which is what makes the search a vector one.
-static WORDS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
-    let words = ["ssn", "SSN", "Ssn", "ocial secur", "ocial Secur", "OCIAL SECUR"];
-    AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(words).ok()
-});
-
-/// The first nine digits near behind the words, bare or in groups that blanks part.
-fn told(text: &[u8], hits: &mut Vec<Hit<'_>>) {
-    for word in WORDS.iter().flat_map(|words| words.find_iter(text)) {
-        let near = before(after(text, word.end()), NEAR);
-        let Some(gap) = near.iter().position(u8::is_ascii_digit) else { continue };
-        let start = word.end().saturating_add(gap);
-        let (mut digits, mut count, mut end) = ([0; MIN_DIGITS], 0_usize, start);
-        while let Some(byte) = text.get(end) {
-            match (byte, digits.get_mut(count)) {
-                (b'0'..=b'9', Some(place)) => {
-                    *place = *byte;
-                    count = count.saturating_add(1);
-                }
-                (b' ' | b'-', Some(_)) if matches!(count, 3 | 5) => {}
-                _ => break,
+/// The place of the first nine digits near behind the words at `end` that tell of a social security number: bare, or in
+/// groups that blanks or dashes part.
+pub(super) fn told(text: &[u8], end: usize) -> Option<(usize, usize)> {
+    let start = end.saturating_add(before(after(text, end), NEAR).iter().position(u8::is_ascii_digit)?);
+    let (mut digits, mut count, mut end) = ([0; DIGITS], 0_usize, start);
+    while let Some(byte) = text.get(end) {
+        match (byte, digits.get_mut(count)) {
+            (b'0'..=b'9', Some(place)) => {
+                *place = *byte;
+                count = count.saturating_add(1);
             }
-            end = end.saturating_add(1);
+            (b' ' | b'-', Some(_)) if matches!(count, 3 | 5) => {}
+            _ => break,
         }
-        if count == digits.len() && is_issued(&digits) && is_alone(text, start, end) {
-            hits.push(Hit { start, end, kind: Kind::Ssn });
-        }
+        end = end.saturating_add(1);
     }
-}
-
-/// Whether the country and the check digits of an IBAN stand here behind something else than a letter or digit.
-fn is_iban_head(window: &[u8; 5]) -> bool {
-    let [before, a, b, c, d] = *window;
-    let is_letter = |byte: u8| (byte | 0x20).wrapping_sub(b'a') < 26;
-    let is_digit = |byte: u8| byte.wrapping_sub(b'0') < 10;
-    is_digit(c) & is_digit(d) & is_letter(a) & is_letter(b) & !(is_letter(before) | is_digit(before))
+    (count == DIGITS && is_issued(&digits) && is_alone(text, start, end)).then_some((start, end))
 }
 
 /// The IBAN at `start`: of its country's length, its check digits right, whole or in groups of four.
@@ -162,11 +130,12 @@ const COUNTRIES: [(&str, u8, bool); 89] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::redact::word;
 
     fn found(text: &str) -> Vec<String> {
         let mut hits = Vec::new();
-        find(text.as_bytes(), &mut hits);
-        find_international(text.as_bytes(), &mut hits);
+        find(text.as_bytes(), Gist::of(text.as_bytes()), &mut hits);
+        word::find(text.as_bytes(), &mut hits);
         hits.iter().map(|hit| format!("{}{}", hit.kind, text.get(hit.start..hit.end).unwrap())).collect()
     }
 

@@ -8,6 +8,9 @@ use std::ops::Range;
 pub(super) const MIN_DIGITS: usize = CARD_DIGITS as usize;
 const CARD_DIGITS: u32 = 12;
 
+/// Digits of a run that is kept already: far from [`CARD_DIGITS`], however many follow.
+const COUNTED: u32 = 1 << 31;
+
 /// Four characters that carry three bytes of a card number in base64: for each of the four, those that can stand there
 /// if every byte is a digit or a separator (a blank, `-`, `.`, `_`, `+`).
 const PACKED: [&[u8]; 4] = [b"IKLMNOX", b"CDFSTVijlyz1", b"ABEFIJMNQRUVYZcdghklst014589", b"fgrtuwxyz012345"];
@@ -15,16 +18,29 @@ const PACKED: [&[u8]; 4] = [b"IKLMNOX", b"CDFSTVijlyz1", b"ABEFIJMNQRUVYZcdghkls
 /// Characters of base64 of which so many in a row must fit: nine digits of a card number, wherever the first one falls.
 const PACKED_PLACES: u32 = 12;
 
-/// Hexadecimal digits of which so many in a row must fit: twelve digits or separators.
-const HEX_PLACES: u32 = 24;
+/// Hexadecimal digits of which so many in a row must fit: five digits or separators.
+const HEX_PLACES: u32 = 10;
 
-/// Characters of the head of an international bank account number that are looked at.
-const ACCOUNT_PLACES: u32 = 8;
+/// The head of an international bank account number: what is no part of a word, two letters, two digits, and four more of
+/// either, the first of which may be a blank.
+const ACCOUNT_PLACES: u32 = 9;
+
+/// The sign in the middle of track 2 and four digits on each side of it.
+const TRACK_PLACES: u32 = 9;
+
+/// The tag 5A with its length.
+const TAG_PLACES: u32 = 4;
+
+/// A social security number with its dashes but for the last digit.
+const DASHED_PLACES: u32 = 10;
 
 const PACKED_AT: u32 = 0;
 const HEX_AT: u32 = PACKED_AT + PACKED_PLACES;
 const ACCOUNT_AT: u32 = HEX_AT + HEX_PLACES;
-const PERCENT_AT: u32 = ACCOUNT_AT + ACCOUNT_PLACES;
+const TRACK_AT: u32 = ACCOUNT_AT + ACCOUNT_PLACES;
+const TAG_AT: u32 = TRACK_AT + TRACK_PLACES;
+const DASHED_AT: u32 = TAG_AT + TAG_PLACES;
+const PERCENT_AT: u32 = DASHED_AT + DASHED_PLACES;
 const ESCAPE_AT: u32 = PERCENT_AT + 3;
 const ENTITY_AT: u32 = ESCAPE_AT + 1;
 const WIDE_AT: u32 = ENTITY_AT + 2;
@@ -35,6 +51,9 @@ const HIDDEN_AT: u32 = SIGN_AT + 1;
 const FIRST: u64 = 1 << PACKED_AT
     | 1 << HEX_AT
     | 1 << ACCOUNT_AT
+    | 1 << TRACK_AT
+    | 1 << TAG_AT
+    | 1 << DASHED_AT
     | 1 << PERCENT_AT
     | 1 << ESCAPE_AT
     | 1 << ENTITY_AT
@@ -42,9 +61,15 @@ const FIRST: u64 = 1 << PACKED_AT
     | 1 << SIGN_AT
     | 1 << HIDDEN_AT;
 
+/// What stands before a text's first byte: no part of a word.
+const START: u64 = 1 << ACCOUNT_AT;
+
 const PACKED_END: u64 = 1 << (HEX_AT - 1);
 const HEX_END: u64 = 1 << (ACCOUNT_AT - 1);
-const ACCOUNT_END: u64 = 1 << (PERCENT_AT - 1);
+const ACCOUNT_END: u64 = 1 << (TRACK_AT - 1);
+const TRACK_END: u64 = 1 << (TAG_AT - 1);
+const TAG_END: u64 = 1 << (DASHED_AT - 1);
+const DASHED_END: u64 = 1 << (PERCENT_AT - 1);
 const ENCODED_END: u64 = 1 << (ESCAPE_AT - 1) | 1 << ESCAPE_AT | 1 << (WIDE_AT - 1) | 1 << WIDE_AT;
 const SIGN_END: u64 = 1 << SIGN_AT;
 const HIDDEN_END: u64 = 1 << HIDDEN_AT;
@@ -65,7 +90,6 @@ const KEEPS: [u32; 256] = keeps();
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gist {
     seen: u64,
-    digits: u32,
     /// How many runs have as many digits as a card number, and where the first ones come to so many.
     runs: usize,
     places: [usize; MAX_RUNS],
@@ -73,24 +97,23 @@ pub(super) struct Gist {
 
 impl Gist {
     pub(super) fn of(text: &[u8]) -> Self {
-        let (mut at, mut seen) = (0_u64, 0_u64);
-        let (mut run, mut digits) = (0_u32, 0_u32);
-        let (mut runs, mut places) = (0_usize, [0; MAX_RUNS]);
+        let (mut at, mut seen) = (START, 0_u64);
+        let (mut digits, mut runs, mut places) = (0_u32, 0_usize, [0; MAX_RUNS]);
         for (place, byte) in text.iter().enumerate() {
             let byte = usize::from(*byte);
             at = ((at << 1) | FIRST) & PLACES.get(byte).copied().unwrap_or_default();
             seen |= at;
-            let digit = DIGIT.get(byte).copied().unwrap_or_default();
-            run = (run & KEEPS.get(byte).copied().unwrap_or_default()).wrapping_add(digit);
-            digits = digits.max(run);
-            if run == CARD_DIGITS && digit == 1 {
+            let kept = digits & KEEPS.get(byte).copied().unwrap_or_default();
+            digits = kept.wrapping_add(DIGIT.get(byte).copied().unwrap_or_default());
+            if digits == CARD_DIGITS {
                 if let Some(kept) = places.get_mut(runs) {
                     *kept = place;
                 }
                 runs = runs.saturating_add(1);
+                digits = COUNTED;
             }
         }
-        Self { seen, digits, runs, places }
+        Self { seen, runs, places }
     }
 
     /// Where there may be a card number: pieces of `text`, from the left, apart.
@@ -107,9 +130,9 @@ impl Gist {
         })
     }
 
-    /// Whether there may be so many digits with nothing but separators between them.
-    pub(super) fn has_digits(self, count: usize) -> bool {
-        usize::try_from(self.digits).is_ok_and(|digits| digits >= count)
+    /// Whether there may be a card number.
+    pub(super) fn has_digits(self) -> bool {
+        self.runs > 0
     }
 
     /// Whether there may be digits in base64.
@@ -125,6 +148,21 @@ impl Gist {
     /// Whether there is something like the head of an international bank account number.
     pub(super) fn has_account(self) -> bool {
         self.seen & ACCOUNT_END != 0
+    }
+
+    /// Whether there is something like the middle of track 2.
+    pub(super) fn has_track(self) -> bool {
+        self.seen & TRACK_END != 0
+    }
+
+    /// Whether there is something like the tag 5A with its length.
+    pub(super) fn has_tag(self) -> bool {
+        self.seen & TAG_END != 0
+    }
+
+    /// Whether there is something like a social security number with dashes.
+    pub(super) fn has_dashed(self) -> bool {
+        self.seen & DASHED_END != 0
     }
 
     /// Whether there is a sign of percent-encoding, an escape, an entity, or a character that may stand for an ASCII one.
@@ -147,22 +185,47 @@ const fn is_of_a_run(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b' ' | b'-' | b'.' | b'_' | b'+')
 }
 
-/// Where (one behind the last byte) something ends that may be digits in base64.
+/// Where (one behind the last byte) [`PACKED_LENGTH`] bytes end that may be digits in base64.
 pub(super) fn base64_ends(text: &[u8]) -> impl Iterator<Item = usize> {
     ends(text, PACKED_END)
 }
 
-/// Where (one behind the last byte) something ends that may be digits as hexadecimal ASCII.
+/// Where (one behind the last byte) [`HEX_LENGTH`] bytes end that may be digits as hexadecimal ASCII.
 pub(super) fn hex_ends(text: &[u8]) -> impl Iterator<Item = usize> {
     ends(text, HEX_END)
 }
 
-/// Bytes that something has which [`base64_ends`] and [`hex_ends`] tell the end of.
+/// Where international bank account numbers may begin.
+pub(super) fn accounts(text: &[u8]) -> impl Iterator<Item = usize> {
+    // The place before the first letter is none of the number's.
+    starts(text, ACCOUNT_END, ACCOUNT_PLACES - 1)
+}
+
+/// Where the signs in the middle of track 2 may stand.
+pub(super) fn track_signs(text: &[u8]) -> impl Iterator<Item = usize> {
+    starts(text, TRACK_END, TRACK_PLACES / 2 + 1)
+}
+
+/// Where the values of tags 5A may begin.
+pub(super) fn tag_values(text: &[u8]) -> impl Iterator<Item = usize> {
+    ends(text, TAG_END)
+}
+
+/// Where social security numbers with dashes may begin.
+pub(super) fn dashed(text: &[u8]) -> impl Iterator<Item = usize> {
+    starts(text, DASHED_END, DASHED_PLACES)
+}
+
+/// Bytes of what [`base64_ends`] and [`hex_ends`] tell the end of.
 pub(super) const PACKED_LENGTH: usize = PACKED_PLACES as usize;
 pub(super) const HEX_LENGTH: usize = HEX_PLACES as usize;
 
+fn starts(text: &[u8], end: u64, length: u32) -> impl Iterator<Item = usize> {
+    ends(text, end).filter_map(move |behind| behind.checked_sub(usize::try_from(length).ok()?))
+}
+
 fn ends(text: &[u8], end: u64) -> impl Iterator<Item = usize> {
-    let mut at = 0_u64;
+    let mut at = START;
     text.iter().zip(1_usize..).filter_map(move |(byte, behind)| {
         at = ((at << 1) | FIRST) & PLACES.get(usize::from(*byte)).copied().unwrap_or_default();
         (at & end != 0).then_some(behind)
@@ -182,9 +245,22 @@ const fn places() -> [u64; 256] {
 
 /// The places at which `byte` may stand.
 const fn places_of(byte: u8) -> u64 {
-    let mut places = packed_places(byte) | hex_places(byte) | account_places(byte);
-    let hex = byte.is_ascii_hexdigit();
+    let mut places = packed_places(byte) | hex_places(byte) | account_places(byte) | dashed_places(byte);
+    let (hex, digit) = (byte.is_ascii_hexdigit(), byte.is_ascii_digit());
     let single = [
+        (digit, TRACK_AT),
+        (digit, TRACK_AT + 1),
+        (digit, TRACK_AT + 2),
+        (digit, TRACK_AT + 3),
+        (matches!(byte, b'=' | b'D' | b'd'), TRACK_AT + 4),
+        (digit, TRACK_AT + 5),
+        (digit, TRACK_AT + 6),
+        (digit, TRACK_AT + 7),
+        (digit, TRACK_AT + 8),
+        (byte == b'5', TAG_AT),
+        (matches!(byte, b'A' | b'a'), TAG_AT + 1),
+        (byte == b'0', TAG_AT + 2),
+        (matches!(byte, b'6'..=b'9' | b'A' | b'a'), TAG_AT + 3),
         (byte == b'%', PERCENT_AT),
         (hex, PERCENT_AT + 1),
         (hex, PERCENT_AT + 2),
@@ -240,19 +316,32 @@ const fn hex_places(byte: u8) -> u64 {
     places
 }
 
-/// Two letters, two digits, and four more of either, the first of which may be a blank.
 #[expect(clippy::arithmetic_side_effects, reason = "evaluated by the compiler, within 64")]
 const fn account_places(byte: u8) -> u64 {
     let (mut places, mut place) = (0, 0);
     while place < ACCOUNT_PLACES {
         let fits = match place {
-            0 | 1 => byte.is_ascii_alphabetic(),
-            2 | 3 => byte.is_ascii_digit(),
-            4 => byte.is_ascii_alphanumeric() || byte == b' ',
+            0 => !byte.is_ascii_alphanumeric(),
+            1 | 2 => byte.is_ascii_alphabetic(),
+            3 | 4 => byte.is_ascii_digit(),
+            5 => byte.is_ascii_alphanumeric() || byte == b' ',
             _ => byte.is_ascii_alphanumeric(),
         };
         if fits {
             places |= 1 << (ACCOUNT_AT + place);
+        }
+        place += 1;
+    }
+    places
+}
+
+#[expect(clippy::arithmetic_side_effects, reason = "evaluated by the compiler, within 64")]
+const fn dashed_places(byte: u8) -> u64 {
+    let (mut places, mut place) = (0, 0);
+    while place < DASHED_PLACES {
+        let fits = if place == 3 || place == 6 { byte == b'-' } else { byte.is_ascii_digit() };
+        if fits {
+            places |= 1 << (DASHED_AT + place);
         }
         place += 1;
     }
@@ -292,7 +381,7 @@ mod tests {
         let all = |text: &str| {
             let gist = Gist::of(text.as_bytes());
             [
-                gist.has_digits(12),
+                gist.has_digits(),
                 gist.has_sign(),
                 gist.has_encoding(),
                 gist.has_hidden(),
@@ -320,7 +409,8 @@ mod tests {
             ("xNDExMTExMTExMTExMQ", [false, false, false, false, true, false]),
             ("NDEx.MTExMTEx", [false; 6]),
             ("g34313131313131313131313131x", [true, false, false, false, false, true]),
-            ("3431g3131313131313131313131", [true, false, false, false, false, false]),
+            ("34313131g3131313", [false; 6]),
+            ("1111111111111111111", [true, false, false, false, false, false]),
         ] {
             assert_eq!(all(text), want, "`{text}`");
         }
@@ -335,6 +425,18 @@ mod tests {
         let many = "123456789012,".repeat(MAX_RUNS + 2);
         assert_eq!(runs(&many).last(), Some(&(13 * (MAX_RUNS - 1)..many.len())));
         assert_eq!(runs(&many).len(), MAX_RUNS);
+    }
+
+    #[test]
+    fn places_of_what_has_a_form_are_told() {
+        let text = b"DE89 3704 0044 x 4111=2512 5A08 219-09-9999 xDE89 3704";
+        let gist = Gist::of(text);
+        assert!(gist.has_account() && gist.has_track() && gist.has_tag() && gist.has_dashed());
+        assert!(
+            accounts(text).eq([0]) && track_signs(text).eq([21]) && tag_values(text).eq([31]) && dashed(text).eq([32])
+        );
+        let gist = Gist::of(b"DE8 9704 411=2512 5B08 2026-11-22T 21-090-9999");
+        assert!(!gist.has_account() && !gist.has_track() && !gist.has_tag() && !gist.has_dashed());
     }
 
     #[test]

@@ -5,7 +5,6 @@
 
 mod account;
 mod api_key;
-mod block;
 mod card;
 mod counts;
 mod credential;

@@ -72,18 +72,9 @@ fn detect<'r>(text: &[u8], gist: Gist, strength: Strength, rules: &'r Rules, hit
     if gist.has_sign() {
         key::find(text, &rules.fields, hits);
     }
-    if gist.has_digits(word::MIN_DIGITS) {
-        word::find(text, hits);
-    }
-    if gist.has_digits(account::MIN_DIGITS) {
-        account::find(text, hits);
-    }
-    if gist.has_account() {
-        account::find_international(text, hits);
-    }
-    if gist.has_digits(card::MIN_DIGITS) {
-        track::find(text, hits);
-    }
+    word::find(text, hits);
+    account::find(text, gist, hits);
+    track::find(text, gist, hits);
     credential::find(text, hits);
     api_key::find(text, hits);
     pattern::find(text, &rules.patterns, hits);

@@ -6,9 +6,10 @@ use std::ops::Range;
 
 use memchr::memchr_iter;
 
+use super::gist::{self, Gist};
+use super::issuer;
 use super::kind::{Hit, Kind};
 use super::value::{after, before};
-use super::{block, issuer};
 
 /// Digits of a card number on a track.
 const MIN_DIGITS: usize = 12;
@@ -25,25 +26,17 @@ const MAX_TAIL: usize = 64;
 const YEAR_AND_MONTH: usize = 4;
 
 /// The tracks in `text`, each as a whole, and the card numbers of tag 5A.
-pub(super) fn find(text: &[u8], hits: &mut Vec<Hit<'_>>) {
-    let first = memchr_iter(b'^', text).filter_map(|caret| track1(text, caret));
-    let second = block::places(text, is_track2).filter_map(|at| track2(text, at.saturating_add(4)));
-    let tracks = first.chain(second).map(|place| Hit { start: place.start, end: place.end, kind: Kind::Track });
-    hits.extend(tracks.chain(block::places(text, is_tag_5a).filter_map(|at| tag_5a(text, at.saturating_add(4)))));
-}
-
-/// Whether the sign between card number and expiry date stands in the middle: `=`, in hexadecimal digits `D`.
-fn is_track2(window: &[u8; 9]) -> bool {
-    let [a, b, c, d, sign, e, f, g, h] = *window;
-    let digits = [a, b, c, d, e, f, g, h].iter().fold(true, |all, byte| all & byte.is_ascii_digit());
-    digits & ((sign == b'=') | (sign | 0x20 == b'd'))
-}
-
-/// Whether a tag 5A stands here, with a length of 6 to 10 bytes.
-fn is_tag_5a(window: &[u8; 4]) -> bool {
-    let [five, a, zero, length] = *window;
-    let fits = (length.wrapping_sub(b'6') < 4) | (length | 0x20 == b'a');
-    (five == b'5') & (a | 0x20 == b'a') & (zero == b'0') & fits
+pub(super) fn find(text: &[u8], gist: Gist, hits: &mut Vec<Hit<'_>>) {
+    let tracks = |place: Range<usize>| Hit { start: place.start, end: place.end, kind: Kind::Track };
+    if gist.has_digits() {
+        hits.extend(memchr_iter(b'^', text).filter_map(|caret| track1(text, caret)).map(tracks));
+    }
+    if gist.has_track() {
+        hits.extend(gist::track_signs(text).filter_map(|sign| track2(text, sign)).map(tracks));
+    }
+    if gist.has_tag() {
+        hits.extend(gist::tag_values(text).filter_map(|start| tag_5a(text, start)));
+    }
 }
 
 /// The brand of the card number that these characters are.
@@ -174,7 +167,7 @@ mod tests {
 
     fn found(text: &str) -> Vec<String> {
         let mut hits = Vec::new();
-        find(text.as_bytes(), &mut hits);
+        find(text.as_bytes(), Gist::of(text.as_bytes()), &mut hits);
         hits.iter().map(|hit| format!("{}{}", hit.kind, text.get(hit.start..hit.end).unwrap())).collect()
     }
 

@@ -1,5 +1,5 @@
-//! Finds security codes and PINs that are told in words: `cvv 123`, `CVC2 #123`, `PIN is 1234`. Pure, linear in the text.
-//! Not here: names with a sign and a value of any form (`key`), codes beside a card number.
+//! Finds numbers that are told in words: `cvv 123`, `CVC2 #123`, `PIN is 1234`, `SSN 123456789`. Pure, linear in the text.
+//! Not here: names with a sign and a value of any form (`key`), codes beside a card number (`near`).
 //! Source: PCI DSS 3.3.1.2 and 3.3.1.3; ISO 9564-1 (PINs of 4 to 12 digits).
 
 use std::ops::RangeInclusive;
@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
+use super::account;
 use super::kind::{Hit, Kind};
 use super::value::{after, before, blank};
 
@@ -27,7 +28,7 @@ struct Word {
     kind: Kind<'static>,
 }
 
-static WORDS: [Word; 5] = [
+static WORDS: [Word; 7] = [
     Word {
         head: "",
         tail: &["cvv", "CVV", "Cvv", "cvc", "CVC", "Cvc", "cvn", "CVN", "csc", "CSC", "CID"],
@@ -37,6 +38,8 @@ static WORDS: [Word; 5] = [
     Word { head: "securi", tail: &["ty code", "TY CODE", "ty Code"], kind: Kind::SecurityCode },
     Word { head: "verificati", tail: &["on code", "ON CODE", "on Code"], kind: Kind::SecurityCode },
     Word { head: "verificati", tail: &["on value", "ON VALUE", "on Value"], kind: Kind::SecurityCode },
+    Word { head: "", tail: &["ssn", "SSN", "Ssn"], kind: Kind::Ssn },
+    Word { head: "s", tail: &["ocial secur", "ocial Secur", "OCIAL SECUR"], kind: Kind::Ssn },
 ];
 
 /// What is searched for (leftmost first, which is what makes the search a vector one), and to which of [`WORDS`] each belongs.
@@ -51,7 +54,12 @@ pub(super) fn find(text: &[u8], hits: &mut Vec<Hit<'_>>) {
     let Some((search, words)) = SEARCH.as_ref() else { return };
     for found in search.find_iter(text) {
         let Some(word) = words.get(found.pattern().as_usize()) else { continue };
-        if let Some((start, end)) = told(text, word, found.start(), found.end()) {
+        let digits = if word.kind == Kind::Ssn {
+            account::told(text, found.end())
+        } else {
+            told(text, word, found.start(), found.end())
+        };
+        if let Some((start, end)) = digits {
             hits.push(Hit { start, end, kind: word.kind });
         }
     }
