@@ -74,6 +74,7 @@ fn pattern(item: Field<'_>, faults: &mut Faults) -> Option<Pattern> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::tests::{LEAST, read};
     use crate::yaml;
 
     #[test]
@@ -99,11 +100,6 @@ mod tests {
             }
         }
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::config::tests::{LEAST, read};
 
     #[test]
     fn patterns_are_bounded_in_number() {
