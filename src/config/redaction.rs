@@ -74,6 +74,7 @@ fn pattern(item: Field<'_>, faults: &mut Faults) -> Option<Pattern> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::tests::{LEAST, read};
     use crate::yaml;
 
     #[test]
@@ -97,6 +98,42 @@ mod tests {
                 Ok(want) => assert_eq!((read.canary, faults), (want, Vec::new()), "{text}"),
                 Err(want) => assert_eq!(faults, [want], "{text}"),
             }
+        }
+    }
+
+    #[test]
+    fn patterns_are_bounded_in_number() {
+        let patterns = |count: usize| {
+            let all: Vec<String> = (0..count).map(|at| format!("{{name: p{at}, pattern: ORD-{at}}}")).collect();
+            read(&format!("{LEAST}redaction: {{patterns: [{}]}}\n", all.join(", "))).1
+        };
+        assert_eq!(patterns(32), Vec::<String>::new());
+        assert!(patterns(33)[0].starts_with("f:3:23: 33 patterns; write at most 32"), "{:?}", patterns(33));
+    }
+
+    /// One line behind the least configuration, so at line 3, and its only fault.
+    #[test]
+    fn faults_of_patterns() {
+        for (inner, column, want) in [
+            ("patterns: [{name: a}]", 24, "a pattern lacks `pattern`; add it"),
+            ("patterns: [{name: a b, pattern: ORD}]", 31, "not the name of a field; write 1 to 64 of"),
+            ("patterns: [{name: a, pattern: 'O(?=R)'}]", 43, "not a pattern: look-around, including"),
+            ("patterns: [{name: a, pattern: 'O*'}]", 43, "the pattern also matches where nothing stands"),
+            (
+                "patterns: [{name: a, pattern: O-1}, {name: a, pattern: O-2}]",
+                49,
+                "a pattern named `a` stands above already; write another name",
+            ),
+            (
+                "private_fields: [cust], patterns: [{name: a, pattern: cu.t}]",
+                48,
+                "the pattern also matches a part of the mark `[private:cust]`; write one",
+            ),
+        ] {
+            let (_, faults) = read(&format!("{LEAST}redaction: {{{inner}}}\n"));
+            assert_eq!(faults.len(), 1, "`{inner}`: {faults:#?}");
+            let want = format!("f:3:{column}: {want}");
+            assert!(faults[0].starts_with(&want), "`{inner}`:\n  {}\n  {want}", faults[0]);
         }
     }
 }

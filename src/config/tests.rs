@@ -259,24 +259,6 @@ fn faults_of_one_line() {
         ("decision_log: {stdout: yes}", 24, "`stdout` is `yes`; write `true` or `false`, without quotes".into()),
         ("decision_log: {retention: 400d}", 16, format!("`retention` {later}")),
         ("redaction: {private_fields: [1]}", 30, "`private_fields` is a number, `1`; write it in quotes".into()),
-        ("redaction: {patterns: [{name: a}]}", 24, "a pattern lacks `pattern`; add it".into()),
-        ("redaction: {patterns: [{name: a b, pattern: ORD}]}", 31, "not the name of a field; write 1 to 64 of".into()),
-        ("redaction: {patterns: [{name: a, pattern: 'O(?=R)'}]}", 43, "not a pattern: look-around, including".into()),
-        (
-            "redaction: {patterns: [{name: a, pattern: 'O*'}]}",
-            43,
-            "the pattern also matches where nothing stands".into(),
-        ),
-        (
-            "redaction: {patterns: [{name: a, pattern: O-1}, {name: a, pattern: O-2}]}",
-            49,
-            "a pattern named `a` stands above already; write another name".into(),
-        ),
-        (
-            "redaction: {private_fields: [cust], patterns: [{name: a, pattern: cu.t}]}",
-            48,
-            "the pattern also matches a part of the mark `[private:cust]`; write one".into(),
-        ),
         ("admin: {address: '0.0.0.0:1', tokens: t.yaml}", 39, "`tokens` would cross the network in the clear".into()),
         ("admin: {address: 127.0.0.1:3128}", 18, "`127.0.0.1:3128` is taken by `127.0.0.1:3128` in line 1;".into()),
         ("admin: {address: 127.0.0.1}", 18, "`127.0.0.1` is no address; write `IP:PORT`, such as".into()),
@@ -411,14 +393,4 @@ proptest! {
         prop_assert!(config.is_some() || !faults.is_empty());
         prop_assert!(faults.iter().all(|fault| fault.place.is_some() && fault.message.contains([';', '?'])), "{faults:?}");
     }
-}
-
-#[test]
-fn patterns_are_bounded_in_number() {
-    let patterns = |count: usize| {
-        let all: Vec<String> = (0..count).map(|at| format!("{{name: p{at}, pattern: ORD-{at}}}")).collect();
-        read(&format!("{LEAST}redaction: {{patterns: [{}]}}\n", all.join(", "))).1
-    };
-    assert_eq!(patterns(32), Vec::<String>::new());
-    assert!(patterns(33)[0].starts_with("f:3:23: 33 patterns; write at most 32"), "{:?}", patterns(33));
 }

@@ -29,8 +29,19 @@ const TAILS: [&str; 5] = ["earer ", "EARER ", "asic ", "ASIC ", "eyJ"];
 static SEARCH: LazyLock<Option<AhoCorasick>> =
     LazyLock::new(|| AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(TAILS).ok());
 
+/// Bytes of the shortest token in parts: two of [`MIN_PART`] and their dot, and the one behind them.
+const SHORTEST: usize = 18;
+
 /// The credentials in `text`.
 pub(super) fn find(text: &[u8], hits: &mut Vec<Hit<'_>>) {
+    if text.len() >= SHORTEST || memchr(b' ', text).is_some() {
+        words(text, hits);
+    }
+    userinfo(text, hits);
+}
+
+/// What is behind a scheme, and the tokens in parts.
+fn words(text: &[u8], hits: &mut Vec<Hit<'_>>) {
     let mut token_end = 0;
     for found in SEARCH.iter().flat_map(|search| search.find_iter(text)) {
         let hit = match found.pattern().as_usize() {
@@ -47,7 +58,6 @@ pub(super) fn find(text: &[u8], hits: &mut Vec<Hit<'_>>) {
         };
         hits.extend(hit.map(|(start, end)| Hit { start, end, kind: Kind::Credential }));
     }
-    userinfo(text, hits);
 }
 
 /// The word behind a scheme whose name is `first` and what stands at `start..end`.
