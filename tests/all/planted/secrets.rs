@@ -27,11 +27,15 @@ const fn unwritten(kind: &'static str, text: &'static str, needle: &'static str)
 const JWT: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJwbGFudGVkLW9uZSJ9.aW1hZ2luYXJ5LXNpZ25hdHVyZQ";
 const TRACK_1: &str = "%B4012888888881881^PLANTED/CARD^29122011234567890?";
 
-pub const SECRETS: [Secret; 23] = [
+pub const SECRETS: [Secret; 27] = [
     secret("visa", "4012888888881881", "4012888888881881"),
     secret("visa in groups", "4012 8888 8888 1881", "4012888888881881"),
     secret("visa with hyphens", "4012-8888-8888-1881", "4012888888881881"),
     secret("visa in percent", "4012%208888%208888%201881", "4012888888881881"),
+    secret("visa in percent throughout", "%34%30%31%32%38%38%38%38%38%38%38%38%31%38%38%31", "4012888888881881"),
+    secret("visa in base64", "NDAxMjg4ODg4ODg4MTg4MQ==", "4012888888881881"),
+    secret("visa in hexadecimal", "34303132383838383838383831383831", "4012888888881881"),
+    secret("visa with its code", "4012888888881881-cvv-7391", "4012888888881881"),
     secret("amex", "378282246310005", "378282246310005"),
     secret("amex in groups", "3782-822463-10005", "378282246310005"),
     secret("mastercard of the 2 series", "2223003122003222", "2223003122003222"),
