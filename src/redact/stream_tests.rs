@@ -1,5 +1,7 @@
 //! Streams: tables, and the law that no split changes what comes out.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 
 use super::*;
@@ -124,6 +126,25 @@ fn a_value_without_an_end_is_one_find() {
             assert_eq!(text_of(&got), want, "{length} {open}");
             assert_eq!(got.counts.total(), if close.contains('4') { 2 } else { 1 }, "{length} {open}");
         }
+    }
+}
+
+#[test]
+fn a_name_and_its_value_are_found_wherever_an_edge_is_between_them() {
+    for at in (0..WINDOW * 3).step_by(3) {
+        let text = format!("{}account=7&{}", ".".repeat(at), "-".repeat(WINDOW));
+        let want = format!("{}account=[private:account]&{}", ".".repeat(at), "-".repeat(WINDOW));
+        assert_eq!(text_of(&ended(&[text.as_bytes()], WINDOW)), want, "{at}");
+    }
+}
+
+#[test]
+fn a_word_that_says_a_number_is_erased_to_its_end() {
+    for (before, after) in [(0, 5000), (700, 1000), (30, 900)] {
+        let json = format!("{}{{\"pan\":\"4111111111111111\"}}{}", "x".repeat(before), "y".repeat(after));
+        let word = STANDARD.encode(json);
+        let text = format!("a={word}, b=1\n");
+        assert_eq!(text_of(&ended(&[text.as_bytes()], WINDOW)), "a=[PAN:visa:16], b=1\n", "{before} {after}");
     }
 }
 

@@ -71,7 +71,7 @@ pub const FORMS: &[Form] = &[
     }),
     form("%20", Shape::Percent, |number| plain(grouped(number, "%20"))),
     form("%2D", Shape::Percent, |number| plain(grouped(number, "%2D"))),
-    form("%C2%A0", Shape::Percent, |number| plain(grouped(number, "%C2%A0"))),
+    form("%c2%a0", Shape::Percent, |number| plain(grouped(number, "%c2%a0"))),
     form("%2520", Shape::Percent, |number| plain(grouped(number, "%2520"))),
     form("digits as %3N", Shape::Percent, |number| plain(each(number, |digit| format!("%3{digit}")))),
     form("digits as %253N", Shape::Percent, |number| plain(each(number, |digit| format!("%253{digit}")))),
