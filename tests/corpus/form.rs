@@ -67,11 +67,11 @@ pub const FORMS: &[Form] = &[
     form("thin space", Shape::Blank, |number| plain(grouped(number, "\u{2009}"))),
     form("narrow no-break space", Shape::Blank, |number| plain(grouped(number, "\u{202f}"))),
     form("6 and the rest", Shape::Joined, |number| {
-        (number.len() == 19).then(|| [&number[..6], &number[6..]].join("-")).and_then(plain)
+        (number.len() == 19).then(|| <[_; 2]>::from(number.split_at(6)).join("-")).and_then(plain)
     }),
     form("%20", Shape::Percent, |number| plain(grouped(number, "%20"))),
     form("%2D", Shape::Percent, |number| plain(grouped(number, "%2D"))),
-    form("%C2%A0", Shape::Percent, |number| plain(grouped(number, "%C2%A0"))),
+    form("%c2%a0", Shape::Percent, |number| plain(grouped(number, "%c2%a0"))),
     form("%2520", Shape::Percent, |number| plain(grouped(number, "%2520"))),
     form("digits as %3N", Shape::Percent, |number| plain(each(number, |digit| format!("%3{digit}")))),
     form("digits as %253N", Shape::Percent, |number| plain(each(number, |digit| format!("%253{digit}")))),
@@ -102,7 +102,7 @@ pub const FORMS: &[Form] = &[
     form("base64 of JSON with blanks", Shape::Word, |number| base64("{\"pan\":\"", &grouped(number, " "), "\"}")),
     form("base64url", Shape::Word, |number| {
         let text = URL_SAFE_NO_PAD.encode(format!("??>{number}"));
-        Some(Written { core: text[4..text.len() - 3].to_owned(), text })
+        Some(Written { core: text.get(4..text.len() - 3).unwrap_or_default().to_owned(), text })
     }),
     form("hex", Shape::Word, |number| plain(hex(number))),
     form("HEX", Shape::Word, |number| plain(hex(&grouped(number, " ")).to_ascii_uppercase())),
@@ -153,5 +153,5 @@ fn base64(before: &str, number: &str, after: &str) -> Option<Written> {
     let text = STANDARD.encode(format!("{before}{number}{after}"));
     let first = before.len().div_ceil(3) * 4;
     let last = (before.len() + number.len()) / 3 * 4;
-    Some(Written { core: text[first..last].to_owned(), text })
+    Some(Written { core: text.get(first..last).unwrap_or_default().to_owned(), text })
 }

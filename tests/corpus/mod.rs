@@ -19,8 +19,6 @@ pub const CLEAN_SEED: u64 = 1;
 #[derive(Debug)]
 pub struct Positive {
     pub brand: &'static str,
-    /// The digits alone.
-    pub number: String,
     pub form: &'static str,
     pub context: &'static str,
     pub text: String,
@@ -44,7 +42,6 @@ pub fn positives() -> Vec<Positive> {
             let start = before.len();
             positives.push(Positive {
                 brand,
-                number: number.clone(),
                 form: form.name,
                 context: context.name,
                 text: format!("{before}{}{after}", written.text),

@@ -20,11 +20,11 @@ pub(super) enum Visited {
     Other(&'static str),
 }
 
+/// Takes a path and what it leads to.
+pub(super) type Each<'a, E> = &'a mut dyn FnMut(&Path, io::Result<Visited>) -> Result<(), E>;
+
 /// Gives all that a path leads to, in the order of names, to `each`, until that fails.
-pub(super) fn visit<E>(
-    given: &Path,
-    each: &mut dyn FnMut(&Path, io::Result<Visited>) -> Result<(), E>,
-) -> Result<(), E> {
+pub(super) fn visit<E>(given: &Path, each: Each<'_, E>) -> Result<(), E> {
     if given == Path::new("-") {
         return each(Path::new("stdin"), Ok(Visited::File(Box::new(io::stdin().lock()))));
     }
@@ -35,11 +35,7 @@ pub(super) fn visit<E>(
     }
 }
 
-fn folder<E>(
-    path: &Path,
-    depth: usize,
-    each: &mut dyn FnMut(&Path, io::Result<Visited>) -> Result<(), E>,
-) -> Result<(), E> {
+fn folder<E>(path: &Path, depth: usize, each: Each<'_, E>) -> Result<(), E> {
     let entries = match entries(path, depth) {
         Ok(entries) => entries,
         Err(error) => return each(path, Err(error)),

@@ -128,3 +128,58 @@ fn retried(from: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use zstd::Encoder;
+
+    use super::*;
+
+    fn read(file: &[u8]) -> io::Result<(Vec<u8>, bool, Digest)> {
+        let mut source = Source::open(Box::new(Cursor::new(file.to_vec())))?;
+        let has_lines = source.has_lines();
+        let mut bytes = Vec::new();
+        source.read_to_end(&mut bytes)?;
+        Ok((bytes, has_lines, source.finish()))
+    }
+
+    fn compressed(bytes: &[u8], window_log: u32) -> Vec<u8> {
+        let mut encoder = Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(window_log).unwrap();
+        io::copy(&mut &bytes[..], &mut encoder).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn files_are_read_whole_and_hashed_as_they_are() {
+        let long = b"a line\n".repeat(5000);
+        // SHA-256 of nothing and of `abc` (FIPS 180-2, appendix B.1).
+        let nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        for (name, file, want, has_lines, sha256) in [
+            ("empty", &b""[..], &b""[..], true, Some(nothing)),
+            ("short", b"abc", b"abc", true, Some(abc)),
+            ("long", &long, &long, true, None),
+            ("binary", b"a\0b", b"a\0b", false, None),
+            ("compressed", &compressed(&long, 20), &long, true, None),
+            ("compressed and binary", &compressed(b"a\0b", 20), b"a\0b", false, None),
+            ("two frames", &[compressed(b"a", 20), compressed(b"b", 20)].concat(), b"ab", true, None),
+        ] {
+            let (bytes, lines, digest) = read(file).unwrap();
+            assert!(bytes == want, "{name}");
+            assert_eq!((lines, usize::try_from(digest.bytes).unwrap()), (has_lines, file.len()), "{name}");
+            assert!(sha256.is_none_or(|sha256| digest.sha256 == sha256), "{name}: {}", digest.sha256);
+            let decompressed = name.contains("frames") || name.contains("compressed");
+            let length = u64::try_from(want.len()).unwrap();
+            assert_eq!(digest.decompressed, decompressed.then_some(length), "{name}");
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let bytes = vec![b'x'; 1000];
+        assert!(read(&compressed(&bytes, MAX_WINDOW_LOG)).is_ok());
+        let error = read(&compressed(&bytes, MAX_WINDOW_LOG + 1)).err().unwrap().to_string();
+        assert!(error.contains("too much memory"), "{error}");
+    }
+}
