@@ -26,7 +26,7 @@ const MAX_WIDTH: usize = 3;
 const HEX_LENGTH: usize = 20;
 
 /// ...if so many of them are not the number's.
-const HEX_OTHERS: usize = 5;
+const HEX_OTHERS: usize = 4;
 
 /// A shorter length at which hexadecimal digits that stand alone are one too: 64 bits, such as a span's id (W3C Trace Context).
 const HEX_WORD: usize = 16;

@@ -298,7 +298,8 @@ fn written(raw: &[u8], hits: &[Hit<'_>], found: &mut Found) -> String {
     for hit in hits {
         found.insert(hit.kind.detector());
         copy(raw.get(from..hit.start).unwrap_or_default(), &mut out, found);
-        let _ = write!(out, "{}", hit.kind);
+        let quotation = kind::quotation(raw, hit.start, hit.end);
+        let _ = write!(out, "{quotation}{}{quotation}", hit.kind);
         from = hit.end;
     }
     copy(raw.get(from..).unwrap_or_default(), &mut out, found);
