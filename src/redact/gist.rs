@@ -183,7 +183,7 @@ impl Gist {
 
 /// What may stand between the groups of a card number.
 pub(super) const fn is_separator(byte: u8) -> bool {
-    matches!(byte, b' ' | b'-' | b'.' | b'_' | b'+' | b'/' | b'\t')
+    matches!(byte, b' ' | b'-' | b'.' | b'_' | b'+' | b'\t')
 }
 
 const fn is_of_a_run(byte: u8) -> bool {
