@@ -25,7 +25,7 @@ const HEX_PLACES: u32 = 10;
 /// either, the first of which may be a blank.
 const ACCOUNT_PLACES: u32 = 9;
 
-/// The sign in the middle of track 2 and four digits on each side of it.
+/// The sign in the middle of track 2 with four digits before it, and a year and a month behind it.
 const TRACK_PLACES: u32 = 9;
 
 /// The tag 5A with its length.
@@ -260,7 +260,7 @@ const fn places_of(byte: u8) -> u64 {
         (matches!(byte, b'=' | b'D' | b'd'), TRACK_AT + 4),
         (digit, TRACK_AT + 5),
         (digit, TRACK_AT + 6),
-        (digit, TRACK_AT + 7),
+        (matches!(byte, b'0' | b'1'), TRACK_AT + 7),
         (digit, TRACK_AT + 8),
         (byte == b'5', TAG_AT),
         (matches!(byte, b'A' | b'a'), TAG_AT + 1),
