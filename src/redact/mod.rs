@@ -21,6 +21,7 @@ mod private;
 mod scan;
 mod span;
 mod stream;
+mod strings;
 mod track;
 mod value;
 mod word;
