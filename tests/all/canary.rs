@@ -150,10 +150,14 @@ fn the_doctor_says_what_is_wrong() {
         found.starts_with("the admin port: `/v1/status` of the admin port at ") && found.contains("it answers 401: "),
         "{found}"
     );
-    fs::set_permissions(dir.join("policy.yaml"), fs::Permissions::from_mode(0o666)).unwrap();
-    let [found] = failed(&[]).try_into().unwrap();
-    assert!(found.starts_with("the policy: everybody may write it; chmod o-w "), "{found}");
-    fs::set_permissions(dir.join("policy.yaml"), fs::Permissions::from_mode(0o644)).unwrap();
+    for (file, mode) in [("policy.yaml", 0o644), ("sallyport.yaml", 0o644)] {
+        fs::set_permissions(dir.join(file), fs::Permissions::from_mode(0o666)).unwrap();
+        let [found] = failed(&[]).try_into().unwrap();
+        let path = dir.join(file);
+        let want = format!("the files that were read: everybody may write some; chmod o-w {}", path.display());
+        assert_eq!(found, want);
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
     change(dir, &proxy.edge.to_string(), &address);
     let found = failed(&[]);
     let (log, requests) = found.split_last().unwrap();
@@ -208,7 +212,11 @@ fn the_doctor_needs_a_proxy_that_runs() {
         (&["--attack"], 2, "`--attack` is not available in this version"),
     ] {
         let done = doctor(dir.path(), args);
-        assert!(done.code == Some(code) && done.err.contains(says) && done.out.is_empty(), "{args:?}: {done:?}");
+        assert!(done.code == Some(code) && done.err.contains(says), "{args:?}: {done:?}");
+        // What can be seen without it is told.
+        let told =
+            done.out.contains("FAILED  a card number in a name: was not sent\n") && done.out.contains("the log's key");
+        assert_eq!((told, done.out.is_empty()), (args.is_empty(), !args.is_empty()), "{args:?}: {done:?}");
     }
     write_setup(dir.path(), &Setup { policy: "rules: []\n", ..Setup::default() });
     let done = doctor(dir.path(), &[]);

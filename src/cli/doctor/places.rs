@@ -22,11 +22,18 @@ const PAGE_DEADLINE: Duration = Duration::from_secs(30);
 /// Upper bound in bytes of a page that is searched; metrics of a thousand rules have a hundredth.
 const MAX_PAGE: u64 = 64 * 1024 * 1024;
 
+/// What was looked at.
+pub(super) struct Seen {
+    pub(super) checks: Vec<Check>,
+    /// Why it ended early: the proxy can't be reached.
+    pub(super) unreachable: Option<CanaryError>,
+}
+
 /// Sends the requests and searches.
 ///
 /// # Errors
-/// The proxy can't be reached: there is nothing to examine.
-pub(super) fn searched(config: &Config, token: Option<&str>) -> Result<Vec<Check>, Failure> {
+/// The configuration does not say where to.
+pub(super) fn searched(config: &Config, token: Option<&str>) -> Result<Seen, Failure> {
     let outside = |error: anyhow::Error| Failure::Outside(error);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| outside(error.into()))?;
@@ -34,10 +41,10 @@ pub(super) fn searched(config: &Config, token: Option<&str>) -> Result<Vec<Check
     let address = address.filter(|address| address.port() != 0);
     let address = address.context("the first listener has no port of its own; write one in the configuration");
     let address = address.map_err(Failure::Usage)?;
-    runtime.block_on(examine(config, address, token)).map_err(|error| outside(error.into()))
+    Ok(runtime.block_on(examine(config, address, token)))
 }
 
-async fn examine(config: &Config, address: SocketAddr, token: Option<&str>) -> Result<Vec<Check>, CanaryError> {
+async fn examine(config: &Config, address: SocketAddr, token: Option<&str>) -> Seen {
     let since = canary::begin();
     let (mut checks, mut refused) = (Vec::new(), Vec::new());
     for place in Place::ALL {
@@ -51,7 +58,10 @@ async fn examine(config: &Config, address: SocketAddr, token: Option<&str>) -> R
                 refused.push(answer);
                 judged(check, place, answer)
             }
-            Err(error @ CanaryError::Unreachable(..)) => return Err(error),
+            Err(error @ CanaryError::Unreachable(..)) => {
+                checks.push(Check::failed(check, "was not sent"));
+                return Seen { checks, unreachable: Some(error) };
+            }
             Err(error) => Check::failed(check, error.to_string()),
         });
     }
@@ -61,7 +71,7 @@ async fn examine(config: &Config, address: SocketAddr, token: Option<&str>) -> R
         None => Check::note("the admin port", "not searched; give `--token-file FILE` with an auditor's token"),
         Some(token) => calls(config, &refused, token).await,
     });
-    Ok(checks)
+    Seen { checks, unreachable: None }
 }
 
 /// A refusal for another reason than the number in the name came before names are judged.

@@ -23,7 +23,10 @@ use search::RECORDS_DEADLINE;
 pub use search::{Searched, begin, search};
 pub use watch::Canary;
 
-/// How long one request may take, its connection and its answer included.
+/// How long a connection to the proxy may take; it is on the same host.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long one request may take, once it is connected, its answer included.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Upper bound in bytes of an answer: a problem document has some 500.
@@ -110,6 +113,9 @@ pub enum CanaryError {
     /// Nobody answers there.
     #[error("the proxy at {0} can't be reached: {1}; is it running, and does it listen there?")]
     Unreachable(SocketAddr, io::Error),
+    /// The connection broke.
+    #[error("the request with a number in its {} was not answered: {}", .0.as_str(), .1)]
+    Broken(Place, io::Error),
     /// The answer does not come.
     #[error("the request with a number in its {} was not answered within {REQUEST_DEADLINE:?}", .0.as_str())]
     Unanswered(Place),
@@ -176,15 +182,17 @@ pub fn reachable(address: SocketAddr) -> SocketAddr {
 /// # Errors
 /// See [`CanaryError`].
 pub async fn send(address: SocketAddr, place: Place) -> Result<Refused, CanaryError> {
+    let connected = timeout(CONNECT_DEADLINE, TcpStream::connect(address)).await;
+    let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let mut socket = connected.map_err(|error| CanaryError::Unreachable(address, error))?;
     let exchange = async {
-        let mut socket = TcpStream::connect(address).await?;
         socket.write_all(place.request().as_bytes()).await?;
         let mut answer = Vec::new();
         socket.take(MAX_ANSWER).read_to_end(&mut answer).await?;
         io::Result::Ok(answer)
     };
     let answer = timeout(REQUEST_DEADLINE, exchange).await.map_err(|_| CanaryError::Unanswered(place))?;
-    judged(&answer.map_err(|error| CanaryError::Unreachable(address, error))?, place)
+    judged(&answer.map_err(|error| CanaryError::Broken(place, error))?, place)
 }
 
 fn judged(answer: &[u8], place: Place) -> Result<Refused, CanaryError> {
