@@ -22,11 +22,13 @@ pub fn tables(texts: &Texts, figures: &[Figures], devices: &[(&str, usize)]) -> 
     }
     let all: u64 = given.values().sum();
     let brands: BTreeSet<&str> = texts.positives.iter().map(|positive| positive.brand).collect();
+    let contexts: BTreeSet<&str> = texts.positives.iter().map(|positive| positive.context).collect();
     let usual: u64 = USUAL.iter().map(|form| given[form]).sum();
     let mut page = format!(
-        "| | recall, all {all} of {} brands | recall, bare and in groups with blanks or dashes ({usual}) | false hits in {CLEAN_LINES} clean lines | \
+        "| | recall, all {all} of {} brands in {} surroundings | recall, bare and in groups with blanks or dashes ({usual}) | false hits in {CLEAN_LINES} clean lines | \
          MB/s, JSON lines, one core | ns a record |\n|---|---|---|---|---|---|\n",
-        brands.len()
+        brands.len(),
+        contexts.len()
     );
     for Figures { name, found, false_hits, mb_per_s, ns_per_record } in figures {
         let of = |forms: &[&str]| forms.iter().filter_map(|form| found.get(*form)).sum::<u64>();

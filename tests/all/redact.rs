@@ -18,7 +18,11 @@ fn redact(args: &[&str], input: &str) -> Finished {
 #[test]
 fn a_stream_is_marked_and_erased_with_counts_on_stderr() {
     for (input, out, err) in [
-        ("pan=4111111111111111&x=123", "pan=[PAN:visa:16]&x=123", "redacted 1: 1 pan\n"),
+        (
+            "pan=4111111111111111&cvv=123",
+            "pan=[PAN:visa:16]&cvv=[erased:security_code]",
+            "redacted 2: 1 pan, 1 security_code\n",
+        ),
         ("", "", "redacted 0\n"),
         ("a\tb\r\n\u{1b}[0m", "a\tb\r\n\u{1b}[0m", "redacted 0\n"),
         ("[PAN:visa:16]\n5555555555554444\n", "[PAN:visa:16]\n[PAN:mastercard:16]\n", "redacted 1: 1 pan\n"),
