@@ -170,7 +170,10 @@ impl From<StartError> for Failure {
 pub fn main() -> ExitCode {
     process_log::tell_panics_by_place();
     let guarded = sys::forbid_core_dumps().map_err(|error| Failure::Outside(error.into()));
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return output::answer_arguments(&error),
+    };
     match guarded.and_then(|()| command(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

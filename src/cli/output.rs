@@ -1,6 +1,7 @@
 //! How results are printed. Source: clig.dev (results to stdout, words to stderr).
 
 use std::io::{self, Write};
+use std::process::ExitCode;
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -85,7 +86,21 @@ const MAX_LINE: usize = 16 * 1024;
 
 /// Prints an error to stderr. It may repeat what a file or a peer says, so each line of it passes redaction.
 pub(super) fn complain_of(error: &anyhow::Error) {
-    let text = format!("{error:#}");
+    complain_cleaned(&format!("{error:#}"));
+}
+
+/// Prints what is said of arguments: help and version to stdout, what is wrong with them, which repeats them, cleaned to stderr.
+pub(super) fn answer_arguments(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() {
+        complain_cleaned(&error.render().to_string());
+    } else {
+        // A reader that has gone away has what it wants.
+        let _ = error.print();
+    }
+    u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+fn complain_cleaned(text: &str) {
     text.lines().for_each(|line| complain(redact::clean(line.as_bytes(), MAX_LINE).text.as_str()));
 }
 

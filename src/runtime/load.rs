@@ -51,6 +51,8 @@ pub struct Loaded {
     pub access_source: AccessSource,
     /// How many connections there may be: as configured, or what the descriptor limit holds.
     pub connections: usize,
+    /// The files that were read as texts: the configuration and what it names, but no keys, certificates and cases.
+    pub files: Vec<String>,
 }
 
 /// Where a policy is read from, and what it is checked against.
@@ -151,8 +153,9 @@ impl Reading {
             pools: Some(config.pools.keys().cloned().collect()),
         };
         let policy = source.read(self);
+        let files = self.files.clone();
         beside(&source, self);
-        Some(Loaded { config, policy: policy?, source, access, access_source, connections })
+        Some(Loaded { config, policy: policy?, source, access, access_source, connections, files })
     }
 
     /// The keys that DNS answers are validated from.

@@ -22,7 +22,7 @@ use crate::runtime::dns::LookupResult;
 use crate::runtime::process;
 use crate::runtime::tunnel::Meters;
 
-pub use canary::CanaryMetrics;
+pub use canary::{CanaryMetrics, CanaryResult};
 pub use egress::EgressMetrics;
 pub use policy::PolicyMetrics;
 

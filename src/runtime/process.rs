@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use rustix::fs::{major, minor};
 use rustix::param::{clock_ticks_per_second, page_size};
 
 use crate::runtime::sys;
@@ -46,9 +47,9 @@ pub struct Guarded {
 impl Guarded {
     /// The process that holds the lock on the log's directory; `None`: there is none, or it can't be seen from here.
     pub fn of_writer(log: &Path) -> Option<Self> {
-        let inode = fs::metadata(log).ok()?.ino();
+        let directory = fs::metadata(log).ok()?;
         let locks = fs::read_to_string("/proc/locks").ok()?;
-        let pid = locks.lines().find_map(|line| holder(line, inode))?;
+        let pid = writer(&locks, &directory, &|pid| fs::read_to_string(format!("/proc/{pid}/comm")).ok())?;
         let limits = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let soft =
@@ -58,12 +59,24 @@ impl Guarded {
     }
 }
 
-/// The process that a line of /proc/locks says holds the file with this inode for itself.
-fn holder(line: &str, inode: u64) -> Option<u32> {
+/// The process that holds the lock on this directory. Other file systems have files with the same number, and some tell another device
+/// in /proc/locks than stat(2) does: there it is the one that has this program's `name`.
+fn writer(locks: &str, directory: &fs::Metadata, name: &dyn Fn(&str) -> Option<String>) -> Option<u32> {
+    let device = format!("{:02x}:{:02x}", major(directory.dev()), minor(directory.dev()));
+    let same: Vec<(&str, u32)> = locks.lines().filter_map(|line| holder(line, directory.ino())).collect();
+    let here = same.iter().find(|(found, _)| *found == device);
+    let ours = name("self");
+    let named = || same.iter().find(|(_, pid)| ours.is_some() && name(&pid.to_string()) == ours);
+    here.or_else(named).map(|(_, pid)| *pid)
+}
+
+/// The device and the process of which a line of /proc/locks says that it holds the file with this inode for itself.
+fn holder(line: &str, inode: u64) -> Option<(&str, u32)> {
     let mut words = line.split_whitespace().skip(1);
     let [kind, _, access, pid, file] = std::array::from_fn(|_| words.next().unwrap_or_default());
-    let held = file.rsplit(':').next()?.parse::<u64>().ok()?;
-    (kind == "FLOCK" && access == "WRITE" && held == inode).then(|| pid.parse().ok())?
+    let (device, held) = file.rsplit_once(':')?;
+    let is_held = kind == "FLOCK" && access == "WRITE" && held.parse() == Ok(inode);
+    is_held.then(|| pid.parse().ok().map(|pid| (device, pid)))?
 }
 
 /// What /proc/self/stat says, in seconds and bytes.
@@ -106,7 +119,7 @@ mod tests {
     #[test]
     fn who_holds_a_lock() {
         for (line, want) in [
-            ("1: FLOCK  ADVISORY  WRITE 4711 fd:01:131090 0 EOF", Some(4711)),
+            ("1: FLOCK  ADVISORY  WRITE 4711 fd:01:131090 0 EOF", Some(("fd:01", 4711))),
             ("1: FLOCK  ADVISORY  WRITE 4711 fd:01:131091 0 EOF", None),
             ("2: POSIX  ADVISORY  WRITE 4711 fd:01:131090 0 EOF", None),
             ("3: FLOCK  ADVISORY  READ  4711 fd:01:131090 0 EOF", None),
@@ -115,6 +128,24 @@ mod tests {
         ] {
             assert_eq!(holder(line, 131_090), want, "{line}");
         }
+    }
+
+    #[test]
+    fn a_lock_is_told_by_device_and_inode_or_by_who_holds_it() {
+        let directory = fs::metadata(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let (inode, device) = (directory.ino(), directory.dev());
+        let here = format!("{:02x}:{:02x}", major(device), minor(device));
+        let line = |pid: u32, device: &str| format!("1: FLOCK  ADVISORY  WRITE {pid} {device}:{inode} 0 EOF\n");
+        let names = |pid: &str| Some(if pid == "self" || pid == "3" { "sallyport" } else { "other" }.to_owned());
+        for (name, locks, want) in [
+            ("nobody", String::new(), None),
+            ("another file system's file of this number comes first", line(1, "ee:0f") + &line(2, &here), Some(2)),
+            ("this program's, on another device", line(1, "ee:0f") + &line(3, "ee:10"), Some(3)),
+            ("another program's, on another device", line(1, "ee:0f"), None),
+        ] {
+            assert_eq!(writer(&locks, &directory, &names), want, "{name}");
+        }
+        assert_eq!(writer(&line(1, "ee:0f"), &directory, &|_| None), None, "no name is no name alike");
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl Server {
     /// # Errors
     /// See [`StartError`]. Nothing runs then.
     pub fn start(loaded: Loaded) -> Result<Self, StartError> {
-        let Loaded { config, policy, source, access, access_source, connections } = loaded;
+        let Loaded { config, policy, source, access, access_source, connections, .. } = loaded;
         sys::raise_descriptor_limit();
         let metrics = Arc::new(Metrics::new()?);
         let (journal, opening) = Journal::open(events::journal_setup(&config, &metrics))?;

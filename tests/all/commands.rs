@@ -265,6 +265,38 @@ fn wrong_usage_is_2_and_a_missing_file_is_3() {
 }
 
 #[test]
+fn what_is_said_of_arguments_repeats_no_card_number() {
+    let dir = good(443);
+    let card = "4111111111111111";
+    for args in [
+        vec!["explain", "--source", card, "--target", "a.example:443"],
+        vec!["explain", "--source", "10.0.0.1", "--target", "a.example:443", "--address", card],
+        vec!["audit", "query", "--limit", "4111 1111 1111 1111"],
+        vec!["check", card],
+        vec!["check", "--pan=4111111111111111"],
+        vec!["check", "-o", "4111-1111-1111-1111"],
+    ] {
+        let ended = run(dir.path(), &args);
+        assert_eq!((ended.code, &*ended.out), (Some(2), ""), "{args:?}: {ended:?}");
+        assert!(ended.err.contains("[PAN:visa:16]") && !ended.err.contains("1111"), "{args:?}: {ended:?}");
+        assert!(ended.err.starts_with("error: ") && ended.err.contains("\n\nFor more information, try"), "{ended:?}");
+    }
+    for (args, code, says) in
+        [(&["--help"][..], 0, "Usage: sallyport"), (&["--version"], 0, "sallyport "), (&[], 2, "")]
+    {
+        let ended = finish(sallyport().args(args), "");
+        assert!(
+            ended.code == Some(code) && ended.out.contains(says) && ended.out.is_empty() == (code != 0),
+            "{ended:?}"
+        );
+        assert!(
+            ended.err.is_empty() == (code == 0) && (code == 0 || ended.err.contains("Usage: sallyport")),
+            "{ended:?}"
+        );
+    }
+}
+
+#[test]
 fn version_and_the_configuration_from_the_environment() {
     let version = env!("CARGO_PKG_VERSION");
     let text = finish(sallyport().arg("version"), "");

@@ -15,7 +15,7 @@ pub(super) fn seen(loaded: &Loaded) -> Vec<Check> {
     let config = &loaded.config;
     let mut checks = of_process(Path::new(&config.decision_log.directory));
     checks.push(key(Path::new(&config.decision_log.key)));
-    checks.push(policy(Path::new(&config.policy.value)));
+    checks.push(files(loaded));
     checks.push(admin(config));
     let reporting = loaded.policy.reporting(clock::now());
     let reporting: Vec<String> =
@@ -66,11 +66,24 @@ fn key(path: &Path) -> Check {
     }
 }
 
-fn policy(path: &Path) -> Check {
-    match fs::metadata(path).map(|file| file.mode()) {
-        Ok(mode) if mode & 0o002 == 0 => Check::ok("the policy", "is closed to writing by others"),
-        Ok(_) => Check::failed("the policy", format!("everybody may write it; chmod o-w {}", path.display())),
-        Err(error) => Check::failed("the policy", format!("{}: {error}", path.display())),
+/// All that was read, and the policy's folder, where a file may be added. Of keys that the load reads it has looked at the mode itself.
+fn files(loaded: &Loaded) -> Check {
+    let check = "the files that were read";
+    let certificate = loaded.config.admin.tls.iter().map(|tls| &tls.certificate.value);
+    let mut files: Vec<&String> = loaded.files.iter().chain([&loaded.config.policy.value]).chain(certificate).collect();
+    files.sort_unstable();
+    files.dedup();
+    let mut open = Vec::new();
+    for file in &files {
+        match fs::metadata(file).map(|file| file.mode()) {
+            Ok(mode) if mode & 0o002 == 0 => {}
+            Ok(_) => open.push(file.as_str()),
+            Err(error) => return Check::failed(check, format!("{file}: {error}")),
+        }
+    }
+    match open.as_slice() {
+        [] => Check::ok(check, format!("are closed to writing by others, all {}", files.len())),
+        some => Check::failed(check, format!("everybody may write some; chmod o-w {}", some.join(" "))),
     }
 }
 

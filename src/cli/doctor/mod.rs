@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::{Failure, Output, environment};
 use crate::runtime::load;
+use places::Seen;
 
 #[derive(Args)]
 pub(super) struct DoctorArgs {
@@ -69,11 +70,15 @@ pub(super) fn doctor(config: &Path, args: &DoctorArgs, output: Output) -> Result
     }
     let loaded = load::load(config, &environment)?;
     let token = token(args).map_err(Failure::Outside)?;
-    let mut checks = places::searched(&loaded.config, token.as_deref())?;
+    let Seen { mut checks, unreachable } = places::searched(&loaded.config, token.as_deref())?;
     checks.extend(hardening::seen(&loaded));
     let ok = checks.iter().all(|check| check.result != Verdict::Failed);
     output.print(&Examined { ok, checks }, text)?;
-    if ok { Ok(()) } else { Err(Failure::No) }
+    match unreachable {
+        Some(error) => Err(Failure::Outside(error.into())),
+        None if ok => Ok(()),
+        None => Err(Failure::No),
+    }
 }
 
 fn token(args: &DoctorArgs) -> anyhow::Result<Option<String>> {

@@ -13,7 +13,8 @@ use super::{Check, Verdict};
 use crate::cli::Failure;
 use crate::cli::admin_port::{body, call, is_token};
 use crate::config::{AdminTls, Config};
-use crate::runtime::canary::{self, CanaryError, Place, Refused, holds_number, reachable, search, send};
+use crate::policy::Reason;
+use crate::runtime::canary::{self, CanaryError, Place, Refused, Searched, holds_number, reachable, search, send};
 
 /// How long one page of the admin port may take.
 const PAGE_DEADLINE: Duration = Duration::from_secs(30);
@@ -21,11 +22,18 @@ const PAGE_DEADLINE: Duration = Duration::from_secs(30);
 /// Upper bound in bytes of a page that is searched; metrics of a thousand rules have a hundredth.
 const MAX_PAGE: u64 = 64 * 1024 * 1024;
 
+/// What was looked at.
+pub(super) struct Seen {
+    pub(super) checks: Vec<Check>,
+    /// Why it ended early: the proxy can't be reached.
+    pub(super) unreachable: Option<CanaryError>,
+}
+
 /// Sends the requests and searches.
 ///
 /// # Errors
-/// The proxy can't be reached: there is nothing to examine.
-pub(super) fn searched(config: &Config, token: Option<&str>) -> Result<Vec<Check>, Failure> {
+/// The configuration does not say where to.
+pub(super) fn searched(config: &Config, token: Option<&str>) -> Result<Seen, Failure> {
     let outside = |error: anyhow::Error| Failure::Outside(error);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| outside(error.into()))?;
@@ -33,10 +41,10 @@ pub(super) fn searched(config: &Config, token: Option<&str>) -> Result<Vec<Check
     let address = address.filter(|address| address.port() != 0);
     let address = address.context("the first listener has no port of its own; write one in the configuration");
     let address = address.map_err(Failure::Usage)?;
-    runtime.block_on(examine(config, address, token)).map_err(|error| outside(error.into()))
+    Ok(runtime.block_on(examine(config, address, token)))
 }
 
-async fn examine(config: &Config, address: SocketAddr, token: Option<&str>) -> Result<Vec<Check>, CanaryError> {
+async fn examine(config: &Config, address: SocketAddr, token: Option<&str>) -> Seen {
     let since = canary::begin();
     let (mut checks, mut refused) = (Vec::new(), Vec::new());
     for place in Place::ALL {
@@ -47,11 +55,13 @@ async fn examine(config: &Config, address: SocketAddr, token: Option<&str>) -> R
         };
         checks.push(match send(address, place).await {
             Ok(answer) => {
-                let found = format!("refused with `{}`", shown(&answer.reason));
                 refused.push(answer);
-                Check::ok(check, found)
+                judged(check, place, answer)
             }
-            Err(error @ CanaryError::Unreachable(..)) => return Err(error),
+            Err(error @ CanaryError::Unreachable(..)) => {
+                checks.push(Check::failed(check, "was not sent"));
+                return Seen { checks, unreachable: Some(error) };
+            }
             Err(error) => Check::failed(check, error.to_string()),
         });
     }
@@ -59,25 +69,48 @@ async fn examine(config: &Config, address: SocketAddr, token: Option<&str>) -> R
     checks.push(page(config, ("metrics", "/metrics"), None).await);
     checks.push(match token {
         None => Check::note("the admin port", "not searched; give `--token-file FILE` with an auditor's token"),
-        Some(token) => calls(config, since, token).await,
+        Some(token) => calls(config, &refused, token).await,
     });
-    Ok(checks)
+    Seen { checks, unreachable: None }
 }
 
-/// A word that came over the network, for a line of text.
-fn shown(word: &str) -> String {
-    word.chars().filter(|c| c.is_ascii_lowercase() || *c == '_').take(40).collect()
+/// A refusal for another reason than the number in the name came before names are judged.
+fn judged(check: &'static str, place: Place, Refused { reason, decision_id }: Refused) -> Check {
+    let found = format!("refused with `{reason}`, decision {decision_id}");
+    if place == Place::Name && reason != Reason::SensitiveDataInTarget {
+        let about = "no name was judged, so this does not show that one with a number is refused";
+        return Check::note(
+            check,
+            format!("{found}; {about}; a source in the policy with this host's own address would"),
+        );
+    }
+    Check::ok(check, found)
 }
 
 async fn records(log: &Path, since: Timestamp, refused: &[Refused]) -> Check {
+    let check = "the decision log";
+    let all = refused.len();
     match search(log, since, refused).await {
-        Ok(()) => Check::ok("the decision log", format!("has the {} refusals, and no number", refused.len())),
-        Err(error) => Check::failed("the decision log", error.to_string()),
+        Ok(_) if all == 0 => Check::failed(check, "was not searched: no request was refused"),
+        Ok(Searched { recorded: 0, .. }) => {
+            let found = format!("{all} of {all} refusals are only counted in a summary, so none was searched");
+            Check::note(check, format!("{found}; somebody is refused too often, try again when that has ended"))
+        }
+        Ok(Searched { recorded, counted: 0 }) => {
+            Check::ok(check, format!("has the {recorded} refusals, and no number"))
+        }
+        Ok(Searched { recorded, counted }) => {
+            let found = format!("has {recorded} of the {all} refusals, and no number in them");
+            Check::ok(check, format!("{found}; {counted} of {all} are only counted in a summary"))
+        }
+        Err(error) => Check::failed(check, error.to_string()),
     }
 }
 
-async fn calls(config: &Config, since: Timestamp, token: &str) -> Check {
-    for path in ["/v1/status".to_owned(), format!("/v1/decisions?since={since}"), "/log/checkpoint".to_owned()] {
+/// The records of the refusals are looked at alone: in those of others anybody can write what looks like a number.
+async fn calls(config: &Config, refused: &[Refused], token: &str) -> Check {
+    let records = refused.iter().map(|refused| format!("/v1/decisions?id={}", refused.decision_id));
+    for path in ["/v1/status".to_owned(), "/log/checkpoint".to_owned()].into_iter().chain(records) {
         let found = page(config, ("the admin port", &path), Some(token)).await;
         if found.result != Verdict::Ok {
             return found;

@@ -1,35 +1,33 @@
-//! The canary: requests with published test card numbers in name, header and path, all of which the proxy must refuse, and the search
-//! for these numbers in what was written since. For `sallyport doctor` and for the proxy's own test of itself.
-//! Not here: how detectors work (`redact`): the search knows only what it has sent. Source: PCI DSS 3.5.1, 10.7.2, 11.3; RFC 9457.
+//! The canary: requests with published test card numbers in name, header and path, all of which the proxy must refuse.
+//! For `sallyport doctor` and for the proxy's own test of itself.
+//! Not here: the search of the log (`search`); how detectors work (`redact`). Source: PCI DSS 3.5.1, 10.7.2, 11.3; RFC 9457.
 
+mod search;
 mod watch;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::ops::ControlFlow;
-use std::path::Path;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::task;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
+use uuid::Uuid;
 
-use crate::decision_log::{Criteria, Query, QueryError};
-use crate::runtime::archive::{Archive, ArchiveError, SegmentError};
+use crate::decision_log::QueryError;
+use crate::policy::Reason;
+use crate::runtime::archive::{ArchiveError, SegmentError};
+use search::RECORDS_DEADLINE;
 
-pub use watch::{Canary, begin};
+pub use search::{Searched, begin, search};
+pub use watch::Canary;
 
-/// How long one request may take, its connection and its answer included.
+/// How long a connection to the proxy may take; it is on the same host.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long one request may take, once it is connected, its answer included.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
-
-/// How long the records of all requests may take to be in the log.
-const RECORDS_DEADLINE: Duration = Duration::from_secs(10);
-
-/// Before the log is looked into for the first time; each later look comes after twice the time. A commit takes milliseconds.
-const FIRST_LOOK: Duration = Duration::from_millis(100);
 
 /// Upper bound in bytes of an answer: a problem document has some 500.
 const MAX_ANSWER: u64 = 16 * 1024;
@@ -58,7 +56,7 @@ impl Place {
         }
     }
 
-    /// The request. Its host is below `canary.invalid`, a name that nobody can have (RFC 6761): so records tell whose it was.
+    /// The request. Its host is `canary.invalid` or below it, a name that nobody can have (RFC 6761), but anybody can ask for.
     fn request(self) -> String {
         let [visa, mastercard, amex] = NUMBERS;
         match self {
@@ -115,6 +113,9 @@ pub enum CanaryError {
     /// Nobody answers there.
     #[error("the proxy at {0} can't be reached: {1}; is it running, and does it listen there?")]
     Unreachable(SocketAddr, io::Error),
+    /// The connection broke.
+    #[error("the request with a number in its {} was not answered: {}", .0.as_str(), .1)]
+    Broken(Place, io::Error),
     /// The answer does not come.
     #[error("the request with a number in its {} was not answered within {REQUEST_DEADLINE:?}", .0.as_str())]
     Unanswered(Place),
@@ -127,9 +128,9 @@ pub enum CanaryError {
     /// Records are missing.
     #[error("{0} of the refusals are not in the log within {RECORDS_DEADLINE:?}; is it ill?")]
     Unrecorded(usize),
-    /// The log holds it.
-    #[error("the log holds a card number of the canary since {0}; `sallyport audit scan` says where")]
-    Logged(Timestamp),
+    /// A record of one of its requests holds it.
+    #[error("the log's record {0} holds a card number of the canary; `sallyport audit query --id {0}` shows it")]
+    Logged(Uuid),
     /// The page of metrics holds it.
     #[error("the metrics hold a card number of the canary")]
     Counted,
@@ -151,12 +152,19 @@ pub enum CanaryError {
 }
 
 /// A refusal, as the client gets it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused {
     /// The reason.
-    pub reason: String,
-    /// The id of its record.
-    pub decision_id: String,
+    pub reason: Reason,
+    /// The id of its record, which nobody else was told.
+    pub decision_id: Uuid,
+}
+
+/// The part of a problem document that is looked at.
+#[derive(Deserialize)]
+struct Problem<'a> {
+    reason: &'a str,
+    decision_id: Uuid,
 }
 
 /// An address that stands for all of the host's is reached on loopback.
@@ -174,79 +182,30 @@ pub fn reachable(address: SocketAddr) -> SocketAddr {
 /// # Errors
 /// See [`CanaryError`].
 pub async fn send(address: SocketAddr, place: Place) -> Result<Refused, CanaryError> {
+    let connected = timeout(CONNECT_DEADLINE, TcpStream::connect(address)).await;
+    let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let mut socket = connected.map_err(|error| CanaryError::Unreachable(address, error))?;
     let exchange = async {
-        let mut socket = TcpStream::connect(address).await?;
         socket.write_all(place.request().as_bytes()).await?;
         let mut answer = Vec::new();
         socket.take(MAX_ANSWER).read_to_end(&mut answer).await?;
         io::Result::Ok(answer)
     };
     let answer = timeout(REQUEST_DEADLINE, exchange).await.map_err(|_| CanaryError::Unanswered(place))?;
-    judged(&answer.map_err(|error| CanaryError::Unreachable(address, error))?, place)
+    judged(&answer.map_err(|error| CanaryError::Broken(place, error))?, place)
 }
 
 fn judged(answer: &[u8], place: Place) -> Result<Refused, CanaryError> {
     if holds_number(answer) {
         return Err(CanaryError::Answered(place));
     }
-    let text = String::from_utf8_lossy(answer);
-    let refused = text.split_once("\r\n\r\n").filter(|(head, _)| !head.starts_with("HTTP/1.1 2"));
-    refused.and_then(|(_, body)| serde_json::from_str(body).ok()).ok_or(CanaryError::NotRefused(place))
-}
-
-impl Refused {
-    /// Whether `line` of the log is its record, or counts refusals like it that were too many for records of their own.
-    fn is_in(&self, line: &str) -> bool {
-        let counted =
-            line.contains("\"kind\":\"summary\"") && line.contains(&format!("\"reason\":\"{}\"", self.reason));
-        counted || line.contains(&self.decision_id)
-    }
-}
-
-/// Waits until the log in `directory` has the records of these refusals, and searches all that it has from `since` on.
-///
-/// # Errors
-/// It holds a number, it does not get the records in time, or it can't be read.
-pub async fn search(directory: &Path, since: Timestamp, refused: &[Refused]) -> Result<(), CanaryError> {
-    let mut missing = refused.len();
-    let looks = async {
-        let mut pause = FIRST_LOOK;
-        loop {
-            sleep(pause).await;
-            pause = pause.saturating_mul(2);
-            let (directory, refused) = (directory.to_owned(), refused.to_vec());
-            let looked = task::spawn_blocking(move || look(&directory, since, refused)).await;
-            missing = looked.map_err(|_| CanaryError::Fault)??;
-            if missing == 0 {
-                return Ok(());
-            }
-        }
+    let refused = || {
+        let (head, body) = str::from_utf8(answer).ok()?.split_once("\r\n\r\n")?;
+        let problem = serde_json::from_str(body).ok().filter(|_| !head.starts_with("HTTP/1.1 2"));
+        let Problem { reason, decision_id } = problem?;
+        Some(Refused { reason: reason.parse().ok()?, decision_id })
     };
-    let found = timeout(RECORDS_DEADLINE, looks).await;
-    found.unwrap_or(Err(CanaryError::Unrecorded(missing)))
-}
-
-/// How many of the records are missing.
-fn look(directory: &Path, since: Timestamp, mut missing: Vec<Refused>) -> Result<usize, CanaryError> {
-    let archive = Archive::open(directory)?;
-    let query = Query::new(Criteria { since: Some(since), ..Criteria::default() })?;
-    for segment in archive.segments()? {
-        if !archive.may_match(segment, &query)? {
-            continue;
-        }
-        let walked = archive.walk(segment, &query, &mut |found| {
-            if holds_number(found.line) {
-                return ControlFlow::Break(());
-            }
-            let line = String::from_utf8_lossy(found.line);
-            missing.retain(|refused| !refused.is_in(&line));
-            ControlFlow::Continue(())
-        })?;
-        if walked.is_break() {
-            return Err(CanaryError::Logged(since));
-        }
-    }
-    Ok(missing.len())
+    refused().ok_or(CanaryError::NotRefused(place))
 }
 
 #[cfg(test)]

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::{CanaryError, Place, holds_number, reachable, search, send};
+use super::{CanaryError, Place, Refused, Searched, begin, holds_number, reachable, search, send};
 use crate::decision_log::{Detail, Kind, Value};
 use crate::redact;
+use crate::runtime::metrics::CanaryResult;
 use crate::runtime::shared::Shared;
 use crate::runtime::{clock, events};
 
@@ -42,39 +42,43 @@ impl Canary {
         runs.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             runs.tick().await;
-            let came = self.run(&shared).await;
+            let mut refused = Vec::new();
+            let came = self.run(&shared, &mut refused).await;
             // A proxy that ends refuses for another reason, and keeps no promise any more.
             if !shared.is_draining() {
-                tell(&shared, came);
+                tell(&shared, &refused, came);
             }
         }
     }
 
-    async fn run(&self, shared: &Shared) -> Result<(), CanaryError> {
+    /// Leaves in `refused` how each request ended.
+    async fn run(&self, shared: &Shared, refused: &mut Vec<Refused>) -> Result<Searched, CanaryError> {
         let since = begin();
-        let mut refused = Vec::new();
         for place in Place::ALL {
             refused.push(send(reachable(self.proxy), place).await?);
         }
-        search(&self.log, since, &refused).await?;
+        let searched = search(&self.log, since, refused).await?;
         let metrics = shared.metrics_page().map_err(|_| CanaryError::NoMetrics)?;
-        if holds_number(&metrics) { Err(CanaryError::Counted) } else { Ok(()) }
+        if holds_number(&metrics) { Err(CanaryError::Counted) } else { Ok(searched) }
     }
 }
 
-/// From when on the log is searched. Its writer stamps a record some time before it is there, and clocks step back.
-pub fn begin() -> Timestamp {
-    let now = clock::now();
-    now.checked_sub(SignedDuration::from_secs(1)).unwrap_or(now)
-}
-
-fn tell(shared: &Shared, came: Result<(), CanaryError>) {
-    let detail = Detail::new().with("what", "canary");
-    shared.metrics().canary.ran(came.is_ok(), clock::now());
+fn tell(shared: &Shared, refused: &[Refused], came: Result<Searched, CanaryError>) {
+    let result = match &came {
+        Ok(Searched { recorded: 0, .. }) => CanaryResult::Incomplete,
+        Ok(_) => CanaryResult::Ok,
+        Err(_) => CanaryResult::Failed,
+    };
+    shared.metrics().canary.ran(result, clock::now());
+    let ids = refused.iter().map(|refused| Value::from(Arc::<str>::from(refused.decision_id.to_string())));
+    let reasons = refused.iter().map(|refused| Value::from(refused.reason.as_str()));
+    let detail = Detail::new().with("what", "canary").with("result", result.as_str());
+    let detail = detail.with("ids", ids.collect::<Vec<_>>()).with("reasons", reasons.collect::<Vec<_>>());
     match came {
-        Ok(()) => {
+        Ok(Searched { recorded, counted }) => {
             let places = SEARCHED.map(Value::from).to_vec();
-            let detail = detail.with("result", "ok").with("requests", Place::ALL.len() as u64).with("places", places);
+            let (recorded, counted) = (recorded as u64, counted as u64);
+            let detail = detail.with("recorded", recorded).with("counted", counted).with("places", places);
             events::note(shared, Kind::Admin, detail);
         }
         Err(error) => {

@@ -5,6 +5,30 @@ use prometheus::{Gauge, IntCounterVec, Registry};
 
 use super::{counters, gauge, known};
 
+/// How a run of the canary ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CanaryResult {
+    /// Its requests are on record, and no number is where it was looked for.
+    Ok,
+    /// There were too many refusals for any of its own to have a record.
+    Incomplete,
+    /// A number was found, or a run could not be done.
+    Failed,
+}
+
+impl CanaryResult {
+    const ALL: [Self; 3] = [Self::Ok, Self::Incomplete, Self::Failed];
+
+    /// Its word, in records and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Incomplete => "incomplete",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// `sallyport_canary_*`.
 pub struct CanaryMetrics {
     runs: IntCounterVec,
@@ -12,12 +36,10 @@ pub struct CanaryMetrics {
 }
 
 impl CanaryMetrics {
-    const RESULTS: [&str; 2] = ["ok", "failed"];
-
     pub(super) fn new(r: &Registry) -> prometheus::Result<Self> {
         let runs = counters(r, "canary_runs_total", "Runs of the canary.", &["result"])?;
         Ok(Self {
-            runs: known(runs, Self::RESULTS),
+            runs: known(runs, CanaryResult::ALL.map(CanaryResult::as_str)),
             came_through: gauge(
                 r,
                 "canary_timestamp_seconds",
@@ -27,10 +49,9 @@ impl CanaryMetrics {
     }
 
     /// A run has ended at `at`.
-    pub fn ran(&self, ok: bool, at: Timestamp) {
-        let [came_through, failed] = Self::RESULTS;
-        self.runs.with_label_values(&[if ok { came_through } else { failed }]).inc();
-        if ok {
+    pub fn ran(&self, result: CanaryResult, at: Timestamp) {
+        self.runs.with_label_values(&[result.as_str()]).inc();
+        if result == CanaryResult::Ok {
             self.came_through.set(at.as_second() as f64);
         }
     }
