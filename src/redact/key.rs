@@ -190,7 +190,7 @@ impl<'r> Finder<'_, 'r, '_> {
             Some(data) => (from.saturating_add(DATA.len()), memmem::find(data, b"]]>").unwrap_or(data.len())),
             None => (from, memchr(b'<', rest).unwrap_or(rest.len())),
         };
-        let end = start.saturating_add(length);
+        let end = self.values.within(start, start.saturating_add(length));
         let value = trimmed(text, start..end);
         self.fitting(kind, shape, value);
         if shape == Shape::Any { end } else { from }
@@ -250,7 +250,7 @@ impl<'r> Finder<'_, 'r, '_> {
     }
 
     fn add(&mut self, value: Range<usize>, kind: Kind<'r>) {
-        if self.text.get(value.clone()).is_some_and(|bytes| !is_marked(bytes)) {
+        if self.text.get(value.clone()).is_some_and(|bytes| !is_marked(bytes) && !names::is_constant(bytes)) {
             self.hits.push(Hit { start: value.start, end: value.end, kind });
         }
     }

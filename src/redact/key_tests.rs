@@ -207,6 +207,36 @@ fn values_end_where_their_form_ends() {
 }
 
 #[test]
+fn what_stands_around_a_name_is_left() {
+    check(&[
+        (r#"{"msg":"invalid token:","token_count":5,"a":"b"}"#, &[]),
+        (r#"{"msg":"x password=","a":"b"}"#, &[]),
+        (r#"{"msg":"authorization: ","a":"b"}"#, &[]),
+        (r#"{"msg":"the cookie:","a":"b"}"#, &[]),
+        ("{'msg': 'the cookie:', 'a': 'b'}", &[]),
+        (r#"{"msg":"authorization: Digest x=","a":"b"}"#, &["[erased:credential]x="]),
+        (r#"{"msg":"<password>","a":"b"}"#, &[]),
+        (r#"{"msg":"<password>abc","a":"b"}"#, &["[erased:secret]abc"]),
+        (r#"{"msg":"unexpected token: {","a":"b"}"#, &[]),
+        (r#"{"msg":"secret: {a b","a":"b"}"#, &["[erased:secret]{a b"]),
+        (r#"{"msg":"{\"msg\":\"the secret:\",\"a\":1}","a":"b"}"#, &[]),
+        (r#"5" of secret: {"a":"b","c":1} x"#, &[r#"[erased:secret]{"a":"b","c":1}"#]),
+        (r#"5" of password="a, b" c"#, &["[erased:secret]a, b"]),
+        (r#"{"password":", a","x":1}"#, &["[erased:secret], a"]),
+        (r#"{"password":"a\\","a":"b"}"#, &[r"[erased:secret]a\\"]),
+        (r#"{"authorization":null,"cookie":5,"a":[true]}"#, &["[erased:cookie]5"]),
+        (r#"{"authorization":[1,2],"cookie":false}"#, &["[erased:credential][1,2]"]),
+        ("{authorization: null, a: b}", &[]),
+        (r#""cookie": {"#, &[]),
+        (r#""secret": [ "#, &[]),
+        ("{password: a}", &["[erased:secret]a"]),
+        ("[secret=[a]]", &["[erased:secret][a]"]),
+        ("(password=a(b))", &["[erased:secret]a(b)"]),
+        ("{{password=}}", &[]),
+    ]);
+}
+
+#[test]
 fn of_authorization_the_scheme_stays() {
     check(&[
         ("Authorization: Bearer abc.def\r\nHost: x", &["[erased:credential]abc.def"]),

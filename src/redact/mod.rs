@@ -31,6 +31,7 @@ mod private;
 mod scan;
 mod span;
 mod stream;
+mod strings;
 mod track;
 mod value;
 mod word;

@@ -362,7 +362,7 @@ pub(super) fn fits(shape: Shape, value: &[u8]) -> Option<usize> {
 }
 
 /// What JSON writes for nothing, yes and no says nothing.
-fn is_constant(value: &[u8]) -> bool {
+pub(super) fn is_constant(value: &[u8]) -> bool {
     ["null", "true", "false"].iter().any(|constant| value.eq_ignore_ascii_case(constant.as_bytes()))
 }
 

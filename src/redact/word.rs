@@ -98,7 +98,7 @@ fn between(text: &[u8]) -> Option<usize> {
             .find(|word| rest.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes())));
         let width = match (rest, blank(rest), word) {
             (_, Some(width), _) => width,
-            ([b'#' | b':' | b'=' | b'(' | b'.' | b'"' | b'\'', ..], ..) => 1,
+            ([b'#' | b':' | b'=' | b'(' | b'.' | b'"' | b'\'' | b'\\', ..], ..) => 1,
             (_, _, Some(word)) if at > from => word.len(),
             _ => break,
         };
@@ -127,6 +127,7 @@ mod tests {
             ("CID 1234", "[erased:security_code]1234"),
             ("Security Code 123", "[erased:security_code]123"),
             ("the security code was: \"123\"", "[erased:security_code]123"),
+            ("{\"msg\":\"pin \\\"1234\\\"\"}", "[erased:pin]1234"),
             ("verification code 123", "[erased:security_code]123"),
             ("card verification value 123", "[erased:security_code]123"),
             ("PIN is 1234", "[erased:pin]1234"),
