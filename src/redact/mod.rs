@@ -28,6 +28,7 @@ mod near;
 mod packed;
 mod pattern;
 mod private;
+mod prose;
 mod scan;
 mod span;
 mod stream;
