@@ -29,6 +29,12 @@ const TAILS: [&str; 5] = ["earer ", "EARER ", "asic ", "ASIC ", "eyJ"];
 static SEARCH: LazyLock<Option<AhoCorasick>> =
     LazyLock::new(|| AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(TAILS).ok());
 
+/// Bytes of the shortest password that is found beside a host without a port.
+const MIN_PASSWORD: usize = 4;
+
+/// Bytes of the longest name of a host.
+const MAX_HOST: usize = 253;
+
 /// Bytes of the shortest token in parts: two of [`MIN_PART`] and their dot, and the one behind them.
 const SHORTEST: usize = 18;
 
@@ -134,25 +140,66 @@ fn is_host(text: &[u8]) -> bool {
     begins && !text.starts_with(b"sha256:") && !text.starts_with(b"sha512:")
 }
 
-/// Where the login begins that stands at `start..end` before an `@`: anything behind `//`, else a name, a colon and a password.
-/// What looks like `mailto:` is no name.
+/// Where the login begins that stands at `start..end` before an `@`: a name, a colon and a password; behind `//` a token
+/// without a name as well. Without `//` and a port it may be an address of mail: then the password must look like one.
 fn login(text: &[u8], start: usize, end: usize) -> Option<usize> {
     let word = text.get(start..end).filter(|word| !word.is_empty())?;
     let head = before(text, start);
     if head.ends_with(b"//") {
-        return (word != "…".as_bytes()).then_some(start);
+        let is_login = word.contains(&b':') || is_long_or_odd(word, SHORT_TOKEN);
+        return (is_login && word != "…".as_bytes()).then_some(start);
     }
     let colon = memchr(b':', word)?;
     let skip = before(word, colon).iter().rposition(|byte| b"=&,;".contains(byte)).map_or(0, |at| at.saturating_add(1));
-    let name = word.get(skip..colon).filter(|name| !name.is_empty())?;
+    let name = word.get(skip..colon).filter(|name| name.iter().any(|byte| !byte.is_ascii_digit()))?;
     let is_scheme = NO_NAMES.iter().any(|scheme| name.eq_ignore_ascii_case(scheme.as_bytes()));
-    let has_password = !after(word, colon.saturating_add(1)).is_empty();
-    (has_password && !is_scheme && !head.ends_with(b"/")).then_some(start.saturating_add(skip))
+    let password = after(word, colon.saturating_add(1));
+    let is_password = !password.is_empty() && (has_port(after(text, end)) || is_long_or_odd(password, MIN_PASSWORD));
+    (is_password && !is_scheme && !head.ends_with(b"/")).then_some(start.saturating_add(skip))
+}
+
+/// Whether a word is as long as a token, or has `least` bytes and other characters than small letters and `. - _ +`.
+fn is_long_or_odd(word: &[u8], least: usize) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_lowercase() || matches!(byte, b'.' | b'-' | b'_' | b'+');
+    word.len() >= LONG_TOKEN || word.len() >= least && !word.iter().all(is_plain)
+}
+
+/// Whether a host with a port follows the `@` that `text` begins with.
+fn has_port(text: &[u8]) -> bool {
+    let host = after(text, 1);
+    let length = host
+        .iter()
+        .take(MAX_HOST)
+        .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'))
+        .count();
+    matches!(after(host, length), [b':', digit, ..] if digit.is_ascii_digit())
 }
 
 /// Before the colon of what is an address of mail or chat, not a name with a password.
-const NO_NAMES: [&str; 14] =
-    ["acct", "bcc", "cc", "contact", "e-mail", "email", "from", "im", "mail", "mailto", "sip", "sips", "to", "xmpp"];
+const NO_NAMES: [&str; 22] = [
+    "acct",
+    "author",
+    "bcc",
+    "cc",
+    "contact",
+    "deleted",
+    "e-mail",
+    "email",
+    "from",
+    "group",
+    "im",
+    "mail",
+    "mailto",
+    "member",
+    "owner",
+    "principal",
+    "serviceaccount",
+    "sip",
+    "sips",
+    "to",
+    "uid",
+    "xmpp",
+];
 
 #[cfg(test)]
 mod tests {
@@ -174,10 +221,10 @@ mod tests {
             ("basic dXNlcjpwYXNzdw,", "[erased:credential]dXNlcjpwYXNzdw"),
             ("https://user:pass@host/x", "[erased:credential]user:pass"),
             ("postgres://u:p@ss@db:5432/x", "[erased:credential]u:p@ss"),
-            ("https://token@[2001:db8::1]/", "[erased:credential]token"),
+            ("https://0a1b2c3d@[2001:db8::1]/", "[erased:credential]0a1b2c3d"),
             ("user:pass@host:443", "[erased:credential]user:pass"),
-            ("proxy=user:pass@host", "[erased:credential]user:pass"),
-            ("\"user:pass@host\"", "[erased:credential]user:pass"),
+            ("proxy=user:pass1@host", "[erased:credential]user:pass1"),
+            ("\"user:Pass@host\"", "[erased:credential]user:Pass"),
             ("x eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc_d-f, y", "[JWT]eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc_d-f"),
             ("eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.", "[JWT]eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0."),
             ("eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0", "[JWT]eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0"),
@@ -205,6 +252,14 @@ mod tests {
             "app:1.25@sha256:0123456789abcdef",
             "git@git.example:a/b",
             "https://host/a:b@c",
+            "ssh://git@git.example/a",
+            "ftp://anonymous@ftp.example",
+            "user:alice@example.com",
+            "serviceAccount:ci-2@p.iam.gserviceaccount.example",
+            "<a:b@c>",
+            "Foo:method@1f2e3d",
+            "12:30:15@host",
+            "a:v1@v2",
             "https://[erased:credential]@host",
             "https://…@host",
             "user:@host",

@@ -7,6 +7,9 @@ use super::kind::Hit;
 /// Upper bound in bytes of a name of an entity, its number included: `&#x0000034;` has eleven with its signs.
 const MAX_ENTITY: usize = 12;
 
+/// Upper bound in backslashes in a row that are counted: those before a mark that is quoted four times.
+const MAX_SLASHES: usize = 16;
+
 /// A text, decoded so often, with the place in the text as it was for each of its bytes.
 #[derive(Debug)]
 pub(super) struct Layer<'t> {
@@ -124,14 +127,17 @@ fn number(digits: &[u8], radix: u32) -> Option<u32> {
     digits.iter().try_fold(0, value)
 }
 
-/// JSON's and our own escapes: `\n`, `\"`, `\u0034`, `\u{34}`, `\x34`, `\x{34}`.
+/// JSON's and our own escapes: `\n`, `\/`, `\u0034`, `\u{34}`, `\x34`, `\x{34}`.
 fn escape(text: &[u8]) -> Option<(Code, usize)> {
+    if is_before_mark(text) {
+        return None; // how often a text is quoted tells where it ends
+    }
     let byte = |byte: u8| Some((Code::Byte(byte), 2));
     match text.get(1)? {
         b'n' => byte(b'\n'),
         b'r' => byte(b'\r'),
         b't' => byte(b'\t'),
-        plain @ (b'"' | b'\'' | b'\\' | b'/') => byte(*plain),
+        plain @ (b'\\' | b'/') => byte(*plain),
         b'u' if text.get(2) == Some(&b'{') => braced(text).map(|(value, width)| (of(value), width)),
         b'u' => Some((of(number(text.get(2..6)?, 16)?), 6)),
         b'x' if text.get(2) == Some(&b'{') => {
@@ -141,6 +147,12 @@ fn escape(text: &[u8]) -> Option<(Code, usize)> {
         b'x' => Some((Code::Byte(pair(text.get(2..4)?)?), 4)),
         _ => None,
     }
+}
+
+/// Whether `text` begins with backslashes before a quotation mark.
+fn is_before_mark(text: &[u8]) -> bool {
+    let slashes = text.iter().take(MAX_SLASHES).take_while(|byte| **byte == b'\\').count();
+    matches!(text.get(slashes), Some(b'"' | b'\''))
 }
 
 /// The number between braces that begin at the third byte of `text`, and how far it goes.
@@ -216,6 +228,7 @@ mod tests {
             ("a%20b%2Dc", Some("a b-c")),
             ("%2541", Some("%41")),
             (r"\u0034\u{31}\x31\x{31}", Some("4111")),
+            (r#"\\\"a\" \\b\'"#, Some(r#"\\\"a\" \b\'"#)),
             (r"\ud83d", Some("\u{fffd}")),
             (r"a\nb\/\q", Some("a\nb/\\q")),
             (r"\u{}\u{110000000}\x{100}\u12", None),

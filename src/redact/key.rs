@@ -9,6 +9,7 @@ use memchr::{memchr, memchr3, memmem};
 use super::kind::{self, Hit, Kind};
 use super::names::{self, Meaning, NAMES, Name, Names, Shape};
 use super::private::{self, Fields};
+use super::prose;
 use super::value::{self, Values, after, before, is_marked};
 
 /// Upper bound in bytes of a value that must have a shape; none is that long.
@@ -23,7 +24,8 @@ const MAX_GAP: usize = 8;
 /// The values of fields whose names are secret, and of the configuration's private fields. These only add: whatever they
 /// cover is searched for the others as well.
 pub(super) fn find<'r>(text: &[u8], fields: &'r Fields, hits: &mut Vec<Hit<'r>>) {
-    let mut finder = Finder { text, names: &NAMES, values: Values::new(text), hits };
+    let mut finder =
+        Finder { text, names: &NAMES, values: Values::new(text), hits, weak: Vec::new(), has_number: false };
     let (mut at, mut private) = (0, 0);
     while let Some(sign) = memchr3(b'=', b':', b'>', after(text, at)).map(|found| at.saturating_add(found)) {
         at = sign.saturating_add(1);
@@ -39,6 +41,10 @@ pub(super) fn find<'r>(text: &[u8], fields: &'r Fields, hits: &mut Vec<Hit<'r>>)
         {
             at = finder.named(&name, &place).max(at);
         }
+    }
+    let Finder { weak, hits, has_number, .. } = finder;
+    if has_number || kind::tell_of_a_card(hits) {
+        hits.extend(weak);
     }
 }
 
@@ -126,6 +132,10 @@ struct Finder<'t, 'r, 'h> {
     names: &'static Names,
     values: Values<'t>,
     hits: &'h mut Vec<Hit<'r>>,
+    /// What counts if anything else tells of a card.
+    weak: Vec<Hit<'r>>,
+    /// Whether a field named after a card's number has one.
+    has_number: bool,
 }
 
 impl<'r> Finder<'_, 'r, '_> {
@@ -145,38 +155,81 @@ impl<'r> Finder<'_, 'r, '_> {
         if place.is_tag {
             return Some(self.element(kind, Shape::Any, place.from));
         }
-        Some(self.value(kind, Shape::Any, place.from, place.is_quoted))
+        let value = self.values.behind(place.from, place.is_quoted);
+        let end = value.end;
+        self.add(value, kind);
+        Some(end)
     }
 
     /// Adds what stands behind a name of the table; where to go on.
     fn named(&mut self, name: &Name, place: &Place) -> usize {
         match name.meaning {
             Meaning::Value(kind, shape) if place.is_tag => self.element(kind, shape, place.from),
+            Meaning::Value(kind, shape) if shape.is_open() && !place.is_quoted => {
+                self.written(kind, shape, name, place)
+            }
             Meaning::Value(kind, shape) => self.value(kind, shape, place.from, place.is_quoted),
             Meaning::Scheme => {
                 let line = self.values.line(place.from, place.sign, place.is_quoted);
                 let end = line.end;
-                let line = credentials(self.text, line);
-                self.add(line, Kind::Credential);
+                let secret = credentials(self.text, line.clone());
+                if secret.start > line.start || !self.is_prose(&line) {
+                    self.add(secret, Kind::Credential);
+                }
                 end
             }
             Meaning::Cookies => {
                 let line = self.values.line(place.from, place.sign, place.is_quoted);
                 let end = line.end;
-                self.cookies(line);
+                if !self.is_prose(&line) {
+                    self.cookies(line);
+                }
                 end
             }
             Meaning::Named => self.named_by_value(place),
         }
     }
 
+    /// Whether words without quotation marks stand there and nothing else.
+    fn is_prose(&self, line: &Range<usize>) -> bool {
+        let is_quoted = before(self.text, line.start).last().is_some_and(|byte| matches!(byte, b'"' | b'\''));
+        !is_quoted && self.text.get(line.clone()).is_some_and(prose::is_words)
+    }
+
+    /// The value of an unquoted name, up to the end of the line that begins with the name of a password. Words are none.
+    fn written(&mut self, kind: Kind<'r>, shape: Shape, name: &Name, place: &Place) -> usize {
+        let is_line = shape == Shape::Any
+            && kind == Kind::Secret
+            && place.sign == b':'
+            && value::blank(after(self.text, place.from)).is_some()
+            && prose::begins_line(self.text, run_start(self.text, name.start));
+        let value = if is_line {
+            let line = self.values.line(place.from, place.sign, false);
+            trimmed(self.text, line)
+        } else {
+            self.values.behind(place.from, false)
+        };
+        let bytes = self.text.get(value.clone()).unwrap_or_default();
+        let is_bare = before(self.text, value.start).last().is_none_or(|byte| !matches!(byte, b'"' | b'\''));
+        let is_colon = place.sign == b':';
+        let is_prose = match shape {
+            Shape::Token => prose::is_no_token(self.text, if is_colon { place.from } else { value.start }, bytes),
+            _ => is_colon && !is_line && prose::is_told(self.text, value.start, bytes),
+        };
+        let end = value.end;
+        if !(is_bare && is_prose) {
+            self.fitting(kind, shape, value);
+        }
+        end
+    }
+
     fn value(&mut self, kind: Kind<'r>, shape: Shape, from: usize, is_json: bool) -> usize {
-        let value = if shape == Shape::Any {
+        let value = if shape.is_open() {
             self.values.behind(from, is_json)
         } else {
             Values::new(before(self.text, from.saturating_add(MAX_SHAPED))).behind(from, is_json)
         };
-        let next = if shape == Shape::Any { value.end } else { from };
+        let next = if shape.is_open() { value.end } else { from };
         self.fitting(kind, shape, value);
         next
     }
@@ -184,16 +237,16 @@ impl<'r> Finder<'_, 'r, '_> {
     /// What an element holds, up to the next tag.
     fn element(&mut self, kind: Kind<'r>, shape: Shape, from: usize) -> usize {
         const DATA: &[u8] = b"<![CDATA[";
-        let text = if shape == Shape::Any { self.text } else { before(self.text, from.saturating_add(MAX_SHAPED)) };
+        let text = if shape.is_open() { self.text } else { before(self.text, from.saturating_add(MAX_SHAPED)) };
         let rest = after(text, from);
         let (start, length) = match rest.strip_prefix(DATA) {
             Some(data) => (from.saturating_add(DATA.len()), memmem::find(data, b"]]>").unwrap_or(data.len())),
             None => (from, memchr(b'<', rest).unwrap_or(rest.len())),
         };
-        let end = start.saturating_add(length);
+        let end = self.values.within(start, start.saturating_add(length));
         let value = trimmed(text, start..end);
         self.fitting(kind, shape, value);
-        if shape == Shape::Any { end } else { from }
+        if shape.is_open() { end } else { from }
     }
 
     /// The field is named by a value: `name="cvv"`. Its own value comes behind `value` or, in multipart, behind a blank line.
@@ -244,13 +297,19 @@ impl<'r> Finder<'_, 'r, '_> {
 
     fn fitting(&mut self, kind: Kind<'r>, shape: Shape, value: Range<usize>) {
         let length = self.text.get(value.clone()).and_then(|bytes| names::fits(shape, bytes));
-        if let Some(length) = length {
-            self.add(value.start..value.start.saturating_add(length), kind);
+        let Some(length) = length else { return };
+        let value = value.start..value.start.saturating_add(length);
+        let bytes = self.text.get(value.clone()).unwrap_or_default();
+        self.has_number |= shape == Shape::Number;
+        if shape.is_weak(bytes) {
+            self.weak.push(Hit { start: value.start, end: value.end, kind });
+        } else {
+            self.add(value, kind);
         }
     }
 
     fn add(&mut self, value: Range<usize>, kind: Kind<'r>) {
-        if self.text.get(value.clone()).is_some_and(|bytes| !is_marked(bytes)) {
+        if self.text.get(value.clone()).is_some_and(|bytes| !is_marked(bytes) && !names::is_constant(bytes)) {
             self.hits.push(Hit { start: value.start, end: value.end, kind });
         }
     }

@@ -47,6 +47,22 @@ pub(super) struct Hit<'r> {
     pub(super) kind: Kind<'r>,
 }
 
+/// Whether any of these is a card's number, or what stands beside it on the card.
+pub(super) fn tell_of_a_card(hits: &[Hit<'_>]) -> bool {
+    hits.iter().any(|hit| match hit.kind {
+        Kind::Card { .. } | Kind::SecurityCode | Kind::Pin | Kind::Track | Kind::Holder => true,
+        Kind::Ssn
+        | Kind::Iban { .. }
+        | Kind::Credential
+        | Kind::Cookie
+        | Kind::Jwt
+        | Kind::ApiKey { .. }
+        | Kind::Secret
+        | Kind::Private(_)
+        | Kind::Pattern(_) => false,
+    })
+}
+
 impl Kind<'_> {
     /// The detector that is told to have found it.
     pub(super) fn detector(self) -> Detector {

@@ -24,7 +24,11 @@ pub(super) enum Meaning {
 pub(super) enum Shape {
     /// Anything.
     Any,
-    /// Three or four digits.
+    /// Anything that is no word of prose and no count.
+    Token,
+    /// Four and more letters and digits, with a digit among them.
+    OneTime,
+    /// Three or four digits, where other fields tell of a card.
     Code,
     /// Four to twelve digits (ISO 9564-1), or a PIN block: sixteen hexadecimal digits.
     Pin,
@@ -32,7 +36,7 @@ pub(super) enum Shape {
     Number,
     /// Nine digits, in groups or not.
     Ssn,
-    /// A month and a year.
+    /// A month and a year; without a sign between them, where other fields tell of a card.
     Date,
     /// A month.
     Month,
@@ -49,6 +53,18 @@ struct Group {
     /// Whether they count where no word begins, too: the `password` in `pgpassword`.
     within: bool,
     names: &'static [&'static str],
+}
+
+impl Shape {
+    /// Whether a value of it may be long.
+    pub(super) fn is_open(self) -> bool {
+        matches!(self, Shape::Any | Shape::Token)
+    }
+
+    /// Whether this value counts beside another field of a card alone.
+    pub(super) fn is_weak(self, value: &[u8]) -> bool {
+        self == Shape::Code || self == Shape::Date && value.iter().all(u8::is_ascii_digit)
+    }
 }
 
 const fn group(meaning: Meaning, within: bool, names: &'static [&'static str]) -> Group {
@@ -183,9 +199,6 @@ const GROUPS: &[Group] = &[
         Shape::Any,
         &[
             "pwd",
-            "session",
-            "sessionid",
-            "sessionkey",
             "credential",
             "credentials",
             "accesskey",
@@ -194,11 +207,7 @@ const GROUPS: &[Group] = &[
             "encryptionkey",
             "masterkey",
             "authkey",
-            "sessiontoken",
-            "mnemonic",
             "seedphrase",
-            "otp",
-            "totp",
             "onetimepassword",
             "onetimecode",
             "authorizationcode",
@@ -210,28 +219,20 @@ const GROUPS: &[Group] = &[
             "cryptogram",
             "cavv",
             "ucaf",
-            "xsrf",
-            "csrf",
         ],
     ),
     group(
         Meaning::Value(Kind::Secret, Shape::Any),
         true,
-        &[
-            "password",
-            "passwd",
-            "passphrase",
-            "passcode",
-            "passwort",
-            "secret",
-            "secretkey",
-            "apikey",
-            "token",
-            "privatekey",
-            "jsessionid",
-            "phpsessid",
-        ],
+        &["password", "passwd", "passphrase", "passcode", "passwort", "secret", "secretkey", "apikey", "privatekey"],
     ),
+    group(Meaning::Value(Kind::Secret, Shape::Token), true, &["token", "jsessionid", "phpsessid"]),
+    value(
+        Kind::Secret,
+        Shape::Token,
+        &["session", "sessionid", "sessionkey", "sessiontoken", "mnemonic", "xsrf", "csrf"],
+    ),
+    value(Kind::Secret, Shape::OneTime, &["otp", "totp"]),
     group(Meaning::Scheme, false, &["authorization", "authorisation"]),
     group(Meaning::Cookies, false, &["cookie", "setcookie", "cookie2", "setcookie2", "cookies"]),
     group(Meaning::Named, false, &["name", "key", "field"]),
@@ -348,6 +349,11 @@ pub(super) fn fits(shape: Shape, value: &[u8]) -> Option<usize> {
     let grouped = core.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b' ' | b'-' | b'.'));
     let fits = match shape {
         Shape::Any => return (!is_constant(value)).then_some(value.len()),
+        Shape::Token => {
+            let is_count = is_digits && digits <= MAX_COUNT;
+            return (!is_constant(value) && !is_count).then_some(value.len());
+        }
+        Shape::OneTime => core.len() >= 4 && digits > 0 && core.iter().all(u8::is_ascii_alphanumeric),
         Shape::Code => is_digits && (3..=4).contains(&digits),
         Shape::Pin => {
             is_digits && (4..=12).contains(&digits) || core.len() == 16 && core.iter().all(u8::is_ascii_hexdigit)
@@ -361,8 +367,11 @@ pub(super) fn fits(shape: Shape, value: &[u8]) -> Option<usize> {
     fits.then_some(core.len())
 }
 
+/// Digits of a number that counts something and is no token: `max_token: 500`.
+const MAX_COUNT: usize = 3;
+
 /// What JSON writes for nothing, yes and no says nothing.
-fn is_constant(value: &[u8]) -> bool {
+pub(super) fn is_constant(value: &[u8]) -> bool {
     ["null", "true", "false"].iter().any(|constant| value.eq_ignore_ascii_case(constant.as_bytes()))
 }
 

@@ -124,7 +124,7 @@ fn of_several_names_the_whole_one_counts_and_marks_are_no_fields() {
         ("id=id:5", "id=[private:id]"),
         ("[PAN:visa:16].example", "[PAN:visa:16].example"),
         ("pan=[PAN:visa:16]", "pan=[PAN:visa:16]"),
-        ("[PAN:visa:12345]", "[PAN:[private:pan]"),
+        ("[PAN:visa:12345]", "[PAN:[private:pan]]"),
         ("x[PAN:mastercard:…", "x[PAN:[private:pan]"),
         ("[private:id]id=5", "[private:id]id=[private:id]"),
         ("[private:acc…", "[private:[private:private]"),

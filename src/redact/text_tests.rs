@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
+use serde_json::Value;
 
 use super::*;
 
@@ -59,7 +60,89 @@ fn harmless() -> impl Strategy<Value = String> {
     prop::collection::vec(word, 0..12).prop_map(|words| words.join(" "))
 }
 
+/// Texts of harmless fields that hold what looks like structure, and the names of secret ones with nothing behind them.
+fn awkward() -> impl Strategy<Value = String> {
+    let word = prop::sample::select(vec![
+        "bc", "\"", "\\", "'", ",", "}", "]", "{", "[", "\n", "é", "<", ">", "</b>", " ", "it's", "=", "5\" disk",
+    ]);
+    let end = prop::sample::select(vec![
+        "",
+        " password=",
+        " invalid token:",
+        " authorization: ",
+        " cookie: ",
+        " secret: {",
+        " password: [",
+        " <password>",
+        " cvv:",
+        " cookie: a=",
+    ]);
+    (prop::collection::vec(word, 0..6), end).prop_map(|(words, end)| format!("{}{end}", words.concat()))
+}
+
+/// A document with secret fields and harmless ones, deep in itself and within its own texts.
+fn document() -> impl Strategy<Value = Value> {
+    let secret = prop_oneof![
+        "[ -~]{1,12}".prop_map(Value::String),
+        Just(Value::Null),
+        Just(Value::Bool(true)),
+        Just(serde_json::json!({"a": "b"})),
+        Just(serde_json::json!(["a}", "b\""])),
+    ];
+    let secret =
+        (prop::sample::select(vec!["password", "cookie", "authorization", "client_secret", "cardholder"]), secret);
+    let field = prop_oneof![
+        ("[b-d]{2,3}", awkward().prop_map(Value::String)),
+        ("[b-d]{2,3}", Just(Value::Null)),
+        ("[b-d]{2,3}", (0..99_i32).prop_map(Value::from)),
+        secret.prop_map(|(name, value)| (name.to_owned(), value)),
+    ];
+    let object = |fields: Vec<(String, Value)>| Value::Object(fields.into_iter().collect());
+    let object = prop::collection::vec(field, 0..6).prop_map(object);
+    (object.clone(), object, any::<bool>()).prop_map(|(mut outer, inner, is_text)| {
+        let inner = if is_text { Value::String(inner.to_string()) } else { inner };
+        outer.as_object_mut().unwrap().insert("inner".to_owned(), inner);
+        outer
+    })
+}
+
+/// With quotation marks around the marks of what was no text: an object, a list.
+fn mended(cleaned: &str) -> String {
+    let mut out = cleaned.to_owned();
+    for mark in ["[erased:secret]", "[erased:credential]", "[erased:cookie]", "[erased:holder]"] {
+        for (sign, quote) in [("\\\":", "\\\""), ("\":", "\""), ("\": ", "\"")] {
+            out = out.replace(&format!("{sign}{mark}"), &format!("{sign}{quote}{mark}{quote}"));
+        }
+    }
+    out
+}
+
+/// Whether `cleaned` has all that is harmless in `raw`.
+fn is_kept(raw: &Value, cleaned: &Value) -> bool {
+    match (raw, cleaned) {
+        (Value::Object(raw), Value::Object(cleaned)) => raw.iter().all(|(name, value)| {
+            let is_harmless =
+                name.len() <= 3 || name == "inner" || !value.is_string() && !value.is_object() && !value.is_array();
+            cleaned.get(name).is_some_and(|cleaned| !is_harmless || is_kept(value, cleaned))
+        }),
+        (Value::String(raw), Value::String(cleaned)) if raw.starts_with("{\"") => {
+            let of = |text: &str| serde_json::from_str(text).unwrap_or(Value::Null);
+            of(raw).is_null() || is_kept(&of(raw), &of(cleaned))
+        }
+        _ => raw == cleaned,
+    }
+}
+
 proptest! {
+    #[test]
+    fn a_document_of_json_keeps_what_is_harmless(document in document(), is_pretty in any::<bool>()) {
+        let raw = if is_pretty { format!("{document:#}") } else { document.to_string() };
+        let cleaned = clean(raw.as_bytes(), 100_000).text.to_string().replace("\\u{a}", "\n");
+        let read: Result<Value, _> = serde_json::from_str(&mended(&cleaned));
+        prop_assert!(read.is_ok(), "`{}` is cleaned to `{}`", raw, cleaned);
+        prop_assert!(is_kept(&document, &read.unwrap()), "`{}` is cleaned to `{}`", raw, cleaned);
+    }
+
     #[test]
     fn no_value_of_a_secret_name_comes_through(
         (name, mark) in names(), value in "[1-9][0-9]{3}", form in 0_usize..14, before in "|[g-k]{1,6} |\\{", limit in 60_usize..300,

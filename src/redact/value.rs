@@ -4,7 +4,8 @@
 
 use std::ops::Range;
 
-use super::{CUT, kind};
+use super::strings::{self, Strings};
+use super::{CUT, kind, names};
 
 /// Upper bound in bytes of an object or a list that is one value. What is longer, or never ends, counts to its line's end.
 const MAX_STRUCTURE: usize = 16 * 1024;
@@ -14,20 +15,22 @@ pub(super) struct Values<'t> {
     text: &'t [u8],
     /// Up to here no bracket is followed to its end: an outer one was, in vain. This keeps the work linear.
     unclosed: usize,
+    strings: Strings,
 }
 
 impl<'t> Values<'t> {
     pub(super) fn new(text: &'t [u8]) -> Self {
-        Self { text, unclosed: 0 }
+        Self { text, unclosed: 0, strings: Strings::default() }
     }
 
     /// What follows a sign that ends at `from`: what is in quotation marks, an object or list, or a bare word. A name that
-    /// was quoted itself (`is_json`) may have its value on the next line.
+    /// was quoted itself (`is_json`) may have its value on the next line; one at the end of quoted text has none.
     pub(super) fn behind(&mut self, from: usize, is_json: bool) -> Range<usize> {
         let start = blanks(self.text, from, is_json);
         let rest = after(self.text, start);
         if let Some(quote) = quote(rest) {
-            return inside(self.text, start, quote);
+            let is_end = strings::may_close(rest, quote) && self.strings.at(self.text, start).is_open(quote);
+            return if is_end { start..start } else { inside(self.text, start, quote) };
         }
         let length = match rest {
             [b'{', ..] => self.structure(start),
@@ -44,20 +47,44 @@ impl<'t> Values<'t> {
         if quote(rest).is_some() || matches!(rest, [b'{' | b'[', ..]) && (is_json || kind::mark(rest).is_none()) {
             return self.behind(from, is_json);
         }
-        start..start.saturating_add(line(rest, sign == b'='))
+        let word = bare(rest, true);
+        let is_word = names::is_constant(before(rest, word)) || is_json && before(rest, word).iter().all(is_of_number);
+        let around = self.strings.at(self.text, start);
+        start..start.saturating_add(if is_word { word } else { line(rest, sign == b'=', around) })
     }
 
-    /// Bytes of the object or list at `at`.
+    /// Where the text ends that begins at `from` and goes to `end`: there, or with the quoted text that it stands in.
+    pub(super) fn within(&mut self, from: usize, end: usize) -> usize {
+        let around = self.strings.at(self.text, from);
+        let is_end = |at: &usize| {
+            let rest = after(self.text, *at);
+            quote(rest).is_some_and(|quote| around.ends(rest, quote))
+        };
+        if around.is_any() { (from..end).find(is_end).unwrap_or(end) } else { end }
+    }
+
+    /// Bytes of the object or list at `at`; none of a bracket that nothing follows in its line.
     fn structure(&mut self, at: usize) -> usize {
         let rest = after(self.text, at);
+        let around = self.strings.at(self.text, at);
         if at >= self.unclosed {
-            match closed(rest.get(..MAX_STRUCTURE).unwrap_or(rest)) {
-                Some(length) => return length,
-                None => self.unclosed = at.saturating_add(MAX_STRUCTURE),
+            match closed(rest.get(..MAX_STRUCTURE).unwrap_or(rest), around) {
+                Ok(length) => return length,
+                Err(length) => self.unclosed = at.saturating_add(length),
             }
         }
-        (0..rest.len()).find(|at| line_end(after(rest, *at)).is_some()).unwrap_or(rest.len())
+        let is_end = |at: &usize| {
+            let rest = after(rest, *at);
+            line_end(rest).is_some() || quote(rest).is_some_and(|quote| around.ends(rest, quote))
+        };
+        let length = (0..rest.len()).find(is_end).unwrap_or(rest.len());
+        if before(rest, length).trim_ascii_end().len() > 1 { length } else { 0 }
     }
+}
+
+/// Whether a number of JSON has this character.
+fn is_of_number(byte: &u8) -> bool {
+    byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E')
 }
 
 /// What stands from `at` on; nothing if the text ends before.
@@ -79,8 +106,8 @@ pub(super) fn is_marked(value: &[u8]) -> bool {
 /// A quotation mark, and how many `\` stand before it in a text that is quoted itself (`\"`, `\\\"`).
 #[derive(Clone, Copy)]
 pub(super) struct Quote {
-    byte: u8,
-    depth: usize,
+    pub(super) byte: u8,
+    pub(super) depth: usize,
 }
 
 impl Quote {
@@ -123,7 +150,8 @@ fn quoted(text: &[u8], quote: Quote) -> usize {
     text.len()
 }
 
-/// Bytes of a value without quotation marks: up to `& ; , " '`, white space or the end; in JSON up to a bracket too.
+/// Bytes of a value without quotation marks: up to `& ; , " '`, white space or the end; in JSON up to a bracket too, elsewhere
+/// without the brackets at its end that were opened before it.
 fn bare(text: &[u8], is_json: bool) -> usize {
     let ends = |(at, byte): (usize, &u8)| {
         let is_end = match byte {
@@ -133,12 +161,33 @@ fn bare(text: &[u8], is_json: bool) -> usize {
         };
         is_end.then_some(at)
     };
-    text.iter().enumerate().find_map(ends).unwrap_or(text.len())
+    let length = text.iter().enumerate().find_map(ends).unwrap_or(text.len());
+    inner(before(text, length))
 }
 
-/// Bytes up to the end of the line or the quotation mark that closes what stands around it; one behind `=` opens a parameter.
+/// Bytes of `value` without the brackets at its end that nothing in it opens.
+fn inner(value: &[u8]) -> usize {
+    let count = |wanted: u8| value.iter().filter(|byte| **byte == wanted).count();
+    let mut surplus = [(b'{', b'}'), (b'[', b']'), (b'(', b')')].map(|(open, close)| {
+        (
+            close,
+            if value.last().is_some_and(|byte| matches!(byte, b'}' | b']' | b')')) {
+                count(close).saturating_sub(count(open))
+            } else {
+                0
+            },
+        )
+    });
+    let is_outer = |byte: &&u8| {
+        let kind = surplus.iter_mut().find(|(close, left)| close == *byte && *left > 0);
+        kind.map(|(_, left)| *left = left.saturating_sub(1)).is_some()
+    };
+    value.len().saturating_sub(value.iter().rev().take_while(is_outer).count())
+}
+
+/// Bytes up to the end of the line or the quotation mark that closes what stands `around`; one behind `=` opens a parameter.
 /// What follows `=` itself can be a form's, which `&` ends.
-fn line(text: &[u8], is_form: bool) -> usize {
+fn line(text: &[u8], is_form: bool, around: Strings) -> usize {
     let mut at: usize = 0;
     let mut is_parameter = false;
     while let Some(byte) = text.get(at) {
@@ -147,7 +196,7 @@ fn line(text: &[u8], is_form: bool) -> usize {
             break;
         }
         if let Some(quote) = (matches!(byte, b'"' | b'\'' | b'\\')).then(|| quote(rest)).flatten() {
-            if !is_parameter {
+            if !is_parameter || around.ends(rest, quote) {
                 break;
             }
             at = inside(text, at, quote).end.saturating_add(quote.width()).min(text.len());
@@ -159,8 +208,8 @@ fn line(text: &[u8], is_form: bool) -> usize {
     at
 }
 
-/// Bytes up to the bracket that closes the one that `text` begins with.
-fn closed(text: &[u8]) -> Option<usize> {
+/// Bytes up to the bracket that closes the one that `text` begins with; else up to the end of what stands `around`.
+fn closed(text: &[u8], around: Strings) -> Result<usize, usize> {
     let (mut at, mut depth) = (0_usize, 0_usize);
     while let Some(byte) = text.get(at) {
         match byte {
@@ -168,6 +217,9 @@ fn closed(text: &[u8]) -> Option<usize> {
             b'}' | b']' => depth = depth.saturating_sub(1),
             b'"' | b'\'' | b'\\' => {
                 if let Some(quote) = quote(after(text, at)) {
+                    if around.ends(after(text, at), quote) {
+                        return Err(at);
+                    }
                     at = inside(text, at, quote).end.saturating_add(quote.depth);
                 }
             }
@@ -175,10 +227,10 @@ fn closed(text: &[u8]) -> Option<usize> {
         }
         at = at.saturating_add(1);
         if depth == 0 {
-            return Some(at);
+            return Ok(at);
         }
     }
-    None
+    Err(text.len())
 }
 
 /// Where the white space at `from` ends, which may go over the end of a line only `over_lines`.

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use aho_corasick::{AhoCorasick, MatchKind};
 
 use super::account;
-use super::kind::{Hit, Kind};
+use super::kind::{self, Hit, Kind};
 use super::value::{after, before, blank};
 
 /// Upper bound in bytes of what stands between the word and its digits: ` number is: `.
@@ -20,6 +20,9 @@ pub(super) const MIN_DIGITS: usize = 3;
 /// Digits of a security code, and of a PIN.
 const CODE: RangeInclusive<usize> = MIN_DIGITS..=4;
 const PIN: RangeInclusive<usize> = 4..=12;
+
+/// What a code is told to be of.
+const CARD: &[u8] = b"card";
 
 /// A word, what must stand before it, and what it tells. `cid` in small letters is a name for too much else.
 struct Word {
@@ -59,10 +62,29 @@ pub(super) fn find(text: &[u8], hits: &mut Vec<Hit<'_>>) {
         } else {
             told(text, word, found.start(), found.end())
         };
-        if let Some((start, end)) = digits {
+        let is_known = |end: usize| {
+            !word.is_weak(text.get(found.range()).unwrap_or_default())
+                || is_of_card(text, end)
+                || kind::tell_of_a_card(hits)
+        };
+        if let Some((start, end)) = digits.filter(|_| is_known(found.start().saturating_sub(word.head.len()))) {
             hits.push(Hit { start, end, kind: word.kind });
         }
     }
+}
+
+impl Word {
+    /// Whether it counts where a card is told of alone: it names other codes as well.
+    fn is_weak(&self, tail: &[u8]) -> bool {
+        self.head == "verificati" || tail == b"CID"
+    }
+}
+
+/// Whether `card` stands right before `at`.
+fn is_of_card(text: &[u8], at: usize) -> bool {
+    let head = before(text, at).trim_ascii_end();
+    let word = head.len().checked_sub(CARD.len()).map(|start| after(head, start));
+    word.is_some_and(|word| word.eq_ignore_ascii_case(CARD))
 }
 
 /// The place of the digits behind a word whose tail stands at `start..end`.
@@ -98,7 +120,7 @@ fn between(text: &[u8]) -> Option<usize> {
             .find(|word| rest.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes())));
         let width = match (rest, blank(rest), word) {
             (_, Some(width), _) => width,
-            ([b'#' | b':' | b'=' | b'(' | b'.' | b'"' | b'\'', ..], ..) => 1,
+            ([b'#' | b':' | b'=' | b'(' | b'.' | b'"' | b'\'' | b'\\', ..], ..) => 1,
             (_, _, Some(word)) if at > from => word.len(),
             _ => break,
         };
@@ -124,10 +146,11 @@ mod tests {
             ("CVV2: 123.", "[erased:security_code]123"),
             ("Cvc #1234,", "[erased:security_code]1234"),
             ("(cvc2) cvc code is 123", "[erased:security_code]123"),
-            ("CID 1234", "[erased:security_code]1234"),
+            ("Card CID 1234", "[erased:security_code]1234"),
             ("Security Code 123", "[erased:security_code]123"),
             ("the security code was: \"123\"", "[erased:security_code]123"),
-            ("verification code 123", "[erased:security_code]123"),
+            ("{\"msg\":\"pin \\\"1234\\\"\"}", "[erased:pin]1234"),
+            ("card verification code 123", "[erased:security_code]123"),
             ("card verification value 123", "[erased:security_code]123"),
             ("PIN is 1234", "[erased:pin]1234"),
             ("pin number is 123456789012", "[erased:pin]123456789012"),
@@ -154,6 +177,8 @@ mod tests {
             "pin 1234:5",
             "pin 1234567890123",
             "pinned 1234",
+            "CID 1234",
+            "verification code 404",
             "status code 404",
             "cvv is it 123",
             "code 123",
