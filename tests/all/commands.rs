@@ -273,7 +273,7 @@ fn what_is_said_of_arguments_repeats_no_card_number() {
         vec!["explain", "--source", "10.0.0.1", "--target", "a.example:443", "--address", card],
         vec!["audit", "query", "--limit", "4111 1111 1111 1111"],
         vec!["check", card],
-        vec!["check", "--pan=4111111111111111"],
+        vec!["check", "--4111111111111111"],
         vec!["check", "-o", "4111-1111-1111-1111"],
     ] {
         let ended = run(dir.path(), &args);

@@ -12,8 +12,10 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Instant;
 
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -25,11 +27,21 @@ use super::programs::{Logged, finish, program, sallyport};
 use super::wire::{self, Hello};
 use places::{CALLS, HEADS, QUESTIONS};
 use secrets::{SECRETS, Secret, held, in_percent};
-use surroundings::{ALIAS, fault, name_server, on_a_terminal, talkative};
+use surroundings::{ALIAS, admin_tls, fault, name_server, on_a_terminal, talkative};
 
 /// Each has something to find among the secrets.
 const DETECTORS: [&str; 10] =
     ["pan", "security_code", "pin", "track", "ssn", "iban", "credential", "jwt", "api_key", "private_field"];
+
+/// What is found at each place. A method has no signs but those of a token (RFC 9110), a host no blanks; a name in a hello is written in
+/// lower case, in which keys and tokens are others; an alias holds a card number alone.
+const MARKED: [(&str, &[&str]); 5] = [
+    ("host", &["pan", "security_code", "pin", "track", "ssn", "iban", "jwt", "api_key", "private_field"]),
+    ("method", &["pan", "iban", "jwt", "api_key"]),
+    ("sni", &["pan", "security_code", "pin", "track", "ssn", "iban", "credential", "private_field"]),
+    ("alpn", &DETECTORS),
+    ("aliases", &["pan"]),
+];
 
 /// A proxy with all of its outputs on, and everything that it has answered.
 struct Watched {
@@ -37,18 +49,22 @@ struct Watched {
     token: String,
     origin: SocketAddr,
     dns: DnsServer,
+    /// How its admin port is spoken to, if not in the clear.
+    tls: Option<Arc<ClientConfig>>,
     answers: Vec<(String, Vec<u8>)>,
 }
 
 /// A folder with everything that the product can be told to write.
-fn folder(origin: SocketAddr, dns: &DnsServer) -> (TempDir, String) {
+fn folder(origin: SocketAddr, dns: &DnsServer, tls: bool) -> (TempDir, String) {
     let dir = TempDir::new().unwrap();
     let policy = format!(
         "rules:\n  - {{id: acme/api, customer: acme, sources: [tests], hosts: [\"*.acme.test\"], ports: [{}], addresses: [127.0.0.1/32]}}\n",
         origin.port()
     );
     let more = format!("{}redaction: {{private_fields: [account_number]}}\n", dns.settings("udp", ""));
-    write_setup(dir.path(), &Setup { policy: &policy, more: &more, admin: "tokens: tokens.yaml", ..Setup::default() });
+    let files = if tls { "tls: {certificate: admin.pem, key: admin.key}, " } else { "" };
+    let admin = format!("{files}tokens: tokens.yaml");
+    write_setup(dir.path(), &Setup { policy: &policy, more: &more, admin: &admin, ..Setup::default() });
     let config = fs::read_to_string(dir.path().join("sallyport.yaml")).unwrap();
     fs::write(dir.path().join("sallyport.yaml"), config.replace("key: log.key}", "key: log.key, stdout: true}"))
         .unwrap();
@@ -58,12 +74,13 @@ fn folder(origin: SocketAddr, dns: &DnsServer) -> (TempDir, String) {
 }
 
 impl Watched {
-    fn start(mut command: Command, level: &str) -> Self {
+    fn start(mut command: Command, level: &str, tls: bool) -> Self {
         let (origin, dns) = (talkative(), name_server());
-        let (dir, token) = folder(origin, &dns);
+        let (dir, token) = folder(origin, &dns, tls);
+        let tls = tls.then(|| admin_tls(dir.path()));
         command.env("SALLYPORT_LOG", level);
         command.env("LD_PRELOAD", fault(dir.path())).env("FAULT", dir.path().join("fault"));
-        Self { proxy: Logged::start_by(command, dir), token, origin, dns, answers: Vec::new() }
+        Self { proxy: Logged::start_by(command, dir), token, origin, dns, tls, answers: Vec::new() }
     }
 
     fn filled(&self, template: &str, secret: &Secret) -> String {
@@ -104,8 +121,28 @@ impl Watched {
     fn call(&mut self, what: &str, bytes: &str) -> String {
         let admin = self.proxy.admin;
         eventually(what, Instant::now() + PATIENCE, || {
-            Some(self.send(what, admin, (bytes.as_bytes(), None))).filter(|answer| status_of(answer) != 503)
+            let answer = match self.tls.clone() {
+                None => self.send(what, admin, (bytes.as_bytes(), None)),
+                Some(tls) => self.send_sealed(what, tls, bytes),
+            };
+            Some(answer).filter(|answer| status_of(answer) != 503)
         })
+    }
+
+    /// The same over TLS.
+    fn send_sealed(&mut self, what: &str, tls: Arc<ClientConfig>, bytes: &str) -> String {
+        let socket = TcpStream::connect(self.proxy.admin).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let client = ClientConnection::new(tls, self.proxy.admin.ip().into()).unwrap();
+        let mut stream = StreamOwned::new(client, socket);
+        stream.write_all(bytes.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        // The end of a connection is an end, with its alert or without.
+        let _ = stream.read_to_end(&mut answer);
+        assert!(answer.starts_with(b"HTTP/1.1 "), "{what}: no answer over TLS");
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        self.answers.push((what.to_owned(), answer));
+        text
     }
 
     fn plant_everywhere(&mut self) {
@@ -129,6 +166,10 @@ impl Watched {
                 self.call(&format!("{} as {place} in a question", secret.kind), &bytes);
             }
             self.plant_in_tunnels(secret);
+            if self.tls.is_some() {
+                let (what, admin) = (format!("{} as no TLS", secret.kind), self.proxy.admin);
+                self.send(&what, admin, (format!("{}\r\n\r\n", secret.text).as_bytes(), None));
+            }
         }
         self.plant_in_names();
     }
@@ -250,6 +291,10 @@ impl Watched {
     /// Nothing that was written or answered holds a secret.
     fn assert_clean(&self) {
         let files = files(self.proxy.dir.path());
+        for path in &files {
+            let name = path.strip_prefix(self.proxy.dir.path()).unwrap().to_string_lossy();
+            assert_eq!(held(name.as_bytes()), [""; 0], "a file's name: {name}");
+        }
         let written: Vec<(String, Vec<u8>)> =
             files.iter().map(|path| (path.display().to_string(), fs::read(path).unwrap())).collect();
         for name in ["segments/000000000000.jsonl", "/out", "/err", "checkpoint", "decisions.csv", "events.ocsf.jsonl"]
@@ -278,17 +323,16 @@ impl Watched {
             .flatten()
             .filter_map(Value::as_str)
             .collect();
-        for field in ["host", "method", "sni", "alpn", "aliases"] {
-            assert!(
-                marks.contains(&format!("{field}:pan").as_str()),
-                "no record has a card number marked in `{field}`"
-            );
+        for (field, detectors) in MARKED {
+            for detector in detectors {
+                let mark = format!("{field}:{detector}");
+                assert!(marks.contains(&mark.as_str()), "no record has `{mark}`");
+            }
         }
         let (_, metrics) = self.answers.iter().find(|(what, _)| what == "/metrics as */*").unwrap();
         let metrics = String::from_utf8_lossy(metrics);
         let counted = |detector: &str| marks.iter().filter(|mark| mark.ends_with(&format!(":{detector}"))).count();
         for detector in DETECTORS {
-            assert!(marks.contains(&format!("alpn:{detector}").as_str()), "no record has `alpn:{detector}`");
             let line = format!("sallyport_redactions_total{{detector=\"{detector}\"}} {}\n", counted(detector));
             assert!(metrics.contains(&line), "not {line}in {metrics}");
         }
@@ -305,8 +349,10 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn nothing_that_is_planted_is_written_or_answered() {
-    for (command, level, form) in [(sallyport(), "trace", "{\"timestamp\":\""), (on_a_terminal(), "debug", "20")] {
-        let mut watched = Watched::start(command, level);
+    for (command, level, form, tls) in
+        [(sallyport(), "trace", "{\"timestamp\":\"", true), (on_a_terminal(), "debug", "20", false)]
+    {
+        let mut watched = Watched::start(command, level, tls);
         watched.plant_everywhere();
         watched.plant_in_files();
         watched.read_back();

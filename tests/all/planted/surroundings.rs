@@ -1,10 +1,15 @@
 //! What surrounds a proxy that is watched: servers and name servers that send secrets, a terminal, a clock that fails.
 //! Not here: what clients send (`places`).
 
+use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+
+use rustls::{ClientConfig, RootCertStore};
 
 use super::secrets::SECRETS;
 use crate::dns_server::{Data, DnsServer, Reply};
@@ -93,4 +98,18 @@ os.execv(sys.argv[1], sys.argv[1:])";
     let mut command = program("python3");
     command.env_remove("SALLYPORT_CONFIG").args(["-c", wrapper, env!("CARGO_BIN_EXE_sallyport")]);
     command
+}
+
+/// Certificate and key of an admin port in `folder`, as `admin.pem` and `admin.key`, and what a client knows of them.
+pub fn admin_tls(folder: &Path) -> Arc<ClientConfig> {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = folder.join("admin.key");
+    fs::write(folder.join("admin.pem"), made.cert.pem()).unwrap();
+    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    Arc::new(config.with_root_certificates(roots).with_no_client_auth())
 }
