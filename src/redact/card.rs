@@ -40,8 +40,8 @@ const SHAPES: [(usize, &[usize]); 2] = [
     (55, &[2, 35, 52]),     // a `traceparent` (W3C Trace Context)
 ];
 
-/// Digits of the longest telephone number with its country's code (E.164).
-const MAX_TELEPHONE: usize = 15;
+/// Digits of the longest telephone number in use with its country's code (E.164 has room for 15; none is longer than 13).
+const MAX_TELEPHONE: usize = 13;
 
 /// Digits before the point of what is taken for a decimal fraction.
 const MAX_INTEGER: usize = 3;
@@ -61,7 +61,9 @@ pub(super) fn find(text: &[u8], piece: Range<usize>, strength: Strength, hits: &
     let groups = groups(text, piece);
     let mut rest = groups.as_slice();
     while let Some((first, others)) = rest.split_first() {
-        hits.extend(longest(text, strength, first, others));
+        hits.extend(
+            longest(text, strength, first, others).or_else(|| longest(text, strength, &first.unpadded(text)?, others)),
+        );
         rest = others;
     }
 }
@@ -77,6 +79,12 @@ struct Group {
 impl Group {
     fn digits(&self) -> usize {
         self.end.saturating_sub(self.start)
+    }
+
+    /// The group without leading zeros, which pad numbers to a fixed width; none if it has none.
+    fn unpadded(&self, text: &[u8]) -> Option<Self> {
+        let zeros = run(text, self.start, |byte| *byte == b'0').min(self.digits());
+        (zeros > 0).then(|| Self { start: self.start.saturating_add(zeros), ..*self })
     }
 }
 
@@ -104,7 +112,7 @@ fn run(text: &[u8], start: usize, of: impl Fn(&u8) -> bool) -> usize {
 
 /// The separators at `end`, all of one kind, if a digit follows them: which one, how many, and where that digit stands.
 fn joint(text: &[u8], end: usize) -> Option<(u8, usize, usize)> {
-    let separator = *text.get(end).filter(|byte| matches!(byte, b' ' | b'-' | b'.' | b'_' | b'+'))?;
+    let separator = *text.get(end).filter(|byte| gist::is_separator(**byte))?;
     let count = run(text, end, |byte| *byte == separator);
     let next = end.saturating_add(count);
     (count <= MAX_WIDTH && text.get(next)?.is_ascii_digit()).then_some((separator, count, next))

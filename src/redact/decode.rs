@@ -190,7 +190,8 @@ fn wide(text: &[u8]) -> Option<(Code, usize)> {
 fn plain(c: char) -> Option<Code> {
     let ascii = match c {
         '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}' => b' ',
-        '\u{2010}'..='\u{2015}' => b'-',
+        '\u{2010}'..='\u{2015}' | '\u{2212}' => b'-',
+        '\u{b7}' => b'.',
         '\u{ff01}'..='\u{ff5e}' => u8::try_from(u32::from(c).checked_sub(0xfee0)?).ok()?,
         '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}' => return Some(Code::Nothing),
         _ => return None,

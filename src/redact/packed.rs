@@ -125,7 +125,9 @@ mod tests {
             let text = format!("say \"{}\"!", PLAIN.encode(format!("{phase}{number}{phase}")));
             let [(start, end, said)] = said(base64(text.as_bytes())).try_into().unwrap();
             assert!(
-                said.contains(number) && text[..start].ends_with('"') && text[end..].starts_with(['"', '=']),
+                said.contains(number)
+                    && text.get(..start).unwrap().ends_with('"')
+                    && text.get(end..).unwrap().starts_with(['"', '=']),
                 "{text}"
             );
         }

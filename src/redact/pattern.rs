@@ -164,11 +164,12 @@ mod tests {
 
     #[test]
     fn matches_are_found_beside_marks() {
-        let patterns = [pattern("ORD-[0-9]{4}").unwrap(), pattern(r"(?s-u)K.\xff").unwrap()];
+        let patterns = [pattern("ORD-[0-9]{4}").unwrap(), pattern(r"(?s-u)K.\xff").unwrap(), pattern("…").unwrap()];
         for (text, want) in [
             (&b"ORD-1234 ORD-123 ORD-5678x"[..], &[(0, 8), (17, 25)][..]),
             (b"aK\n\xffb", &[(1, 4)]),
             (b"[pattern:order_id] [PAN:visa:16]", &[]),
+            ("aK\u{2026}".as_bytes(), &[]),
             (b"", &[]),
         ] {
             let mut hits = Vec::new();
