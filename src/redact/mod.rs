@@ -15,6 +15,7 @@ mod key;
 mod kind;
 mod names;
 mod near;
+mod open;
 mod packed;
 mod pattern;
 mod private;
