@@ -19,6 +19,9 @@ const MIN_GROUP: usize = 3;
 /// From this length on a number in one piece is not read on into the next group: those are printed in short ones.
 const ONE_PIECE: usize = 13;
 
+/// Digits of the shortest number that is looked for behind zeros.
+const MIN_PADDED: usize = 15;
+
 /// How often a separator may stand between two groups.
 const MAX_WIDTH: usize = 3;
 
@@ -26,7 +29,7 @@ const MAX_WIDTH: usize = 3;
 const HEX_LENGTH: usize = 20;
 
 /// ...if so many of them are not the number's.
-const HEX_OTHERS: usize = 5;
+const HEX_OTHERS: usize = 4;
 
 /// A shorter length at which hexadecimal digits that stand alone are one too: 64 bits, such as a span's id (W3C Trace Context).
 const HEX_WORD: usize = 16;
@@ -61,9 +64,7 @@ pub(super) fn find(text: &[u8], piece: Range<usize>, strength: Strength, hits: &
     let groups = groups(text, piece);
     let mut rest = groups.as_slice();
     while let Some((first, others)) = rest.split_first() {
-        hits.extend(
-            longest(text, strength, first, others).or_else(|| longest(text, strength, &first.unpadded(text)?, others)),
-        );
+        hits.extend(longest(text, strength, first, others).or_else(|| unpadded(text, strength, first)));
         rest = others;
     }
 }
@@ -79,12 +80,6 @@ struct Group {
 impl Group {
     fn digits(&self) -> usize {
         self.end.saturating_sub(self.start)
-    }
-
-    /// The group without leading zeros, which pad numbers to a fixed width; none if it has none.
-    fn unpadded(&self, text: &[u8]) -> Option<Self> {
-        let zeros = run(text, self.start, |byte| *byte == b'0').min(self.digits());
-        (zeros > 0).then(|| Self { start: self.start.saturating_add(zeros), ..*self })
     }
 }
 
@@ -140,6 +135,21 @@ fn longest<'r>(text: &[u8], strength: Strength, first: &Group, others: &[Group])
     best
 }
 
+/// The card number that zeros pad to a fixed width, in one piece that stands alone. Telephone numbers with `00` are shorter than [`MIN_PADDED`].
+fn unpadded<'r>(text: &[u8], strength: Strength, group: &Group) -> Option<Hit<'r>> {
+    let zeros = run(text, group.start, |byte| *byte == b'0').min(group.digits());
+    let start = group.start.saturating_add(zeros);
+    let mut number = Number::default();
+    number.append(text, &Group { start, end: group.end, joint: None })?;
+    let beside = [group.start.checked_sub(1).and_then(|at| text.get(at)), text.get(group.end)];
+    let touched = beside.into_iter().flatten().any(u8::is_ascii_alphanumeric);
+    if zeros == 0 || number.length < MIN_PADDED || touched {
+        return None;
+    }
+    // What touches the zeros touches the number.
+    whole(text, strength, (group.start, group.end), &number).map(|hit| Hit { start, ..hit })
+}
+
 /// The digits of groups, one behind the other.
 #[derive(Default)]
 struct Number {
@@ -172,7 +182,7 @@ fn is_something_else(text: &[u8], start: usize, end: usize, digits: usize) -> bo
     in_hex_run(text, start, end)
         || SHAPES.iter().any(|shape| in_shape(text, start, end, shape))
         || is_telephone(text, start, digits)
-        || is_fraction(text, start, end, digits)
+        || is_fraction(text, start, end)
 }
 
 /// Whether `start..end` is a piece of a long hexadecimal run.
@@ -222,7 +232,7 @@ fn is_telephone(text: &[u8], start: usize, digits: usize) -> bool {
 }
 
 /// Whether it stands in one piece behind the point of a decimal number.
-fn is_fraction(text: &[u8], start: usize, end: usize, digits: usize) -> bool {
+fn is_fraction(text: &[u8], start: usize, end: usize) -> bool {
     let Some((b'.', before)) = text.get(..start).and_then(<[u8]>::split_last).map(|(point, before)| (*point, before))
     else {
         return false;
@@ -232,7 +242,7 @@ fn is_fraction(text: &[u8], start: usize, end: usize, digits: usize) -> bool {
     let outside = before.len().checked_sub(integer).and_then(|at| before.get(..at)).and_then(<[u8]>::last);
     let follows = text.get(end..).unwrap_or_default();
     (1..=MAX_INTEGER).contains(&integer)
-        && end.saturating_sub(start) == digits
+        && text.get(start..end).is_some_and(|piece| piece.iter().all(u8::is_ascii_digit))
         && !outside.is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_'))
         && !matches!(follows, [b'.', ..])
 }

@@ -153,6 +153,21 @@ pub(super) fn examples() -> impl Iterator<Item = String> {
     others.into_iter().chain(keys).chain(cards).map(|kind| kind.to_string())
 }
 
+/// The quotation marks that a mark needs where it takes the place of `start..end`: in JSON a value that had none, as a number has
+/// not, would be no JSON any more.
+pub(super) fn quotation(text: &[u8], start: usize, end: usize) -> &'static str {
+    let behind = text.get(end..).unwrap_or_default().trim_ascii_start();
+    let before = text.get(..start).unwrap_or_default().trim_ascii_end();
+    match before.split_last() {
+        Some((b':', name)) if matches!(behind, [] | [b',' | b'}' | b']', ..]) => match name.trim_ascii_end() {
+            [.., b'\\', b'"'] => "\\\"",
+            [.., b'"'] => "\"",
+            _ => "",
+        },
+        _ => "",
+    }
+}
+
 /// Upper bound in bytes of a mark: `[private:NAME]` with the longest name.
 pub(super) const MAX_MARK: usize = 80;
 

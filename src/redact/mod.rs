@@ -1,6 +1,16 @@
 //! Text from peers made fit for records and logs: no card numbers, no private fields, no control characters, bounded. Pure.
 //! Not here: which fields a record has, what is refused for what was found (`decision_log`, `policy`).
 //! Source: PCI DSS 3.4.1, 3.5.1, 10.3; ISO/IEC 7812 (card numbers); Unicode Standard Annex 9 (bidirectional controls).
+//!
+//! | where | what |
+//! |---|---|
+//! | `gist` `scan` | one cheap pass that tells what a text can hold; every detector over the text and its decoded forms |
+//! | `decode` `packed` | percent-encoding, escapes, entities, full-width forms; base64 and hexadecimal digits |
+//! | `card` `issuer` `near` `track` | card numbers, whose they are, what stands beside them, tracks and chip data |
+//! | `key` `names` `private` `value` | values by the names of their fields: ours, the configuration's, and where a value ends |
+//! | `word` `account` `credential` `api_key` `pattern` | what is told in words; SSN, IBAN; credentials by form; keys by issuer; the configuration's patterns |
+//! | `kind` | what can be found, and its mark |
+//! | `span` `stream` `counts` | texts that come in pieces, for files |
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod account;
@@ -299,7 +309,8 @@ fn written(raw: &[u8], hits: &[Hit<'_>], found: &mut Found) -> String {
     for hit in hits {
         found.insert(hit.kind.detector());
         copy(raw.get(from..hit.start).unwrap_or_default(), &mut out, found);
-        let _ = write!(out, "{}", hit.kind);
+        let quotation = kind::quotation(raw, hit.start, hit.end);
+        let _ = write!(out, "{quotation}{}{quotation}", hit.kind);
         from = hit.end;
     }
     copy(raw.get(from..).unwrap_or_default(), &mut out, found);

@@ -147,8 +147,6 @@ const GROUPS: &[Group] = &[
             "emv57",
             "tag57",
             "swipedata",
-            "de35",
-            "de45",
         ],
     ),
     value(Kind::Holder, Shape::Any, &["cardholder", "cardholdername", "nameoncard", "cardname", "ccname", "ccowner"]),

@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::kind::{Hit, Kind};
 
 /// How many bytes behind a number are looked at.
-const BEHIND: usize = 40;
+const BEHIND: usize = 64;
 
 /// How many bytes before a number are looked at.
 const BEFORE: usize = 16;
@@ -20,6 +20,10 @@ pub(super) fn find(text: &[u8], first: usize, hits: &mut Vec<Hit<'_>>) {
     let cards: Vec<(usize, usize)> =
         hits.get(first..).unwrap_or_default().iter().map(|hit| (hit.start, hit.end)).collect();
     for (start, end) in cards.iter().copied() {
+        if let Some([date, code]) = chain(text, end) {
+            hits.push(Hit { start: date.start, end: date.end, kind: Kind::Holder });
+            hits.push(Hit { start: code.start, end: code.end, kind: Kind::SecurityCode });
+        }
         let before = start.saturating_sub(BEFORE)..start;
         let behind = end..end.saturating_add(BEHIND).min(text.len());
         for piece in [before, behind] {
@@ -93,14 +97,64 @@ fn stands_alone(text: &[u8], start: usize, end: usize) -> bool {
     !follows && !leads && !is_named(before)
 }
 
-/// Whether what stands before a word gives it a name: `status=`, `"status": `.
+/// Names whose short numbers are no codes, in small letters; longer names end in them.
+const HARMLESS: [&[u8]; 24] = [
+    b"status",
+    b"port",
+    b"amount",
+    b"total",
+    b"price",
+    b"ms",
+    b"us",
+    b"ns",
+    b"bytes",
+    b"size",
+    b"length",
+    b"count",
+    b"line",
+    b"pid",
+    b"id",
+    b"seq",
+    b"duration",
+    b"latency",
+    b"year",
+    b"quantity",
+    b"qty",
+    b"version",
+    b"mcc",
+    b"currency",
+];
+
+/// Whether what stands before a word gives it a name of its own: `status=`, `"amount": `. A name that nobody knows saves nothing.
 fn is_named(before: &[u8]) -> bool {
+    let unquoted = |text: &[u8]| -> usize { text.strip_suffix(b"\"").unwrap_or(text).trim_ascii_end().len() };
     let trimmed = before.trim_ascii_end();
-    let trimmed = trimmed.strip_suffix(b"\"").unwrap_or(trimmed).trim_ascii_end();
+    let trimmed = trimmed.get(..unquoted(trimmed)).unwrap_or_default();
     let Some((b'=' | b':', name)) = trimmed.split_last() else { return false };
     let name = name.trim_ascii_end();
-    let name = name.strip_suffix(b"\"").unwrap_or(name);
-    name.last().is_some_and(u8::is_ascii_alphabetic)
+    let name = name.get(..unquoted(name)).unwrap_or_default();
+    HARMLESS.iter().any(|harmless| {
+        let tail = name.len().checked_sub(harmless.len()).and_then(|at| name.get(at..));
+        tail.is_some_and(|tail| tail.eq_ignore_ascii_case(harmless))
+    })
+}
+
+/// Month, year and code in one chain right behind a number: `:12:27:123`, `-12-2027-1234`. Where each of the two begins and ends.
+fn chain(text: &[u8], end: usize) -> Option<[Range<usize>; 2]> {
+    let sign = *text.get(end).filter(|byte| b":/-|,; ".contains(byte))?;
+    let month = word(text, end.saturating_add(1), sign)?;
+    let year = word(text, month.end.saturating_add(1), sign)?;
+    let code = word(text, year.end.saturating_add(1), sign)?;
+    let is_chain = month.len() == 2 && matches!(year.len(), 2 | 4) && matches!(code.len(), 3 | 4);
+    let is_alone = !text.get(code.end).is_some_and(u8::is_ascii_alphanumeric);
+    (is_chain && is_alone).then_some([month.start..year.end, code])
+}
+
+/// The digits at `start`, right behind `sign`.
+fn word(text: &[u8], start: usize, sign: u8) -> Option<Range<usize>> {
+    text.get(start.checked_sub(1)?).filter(|byte| **byte == sign)?;
+    let digits = text.get(start..)?.iter().take(5).take_while(|byte| byte.is_ascii_digit()).count();
+    (digits > 0).then(|| start..start.saturating_add(digits))
 }
 
 #[cfg(test)]
@@ -111,6 +165,7 @@ mod tests {
         let start = text.find('4').unwrap();
         let mut hits = vec![Hit { start, end: start + 16, kind: Kind::Card { brand: "visa", digits: 16 } }];
         find(text.as_bytes(), 0, &mut hits);
+        hits.dedup(); // a code in a chain stands alone, too
         let words = hits.iter().skip(1).map(|hit| format!("{}={}", hit.kind, text.get(hit.start..hit.end).unwrap()));
         words.collect::<Vec<_>>().join(" ")
     }
@@ -119,16 +174,21 @@ mod tests {
     fn codes_and_dates_by_table() {
         for (text, want) in [
             ("4111111111111111 123", "[erased:security_code]=123"),
-            ("4111111111111111|12|27|123", "[erased:security_code]=123"),
+            ("4111111111111111|12|27|123", "[erased:holder]=12|27 [erased:security_code]=123"),
             ("4111111111111111|12/27|1234", "[erased:holder]=12/27 [erased:security_code]=1234"),
             ("4111111111111111,12/2027,123,Jo", "[erased:holder]=12/2027 [erased:security_code]=123"),
             ("123 4111111111111111", "[erased:security_code]=123"),
             ("123\n4111111111111111\n123", ""),
-            ("4111111111111111 status=402 \"code\": 123", ""),
+            ("4111111111111111 status=402 \"amount\": 123, http_status: 404", ""),
+            ("4111111111111111\",\"code\":\"123\"", "[erased:security_code]=123"),
+            ("pan=4111111111111111&exp=0129&code=123", "[erased:security_code]=0129 [erased:security_code]=123"),
+            ("4111111111111111:12:27:123", "[erased:holder]=12:27 [erased:security_code]=123"),
+            ("4111111111111111-12-2027-1234;", "[erased:holder]=12-2027 [erased:security_code]=1234"),
+            ("4111111111111111 12 27 1234x", ""),
             ("4111111111111111 HTTP/1.1 13/27 12345 a123 123b", ""),
             ("4111111111111111 10.200.300.123 12:30:123 2027-01-01 x-123", ""),
             ("4111111111111111=2712101", ""),
-            ("4111111111111111 and then, after very many words, there is 123", ""),
+            ("4111111111111111 and then, after very many words and very many more words, there is 123", ""),
         ] {
             assert_eq!(found(text), want, "`{text}`");
         }

@@ -8,6 +8,9 @@ use super::kind::{self, Hit, Kind};
 use super::private::FieldName;
 use super::value::is_marked;
 
+/// Upper bound of matches of one pattern in one text that are told apart.
+const MAX_MATCHES: usize = 64;
+
 /// Upper bound in bytes of one pattern as it is written: longer ones are lists, which belong into several.
 const MAX_PATTERN: usize = 512;
 
@@ -105,12 +108,17 @@ fn reason(message: &str) -> String {
     last.strip_prefix("error: ").unwrap_or(last).to_owned()
 }
 
-/// The matches of `patterns` in `text`.
+/// The matches of `patterns` in `text`. Looking for one match may read all that is left of a text (`K9.*#|K9`), so after
+/// [`MAX_MATCHES`] the rest from the next one on counts as one match: the time stays linear, and nothing is let through.
 pub(super) fn find<'r>(text: &[u8], patterns: &'r [Pattern], hits: &mut Vec<Hit<'r>>) {
     for pattern in patterns {
         let found = pattern.regex.find_iter(text).filter(|found| !is_marked(found.as_bytes()));
         let kind = Kind::Pattern(pattern.name.as_str());
-        hits.extend(found.map(|found| Hit { start: found.start(), end: found.end(), kind }));
+        let hit = |(at, found): (usize, regex::bytes::Match<'_>)| {
+            let end = if at == MAX_MATCHES { text.len() } else { found.end() };
+            Hit { start: found.start(), end, kind }
+        };
+        hits.extend(found.take(MAX_MATCHES.saturating_add(1)).enumerate().map(hit));
     }
 }
 
@@ -129,6 +137,20 @@ mod tests {
         }
         assert_eq!(pattern("ORD-1"), pattern("ORD-1"));
         assert_ne!(pattern("ORD-1"), pattern("ORD-2"));
+    }
+
+    #[test]
+    fn many_matches_take_the_rest_of_the_text() {
+        let patterns = [pattern("K9.*#|K9").unwrap()];
+        let mut hits = Vec::new();
+        for (count, want) in [(MAX_MATCHES, MAX_MATCHES * 3 - 1), (MAX_MATCHES + 50, (MAX_MATCHES + 50) * 3 + 7)] {
+            hits.clear();
+            let text = "K9 ".repeat(count) + "and more";
+            find(text.as_bytes(), &patterns, &mut hits);
+            let last = hits.last().unwrap();
+            assert_eq!((hits.len(), last.end), (count.min(MAX_MATCHES + 1), want + usize::from(count > MAX_MATCHES)));
+        }
+        find("K9".repeat(50_000).as_bytes(), &patterns, &mut hits);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::mem;
 
 use super::counts::Counts;
-use super::kind::{Hit, Kind};
+use super::kind::{self, Hit, Kind};
 use super::{Detector, Redactor, open, span};
 
 /// Upper bound in bytes of what is searched at once, and so of what is held. A longer line is searched in windows.
@@ -67,6 +67,7 @@ pub struct Find<'r> {
     /// Where.
     pub place: Place,
     kind: Kind<'r>,
+    quotation: &'static str,
 }
 
 /// Where something stands in the whole text.
@@ -86,9 +87,9 @@ impl Find<'_> {
         self.kind.detector()
     }
 
-    /// What to write in its place, such as `[PAN:visa:16]`.
+    /// What to write in its place, such as `[PAN:visa:16]`; in quotation marks where JSON needs them.
     pub fn mark(&self) -> String {
-        self.kind.to_string()
+        format!("{0}{1}{0}", self.quotation, self.kind)
     }
 
     /// In words, such as `pan visa 16 digits`. No part of what was found.
@@ -256,7 +257,7 @@ impl<'r> Stream<'r> {
         for hit in span::find(&key, &self.redactor.rules) {
             self.next.pass(key.get(from..hit.start).unwrap_or_default());
             self.counts.count(hit.kind);
-            each(Piece::Found(Find { place: self.next, kind: hit.kind }));
+            each(Piece::Found(Find { place: self.next, kind: hit.kind, quotation: "" }));
             from = hit.start;
         }
         self.next.pass(key.get(from..).unwrap_or_default());
@@ -271,7 +272,8 @@ impl<'r> Stream<'r> {
             self.text(held.get(from..span.start), each);
             if span.start >= given || self.last == Last::Text {
                 self.counts.count(span.kind);
-                each(Piece::Found(Find { place: self.next, kind: span.kind }));
+                let quotation = kind::quotation(held, span.start, span.end);
+                each(Piece::Found(Find { place: self.next, kind: span.kind, quotation }));
             }
             self.next.pass(held.get(from.max(span.start)..span.end).unwrap_or_default());
             from = span.end;

@@ -223,14 +223,14 @@ fn values_are_found_on_the_lines_behind_their_names() {
         ("<cvv>\n 739\n</cvv>\n", "<cvv>\n [erased:security_code]\n</cvv>\n"),
         (
             "{\n \"authorization\": [\n  \"x\"\n ],\n \"a\": 1\n}\n",
-            "{\n \"authorization\": [erased:credential],\n \"a\": 1\n}\n",
+            "{\n \"authorization\": \"[erased:credential]\",\n \"a\": 1\n}\n",
         ),
         ("\"name\": \"cvv\",\n4111111111111111\n378282246310005", "\"name\": \"cvv\",\n[PAN:visa:16]\n[PAN:amex:15]"),
     ] {
         assert_eq!(redacted(text), want, "`{text}`");
     }
     let cookies = format!("\"cookie\": {{\n{} \"z\": \"SECRET\"\n}},\n\"a\": 1\n", " \"y\": \"x\",\n".repeat(50));
-    assert_eq!(redacted(&cookies), "\"cookie\": [erased:cookie],\n\"a\": 1\n");
+    assert_eq!(redacted(&cookies), "\"cookie\": \"[erased:cookie]\",\n\"a\": 1\n");
 }
 
 #[test]

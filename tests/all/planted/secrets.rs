@@ -12,16 +12,23 @@ pub struct Secret {
     pub text: &'static str,
     /// What of it must not be found.
     pub needle: &'static str,
-    /// Whether redaction finds it wherever it stands. What it does not find goes where nothing is ever written.
-    pub found: bool,
+    /// Whether redaction finds it within a name as well, as in `{s}.evil.example`. What it finds by itself alone is not planted there.
+    pub within: bool,
+}
+
+impl Secret {
+    /// Whether what is looked for is a card number.
+    pub fn is_card(&self) -> bool {
+        self.needle.bytes().all(|byte| byte.is_ascii_digit())
+    }
 }
 
 const fn secret(kind: &'static str, text: &'static str, needle: &'static str) -> Secret {
-    Secret { kind, text, needle, found: true }
+    Secret { kind, text, needle, within: true }
 }
 
-const fn unwritten(kind: &'static str, text: &'static str, needle: &'static str) -> Secret {
-    Secret { kind, text, needle, found: false }
+const fn alone(kind: &'static str, text: &'static str, needle: &'static str) -> Secret {
+    Secret { kind, text, needle, within: false }
 }
 
 const JWT: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJwbGFudGVkLW9uZSJ9.aW1hZ2luYXJ5LXNpZ25hdHVyZQ";
@@ -44,31 +51,30 @@ pub const SECRETS: [Secret; 27] = [
     secret("diners", "30569309025904", "30569309025904"),
     secret("within a word", "pan4012888888881881x", "4012888888881881"),
     secret("private field", "account_number=PLANTED-77-XK", "PLANTED-77-XK"),
-    unwritten("security code", "cvv=7391", "cvv=7391"),
-    unwritten("pin", "pin=80731", "pin=80731"),
-    unwritten("track 1", TRACK_1, "PLANTED/CARD"),
-    unwritten("track 2", ";4012888888881881=29122011234567890?", "29122011234567890"),
-    unwritten("jwt", JWT, "eyJzdWIiOiJwbGFudGVkLW9uZSJ9"),
-    unwritten("password", "Basic cGxhbnRlZDpwYXNzd29yZA==", "cGxhbnRlZDpwYXNzd29yZA"),
-    unwritten("bearer", "Bearer planted-bearer-1b7e", "planted-bearer-1b7e"),
-    unwritten("cookie", "session=planted-cookie-93ac", "planted-cookie-93ac"),
-    unwritten("api key", "AKIAPLANTED7KEYS42QX", "AKIAPLANTED7KEYS42QX"),
-    unwritten("social security number", "ssn=536-22-8726", "536-22-8726"),
-    unwritten("bank account", "GB82WEST12345698765432", "GB82WEST12345698765432"),
+    secret("security code", "cvv=7391", "cvv=7391"),
+    alone("pin", "pin=80731", "pin=80731"),
+    secret("track 1", TRACK_1, "PLANTED/CARD"),
+    secret("track 2", ";4012888888881881=29122011234567890?", "29122011234567890"),
+    secret("jwt", JWT, "eyJzdWIiOiJwbGFudGVkLW9uZSJ9"),
+    alone("password", "Basic cGxhbnRlZDpwYXNzd29yZA==", "cGxhbnRlZDpwYXNzd29yZA"),
+    secret("bearer", "Bearer planted-bearer-1b7e", "planted-bearer-1b7e"),
+    secret("cookie", "session=planted-cookie-93ac", "planted-cookie-93ac"),
+    secret("api key", "AKIAPLANTED7KEYS42QX", "AKIAPLANTED7KEYS42QX"),
+    alone("social security number", "ssn=536-22-8726", "536-22-8726"),
+    secret("bank account", "GB82WEST12345698765432", "GB82WEST12345698765432"),
 ];
 
-/// Which secrets `text` holds, in whatever form.
+/// Which secrets `text` holds, in whatever form. Case counts: a token in lower case, as names of hosts are written, is another one.
 pub fn held(text: &[u8]) -> Vec<&'static str> {
     let text = String::from_utf8_lossy(text);
     let lower = text.to_lowercase();
     let digits = squeezed(&lower);
     let holds = |secret: &&Secret| {
-        let needle = secret.needle.to_lowercase();
-        lower.contains(&needle)
+        text.contains(secret.needle)
             || lower.contains(&in_percent(secret.needle))
             || lower.contains(&in_hex(secret.needle))
             || in_base64(secret.needle).iter().any(|form| text.contains(form))
-            || (needle.bytes().all(|byte| byte.is_ascii_digit()) && digits.contains(&needle))
+            || (secret.is_card() && digits.contains(secret.needle))
     };
     SECRETS.iter().filter(holds).map(|secret| secret.kind).collect()
 }
