@@ -17,7 +17,7 @@ mod redact;
 mod run;
 mod version;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -48,16 +48,9 @@ const DEFAULT_CONFIG: &str = "/etc/sallyport/sallyport.yaml";
 /// Flags of every command.
 #[derive(Args)]
 struct Common {
-    /// The configuration
-    #[arg(
-        short,
-        long,
-        global = true,
-        value_name = "FILE",
-        env = "SALLYPORT_CONFIG",
-        default_value = DEFAULT_CONFIG
-    )]
-    config: PathBuf,
+    /// The configuration [default: /etc/sallyport/sallyport.yaml]
+    #[arg(short, long, global = true, value_name = "FILE", env = "SALLYPORT_CONFIG")]
+    config: Option<PathBuf>,
     /// How results are printed
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -186,18 +179,20 @@ pub fn main() -> ExitCode {
 }
 
 fn command(cli: Cli) -> Result<(), Failure> {
-    let Common { config, output } = cli.common;
+    let Common { config: named, output } = cli.common;
+    let named = named.as_deref();
+    let config = named.unwrap_or(Path::new(DEFAULT_CONFIG));
     match cli.command {
-        Command::Run(args) => run::run(&config, &args),
+        Command::Run(args) => run::run(config, &args),
         Command::Demo(args) => demo::demo(&args),
-        Command::Check => check::check(&config, output),
-        Command::Doctor(args) => doctor::doctor(&config, &args, output),
-        Command::Explain(args) => explain::explain(&config, &args, output),
-        Command::Audit(command) => audit::audit(&config, &command, output),
-        Command::Policy(command) => policy::policy(&config, &command, output),
-        Command::Redact(args) => redact::redact(&config, &args, output),
-        Command::EgressAddresses(args) => egress_addresses::egress_addresses(&config, &args, output),
-        Command::Keys(command) => keys::keys(&config, &command, output),
+        Command::Check => check::check(config, output),
+        Command::Doctor(args) => doctor::doctor(config, &args, output),
+        Command::Explain(args) => explain::explain(config, &args, output),
+        Command::Audit(command) => audit::audit(named, &command, output),
+        Command::Policy(command) => policy::policy(config, &command, output),
+        Command::Redact(args) => redact::redact(named, &args, output),
+        Command::EgressAddresses(args) => egress_addresses::egress_addresses(config, &args, output),
+        Command::Keys(command) => keys::keys(config, &command, output),
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::man(&args),
         Command::Version => version::version(output),

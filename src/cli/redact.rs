@@ -1,7 +1,7 @@
 //! `sallyport redact`: a file or stdin again on stdout, with marks in place of what must not be written; counts on stderr.
 //! Not here: what is found (`redact`). Works without a configuration; with one its private fields are found too.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -32,10 +32,8 @@ struct Redacted<'a> {
     config: Option<String>,
 }
 
-pub(super) fn redact(config: &Path, args: &RedactArgs, output: Output) -> Result<(), Failure> {
-    let redactor = redactor(config)?;
-    let config = redactor.is_some().then(|| config.display().to_string());
-    let redactor = redactor.unwrap_or_default();
+pub(super) fn redact(config: Option<&Path>, args: &RedactArgs, output: Output) -> Result<(), Failure> {
+    let (redactor, config) = redactor(config, Path::new(DEFAULT_CONFIG))?;
     let counts = match args.file.as_deref().filter(|file| *file != Path::new("-")) {
         Some(path) => File::open(path)
             .map_err(|error| unreadable(path, &error))
@@ -52,13 +50,16 @@ pub(super) fn redact(config: &Path, args: &RedactArgs, output: Output) -> Result
     Ok(())
 }
 
-/// By the configuration; `None`: it is the default one, and not there.
-pub(super) fn redactor(config: &Path) -> Result<Option<Redactor>, Failure> {
-    if config == Path::new(DEFAULT_CONFIG) && !config.exists() {
-        return Ok(None);
+/// As the configuration says, and its name. Without one only if none was named and the default one is surely not there: one that
+/// can't be read may name private fields.
+pub(super) fn redactor(named: Option<&Path>, default: &Path) -> Result<(Redactor, Option<String>), Failure> {
+    let is_missing = || fs::symlink_metadata(default).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    if named.is_none() && is_missing() {
+        return Ok((Redactor::default(), None));
     }
+    let config = named.unwrap_or(default);
     let settings = load::settings(config, &environment)?;
-    Ok(Some(settings.redaction.redactor()))
+    Ok((settings.redaction.redactor(), Some(config.display().to_string())))
 }
 
 pub(super) fn unreadable(path: &Path, error: &io::Error) -> Failure {
@@ -124,6 +125,24 @@ mod tests {
                 (true, None) => Ok(0),
                 (true, Some(kind)) => Err(kind.into()),
             }
+        }
+    }
+
+    #[test]
+    fn only_a_default_configuration_that_is_not_there_is_done_without() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::os::unix::fs::symlink(at("nowhere"), at("dangling")).unwrap();
+        fs::write(at("file"), "listeners: nothing\n").unwrap();
+        for (name, named, default, want) in [
+            ("none", None, at("missing"), Ok(None)),
+            ("one that is named and missing", Some(at("missing")), at("missing"), Err(3)),
+            ("a link that leads nowhere", None, at("dangling"), Err(3)),
+            ("what can't be asked for", None, at("file/below"), Err(3)),
+            ("a bad one", None, at("file"), Err(2)),
+        ] {
+            let got = redactor(named.as_deref(), &default).map(|(_, config)| config).map_err(|failure| failure.code());
+            assert_eq!(got, want, "{name}");
         }
     }
 

@@ -24,5 +24,5 @@ pub use manifest::{
 pub use matrix::MatrixRow;
 pub use record::{Head, Line, LineError};
 pub use rows::{Joiner, MAX_OPEN_BYTES, Row, State};
-pub use search::{FoundAt, MAX_PLACES, NotSearched, Search, Searched, Total, Verdict};
+pub use search::{FoundAt, FoundInName, MAX_PLACES, NotSearched, Search, Searched, Total, Verdict};
 pub use survey::{About, MAX_LISTED, Survey};

@@ -14,6 +14,9 @@ const SEARCH_VERSION: u64 = 1;
 /// Upper bound of places that are told for a file; more are counted.
 pub const MAX_PLACES: usize = 100;
 
+/// Upper bound of places that are told in all; more are counted.
+const MAX_PLACES_IN_ALL: u64 = 100_000;
+
 /// Upper bound of files that are listed, and of those that were not searched; more are counted.
 const MAX_FILES: usize = 100_000;
 
@@ -39,9 +42,13 @@ pub struct Search {
     pub total: Total,
     pub files: Vec<Searched>,
     pub files_left_out: u64,
+    pub names: Vec<FoundInName>,
+    pub names_left_out: u64,
     pub not_searched: Vec<NotSearched>,
     pub not_searched_left_out: u64,
     pub cannot_see: [&'static str; 4],
+    #[serde(skip)]
+    places: u64,
 }
 
 /// All files together.
@@ -51,7 +58,7 @@ pub struct Total {
     pub files: u64,
     /// Files in which something was found.
     pub files_with_finds: u64,
-    /// Files that were named or met, and could not be read.
+    /// Files that were named or met, and could not be read to their end.
     pub unreadable: u64,
     /// Bytes of the files, before they are decompressed.
     pub bytes: u64,
@@ -66,10 +73,11 @@ pub struct Total {
 pub struct Searched {
     /// Its name, cleaned like any other text.
     pub name: Redacted,
-    /// Its length.
+    /// Its length, or how much of it was read.
     pub bytes: u64,
-    /// Its SHA-256 in hexadecimal.
-    pub sha256: String,
+    /// Its SHA-256 in hexadecimal, if it was read to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
     /// The bytes searched, if they are another number: it was decompressed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decompressed: Option<u64>,
@@ -77,7 +85,7 @@ pub struct Searched {
     pub finds: Counts,
     /// The first places.
     pub places: Vec<FoundAt>,
-    /// Places beyond [`MAX_PLACES`].
+    /// Places beyond [`MAX_PLACES`], or beyond the bound of all files together.
     pub places_left_out: u64,
     /// Marks of this product.
     pub marks: u64,
@@ -98,7 +106,16 @@ pub struct FoundAt {
     pub what: String,
 }
 
-/// Something that was not searched.
+/// A find in the name of a file or folder itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FoundInName {
+    /// The name, cleaned.
+    pub name: Redacted,
+    /// In words.
+    pub what: String,
+}
+
+/// Something that was not searched, or not to its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NotSearched {
     /// Its name, cleaned.
@@ -116,16 +133,17 @@ pub struct Verdict {
     pub forbids: &'static str,
     /// How many were found.
     pub found: u64,
-    /// `violated`: found; `nothing_found`; `incomplete`: nothing was found, and not all could be read.
+    /// `violated`: found; `nothing_found`: in files that were all searched to their end; `incomplete`: nothing was found, and something
+    /// was left out, or there was nothing to search.
     pub verdict: &'static str,
 }
 
-/// Each requirement, what it forbids, and who finds that.
-const REQUIREMENTS: [(&str, &str, Detector); 4] = [
-    ("3.3.1.1", "track data", Detector::Track),
-    ("3.3.1.2", "card verification codes", Detector::SecurityCode),
-    ("3.3.1.3", "PINs and PIN blocks", Detector::Pin),
-    ("3.5.1", "readable card numbers", Detector::CardNumber),
+/// Each requirement, what it forbids, and who finds that. A track has the card number in it.
+const REQUIREMENTS: [(&str, &str, &[Detector]); 4] = [
+    ("3.3.1.1", "track data", &[Detector::Track]),
+    ("3.3.1.2", "card verification codes", &[Detector::SecurityCode]),
+    ("3.3.1.3", "PINs and PIN blocks", &[Detector::Pin]),
+    ("3.5.1", "readable card numbers", &[Detector::CardNumber, Detector::Track]),
 ];
 
 impl FoundAt {
@@ -147,6 +165,13 @@ impl fmt::Display for FoundAt {
     }
 }
 
+/// `4111….log: in its name: pan visa 16 digits`, with a mark in the name.
+impl fmt::Display for FoundInName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: in its name: {}", self.name, self.what)
+    }
+}
+
 impl Search {
     /// Begins one. `given`: the arguments; `config`: the configuration whose private fields are searched for too.
     pub fn new(made_at: String, made_by: String, given: Vec<Redacted>, config: Option<String>) -> Self {
@@ -161,16 +186,41 @@ impl Search {
             total: Total::default(),
             files: Vec::new(),
             files_left_out: 0,
+            names: Vec::new(),
+            names_left_out: 0,
             not_searched: Vec::new(),
             not_searched_left_out: 0,
             cannot_see: BLIND_SPOTS,
+            places: 0,
         }
     }
 
-    /// Adds a file.
+    /// Adds a file that was searched to its end.
     pub fn add(&mut self, file: Searched) {
+        self.total.files = self.total.files.saturating_add(1);
+        self.count(file);
+    }
+
+    /// Adds a file that could not be read to its end: what was found until then counts.
+    pub fn add_part(&mut self, file: Searched, why: &str) {
+        self.fail(file.name.clone(), why);
+        self.count(file);
+    }
+
+    /// Adds what was found in a name.
+    pub fn add_name(&mut self, finds: &Counts, found: Vec<FoundInName>) {
+        self.total.finds.add(finds);
+        found.into_iter().for_each(|found| push(&mut self.names, &mut self.names_left_out, found));
+    }
+
+    fn count(&mut self, mut file: Searched) {
+        let room = usize::try_from(MAX_PLACES_IN_ALL.saturating_sub(self.places)).unwrap_or(usize::MAX);
+        let over = file.places.len().saturating_sub(room);
+        file.places.truncate(room);
+        let [over, told] = [over, file.places.len()].map(|count| u64::try_from(count).unwrap_or(u64::MAX));
+        file.places_left_out = file.places_left_out.saturating_add(over);
+        self.places = self.places.saturating_add(told);
         let total = &mut self.total;
-        total.files = total.files.saturating_add(1);
         total.files_with_finds = total.files_with_finds.saturating_add(u64::from(file.finds.total() > 0));
         total.bytes = total.bytes.saturating_add(file.bytes);
         total.finds.add(&file.finds);
@@ -178,7 +228,7 @@ impl Search {
         push(&mut self.files, &mut self.files_left_out, file);
     }
 
-    /// Adds what was not searched, since it is nothing to search.
+    /// Adds what was not searched: it is no regular file.
     pub fn skip(&mut self, name: Redacted, why: &str) {
         push(&mut self.not_searched, &mut self.not_searched_left_out, NotSearched { name, why: why.to_owned() });
     }
@@ -193,9 +243,9 @@ impl Search {
     #[must_use]
     pub fn finish(mut self) -> Self {
         let found = self.total.finds.detectors();
-        let is_whole = self.total.unreadable == 0;
-        let verdict = |(requirement, forbids, detector): (_, _, Detector)| {
-            let found = found.get(&detector).copied().unwrap_or_default();
+        let is_whole = self.not_searched.is_empty() && self.total.files > 0;
+        let verdict = |(requirement, forbids, detectors): (_, _, &[Detector])| {
+            let found = detectors.iter().filter_map(|detector| found.get(detector)).sum();
             let verdict = match (found, is_whole) {
                 (1.., _) => "violated",
                 (0, true) => "nothing_found",
@@ -211,7 +261,7 @@ impl Search {
     pub fn summary(&self) -> String {
         let Total { files, unreadable, bytes, finds, marks, .. } = &self.total;
         let unreadable = if *unreadable > 0 { format!(", {unreadable} unreadable") } else { String::new() };
-        format!("found {finds} in {files} files, {bytes} bytes{unreadable}; marks that stand for more: {marks}")
+        format!("found {finds} in {files} files, {bytes} bytes{unreadable}; {marks} marks of earlier redaction")
     }
 
     /// The report for people.
@@ -234,7 +284,10 @@ impl Search {
         lines.extend([String::new(), "Files".to_owned()]);
         lines.extend(self.files.iter().flat_map(Searched::lines));
         lines.extend(left_out(self.files_left_out));
-        lines.extend([String::new(), "Not searched".to_owned()]);
+        lines.extend([String::new(), "Names".to_owned()]);
+        lines.extend(self.names.iter().map(|found| format!("  {found}")));
+        lines.extend(left_out(self.names_left_out));
+        lines.extend([String::new(), "Not searched, or not to the end".to_owned()]);
         lines.extend(self.not_searched.iter().map(|file| format!("  {}: {}", file.name, file.why)));
         lines.extend(left_out(self.not_searched_left_out));
         lines.extend([String::new(), "This search can't see".to_owned()]);
@@ -247,7 +300,7 @@ impl Verdict {
     fn line(&self) -> String {
         let says = match self.verdict {
             "violated" => format!("violated: {} found", self.found),
-            "incomplete" => "incomplete: none found, and not all could be read".to_owned(),
+            "incomplete" => "incomplete: none found, and not all was searched".to_owned(),
             _ => "none found".to_owned(),
         };
         format!("  {:<8} {}: {says}", self.requirement, self.forbids)
@@ -258,7 +311,9 @@ impl Searched {
     fn lines(&self) -> impl Iterator<Item = String> {
         let Self { name, bytes, sha256, finds, marks, .. } = self;
         let decompressed = self.decompressed.map(|bytes| format!(" ({bytes} decompressed)")).unwrap_or_default();
-        let head = format!("  {name}  {bytes} bytes{decompressed}  sha256 {sha256}  found {finds}  marks {marks}");
+        let digest =
+            sha256.as_ref().map_or_else(|| "not read to its end".to_owned(), |digest| format!("sha256 {digest}"));
+        let head = format!("  {name}  {bytes} bytes{decompressed}  {digest}  found {finds}  marks {marks}");
         let places = self.places.iter().map(move |place| format!("    {name}{place}"));
         [head].into_iter().chain(places).chain(left_out(self.places_left_out))
     }

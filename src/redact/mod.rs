@@ -25,6 +25,7 @@ mod key;
 mod kind;
 mod names;
 mod near;
+mod open;
 mod option;
 mod packed;
 mod pattern;

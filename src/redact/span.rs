@@ -52,6 +52,26 @@ pub(super) fn end_of_private_key(text: &[u8]) -> Option<usize> {
     armour(text, END).map(|found| found.end)
 }
 
+/// Whether `line` can be one of a private key, quoted or behind what a log writes first: base64, a header field, nothing.
+pub(super) fn is_key_line(line: &[u8]) -> bool {
+    let is_quoting = |byte: &u8| b" \t\r>|#*+-.,;\"'".contains(byte);
+    let start = line.iter().position(|byte| !is_quoting(byte)).unwrap_or(line.len());
+    let end = line.iter().rposition(|byte| !is_quoting(byte)).map_or(start, |last| last.saturating_add(1));
+    let line = line.get(start..end).unwrap_or_default();
+    let word = line.rsplit(u8::is_ascii_whitespace).next().unwrap_or_default();
+    let is_base64 = word.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/=\\".contains(byte));
+    is_base64 && (word.len() == line.len() || word.len() >= MIN_KEY_WORD) || is_header(line)
+}
+
+/// Base64 of so many characters at the end of a line is a key's whatever stands before it; keys are written 64 to 76 wide.
+const MIN_KEY_WORD: usize = 32;
+
+/// Whether it is `Name: value`, as PEM (RFC 1421, section 4.6) and PGP have it before the base64.
+fn is_header(line: &[u8]) -> bool {
+    let name = line.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'-').count();
+    name > 0 && line.get(name..).is_some_and(|rest| rest.starts_with(b": "))
+}
+
 /// Whether a private key begins in `text` and does not end there.
 pub(super) fn is_inside_private_key(text: &[u8]) -> bool {
     private_keys(text).last().is_some_and(|key| key.is_open)
@@ -91,7 +111,7 @@ fn armour(text: &[u8], word: &[u8]) -> Option<Range<usize>> {
 }
 
 /// Both, from the left; of those that overlap one becomes the whole, named by what must be kept least.
-fn join<'r>(mut some: Vec<Hit<'r>>, more: impl IntoIterator<Item = Hit<'r>>) -> Vec<Hit<'r>> {
+pub(super) fn join<'r>(mut some: Vec<Hit<'r>>, more: impl IntoIterator<Item = Hit<'r>>) -> Vec<Hit<'r>> {
     let before = some.len();
     some.extend(more);
     if some.len() == before {

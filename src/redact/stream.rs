@@ -6,7 +6,7 @@ use std::mem;
 
 use super::counts::Counts;
 use super::kind::{self, Hit, Kind};
-use super::{Detector, Redactor, span};
+use super::{Detector, Redactor, open, span};
 
 /// Upper bound in bytes of what is searched at once, and so of what is held. A longer line is searched in windows.
 pub const MAX_WINDOW: usize = 64 * 1024;
@@ -25,7 +25,7 @@ const MAX_KEY_LINES: u32 = 512;
 pub struct Stream<'r> {
     redactor: &'r Redactor,
     window: usize,
-    /// The line that has begun, or a window of it.
+    /// The line that has begun, with those before it that end in a name; or a window of them.
     held: Vec<u8>,
     /// So much of it has been given out and is there as context.
     given: usize,
@@ -33,6 +33,8 @@ pub struct Stream<'r> {
     last: Last,
     /// Lines that the private key may still have in which the text is.
     key_lines: Option<u32>,
+    /// So many more lines are searched together with the one that has begun: what is held ends in a name.
+    open_lines: u32,
     next: Place,
     counts: Counts,
     marks: u64,
@@ -106,6 +108,7 @@ impl<'r> Stream<'r> {
             given: 0,
             last: Last::Text,
             key_lines: None,
+            open_lines: 0,
             next: Place { offset: 0, line: 1, column: 1 },
             counts: Counts::default(),
             marks: 0,
@@ -140,19 +143,26 @@ impl<'r> Stream<'r> {
 
     /// Ends the text, and gives what was held.
     pub fn finish(&mut self, each: &mut dyn FnMut(Piece<'_, 'r>)) {
+        let is_open = self.open_lines > 0 && self.held.len() > self.given && self.held.ends_with(b"\n");
+        if is_open {
+            self.held.pop();
+        }
         self.end_line(each);
+        if is_open && self.key_lines.is_none() {
+            self.text(Some(b"\n"), each);
+        }
     }
 
     /// Whether `line` is a whole one in which nothing is found; then it is counted.
     fn passes(&mut self, line: &[u8]) -> bool {
         let is_alone = self.held.is_empty() && self.key_lines.is_none() && line.len() <= self.window;
         let Some(text) = line.strip_suffix(b"\n").filter(|_| is_alone) else { return line.is_empty() };
-        if !span::find(text, &self.redactor.rules).is_empty() {
+        let rules = &self.redactor.rules;
+        if open::lines(text, &rules.fields) > 0 || !span::find(text, rules).is_empty() {
             return false;
         }
         self.marks = self.marks.saturating_add(span::marks(text, 0..text.len()));
-        self.next.pass(text);
-        self.next.new_line();
+        self.next.pass(line);
         true
     }
 
@@ -169,20 +179,37 @@ impl<'r> Stream<'r> {
             }
             self.end_window(each);
         }
-        if has_ended {
+        if has_ended && !self.stays_open(each) {
             self.end_line(each);
             if self.key_lines.is_none() {
                 text(Some(b"\n"), each);
             }
-            self.next.new_line();
+            self.next.pass(b"\n");
         }
     }
 
-    /// The line has ended, or the text.
+    /// Whether the next line belongs to what is held, the end of this line with it.
+    fn stays_open(&mut self, each: &mut dyn FnMut(Piece<'_, 'r>)) -> bool {
+        if self.key_lines.is_some() {
+            return false;
+        }
+        let start = memchr::memrchr(b'\n', &self.held).map_or(0, |end| end.saturating_add(1));
+        let line = self.held.get(start..).unwrap_or_default();
+        self.open_lines = open::lines(line, &self.redactor.rules.fields).max(self.open_lines.saturating_sub(1));
+        if self.open_lines > 0 {
+            if self.held.len() == self.window {
+                self.end_window(each);
+            }
+            self.held.push(b'\n');
+        }
+        self.open_lines > 0
+    }
+
+    /// The line has ended with those that are held, or the text.
     fn end_line(&mut self, each: &mut dyn FnMut(Piece<'_, 'r>)) {
-        if self.is_inside_key() {
+        if self.is_inside_key(each) {
             self.key_lines = self.key_lines.and_then(|lines| lines.checked_sub(1)).filter(|lines| *lines > 0);
-            self.next.pass(&self.held);
+            self.pass_key(self.held.len(), each);
         } else {
             let held = mem::take(&mut self.held);
             self.give(&held, held.len(), each);
@@ -190,15 +217,13 @@ impl<'r> Stream<'r> {
             self.held = held;
         }
         self.held.clear();
-        (self.given, self.last) = (0, Last::Text);
+        (self.given, self.last, self.open_lines) = (0, Last::Text, 0);
     }
 
     /// The window is full, and the line goes on.
     fn end_window(&mut self, each: &mut dyn FnMut(Piece<'_, 'r>)) {
-        if self.is_inside_key() {
-            let past = self.held.len().saturating_sub(span::MAX_LINE);
-            self.next.pass(self.held.get(..past).unwrap_or_default());
-            self.held.drain(..past);
+        if self.is_inside_key(each) {
+            self.pass_key(self.held.len().saturating_sub(span::MAX_LINE), each);
         } else if self.held.len() == self.window {
             let held = mem::take(&mut self.held);
             self.give(&held, self.window.saturating_sub(self.part()), each);
@@ -209,16 +234,33 @@ impl<'r> Stream<'r> {
         }
     }
 
-    /// Whether all that is held belongs to a private key that began before. What stands behind the key's end does not, and is left.
-    fn is_inside_key(&mut self) -> bool {
-        if self.key_lines.is_some()
-            && let Some(end) = span::end_of_private_key(&self.held)
-        {
-            self.next.pass(self.held.get(..end).unwrap_or_default());
-            self.held.drain(..end);
-            self.key_lines = None;
+    /// Whether all that is held belongs to a private key that began before. What stands behind the key's end does not, and is left;
+    /// a line that is none of a key's ends it as well.
+    fn is_inside_key(&mut self, each: &mut dyn FnMut(Piece<'_, 'r>)) -> bool {
+        if self.key_lines.is_some() {
+            if let Some(end) = span::end_of_private_key(&self.held) {
+                self.pass_key(end, each);
+                self.key_lines = None;
+            } else if !span::is_key_line(&self.held) {
+                text(Some(b"\n"), each);
+                self.key_lines = None;
+            }
         }
         self.key_lines.is_some()
+    }
+
+    /// Passes what belongs to a private key, up to `to`. What is found there is told: a key without an end hides nothing.
+    fn pass_key(&mut self, to: usize, each: &mut dyn FnMut(Piece<'_, 'r>)) {
+        let later = self.held.split_off(to);
+        let key = mem::replace(&mut self.held, later);
+        let mut from = 0;
+        for hit in span::find(&key, &self.redactor.rules) {
+            self.next.pass(key.get(from..hit.start).unwrap_or_default());
+            self.counts.count(hit.kind);
+            each(Piece::Found(Find { place: self.next, kind: hit.kind, quotation: "" }));
+            from = hit.start;
+        }
+        self.next.pass(key.get(from..).unwrap_or_default());
     }
 
     /// Gives what is held up to `to`, and to the end of what is found there.
@@ -248,6 +290,9 @@ impl<'r> Stream<'r> {
     /// What is found in what is held. A find that was open and that is not found any more without its middle ends where a word does.
     fn spans(&self, held: &[u8]) -> Vec<Hit<'r>> {
         let mut spans = span::find(held, &self.redactor.rules);
+        if memchr::memchr(b'\n', held).is_some() {
+            spans = span::join(spans, self.in_lines(held));
+        }
         if let Last::Open { start } = self.last
             && !spans.iter().any(|span| span.start < self.given && self.given <= span.end)
         {
@@ -258,6 +303,21 @@ impl<'r> Stream<'r> {
             spans.insert(0, open);
         }
         spans
+    }
+
+    /// What is found in each line alone: what stands on the lines around it takes nothing from that.
+    fn in_lines(&self, held: &[u8]) -> Vec<Hit<'r>> {
+        let (mut hits, mut at) = (Vec::new(), 0_usize);
+        for line in held.split(|byte| *byte == b'\n') {
+            let place = |hit: Hit<'r>| Hit {
+                start: hit.start.saturating_add(at),
+                end: hit.end.saturating_add(at),
+                kind: hit.kind,
+            };
+            hits.extend(span::find(line, &self.redactor.rules).into_iter().map(place));
+            at = at.saturating_add(line.len()).saturating_add(1);
+        }
+        hits
     }
 
     fn text(&mut self, piece: Option<&[u8]>, each: &mut dyn FnMut(Piece<'_, 'r>)) {
@@ -292,13 +352,13 @@ impl Place {
     fn pass(&mut self, text: &[u8]) {
         let bytes = u64::try_from(text.len()).unwrap_or(u64::MAX);
         self.offset = self.offset.saturating_add(bytes);
-        self.column = self.column.saturating_add(bytes);
-    }
-
-    fn new_line(&mut self) {
-        self.offset = self.offset.saturating_add(1);
-        self.line = self.line.saturating_add(1);
-        self.column = 1;
+        let Some(last) = memchr::memrchr(b'\n', text) else {
+            self.column = self.column.saturating_add(bytes);
+            return;
+        };
+        let lines = memchr::memchr_iter(b'\n', text).count();
+        self.line = self.line.saturating_add(u64::try_from(lines).unwrap_or(u64::MAX));
+        self.column = u64::try_from(text.len().saturating_sub(last)).unwrap_or(u64::MAX);
     }
 }
 

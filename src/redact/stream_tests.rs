@@ -70,7 +70,11 @@ fn texts_by_table() {
             "[erased:secret]\n",
             "1: 1 secret",
         ),
-        ("-----BEGIN PRIVATE KEY-----\nx\n-----END CERTIFICATE-----\ny", "[erased:secret]", "1: 1 secret"),
+        (
+            "-----BEGIN PRIVATE KEY-----\nx\n-----END CERTIFICATE-----\ny",
+            "[erased:secret]\n-----END CERTIFICATE-----\ny",
+            "1: 1 secret",
+        ),
         (&key.replace("PRIVATE", "PUBLIC"), &key.replace("PRIVATE", "PUBLIC"), "0"),
     ] {
         let got = ended(&[text.as_bytes()], MAX_WINDOW);
@@ -172,6 +176,80 @@ fn a_private_key_without_an_end_takes_so_many_lines_and_no_more() {
 }
 
 #[test]
+fn a_line_that_is_no_keys_ends_one_and_what_stands_in_one_is_told() {
+    let begin = "-----BEGIN PRIVATE KEY-----";
+    for (text, want, counts) in [
+        (format!("{begin} is missing\nno key here\nx=1"), "[erased:secret]\nno key here\nx=1", "1: 1 secret"),
+        (
+            format!("{begin}\nMIIB\n\ncard 4111111111111111\ny"),
+            "[erased:secret]\ncard [PAN:visa:16]\ny",
+            "2: 1 pan, 1 secret",
+        ),
+        (format!("{begin}\n4111111111111111\n"), "[erased:secret][PAN:visa:16]", "2: 1 pan, 1 secret"),
+        (format!("{begin}\nX-Y: 4111111111111111\nab cd"), "[erased:secret][PAN:visa:16]\nab cd", "2: 1 pan, 1 secret"),
+        (
+            format!(
+                "> {begin}\n> DEK-Info: AES-256-CBC,00\n>\n> MIIB\n12:00 app {}\n\"MIIB\\n\" +\nno key",
+                "A".repeat(64)
+            ),
+            "> [erased:secret]\nno key",
+            "1: 1 secret",
+        ),
+    ] {
+        let got = ended(&[text.as_bytes()], MAX_WINDOW);
+        assert_eq!((text_of(&got), got.counts.to_string().as_str()), (want, counts), "`{text}`");
+    }
+    let long = format!("{begin}\n{} 4111111111111111\n", "x y ".repeat(WINDOW));
+    assert_eq!(ended(&[long.as_bytes()], WINDOW).counts.to_string(), "2: 1 pan, 1 secret");
+}
+
+#[test]
+fn values_are_found_on_the_lines_behind_their_names() {
+    for (text, want) in [
+        (
+            "--b\r\nContent-Disposition: form-data; name=\"cvv\"\r\n\r\n739\r\n--b\r\n",
+            "--b\r\nContent-Disposition: form-data; name=\"cvv\"\r\n\r\n[erased:security_code]\r\n--b\r\n",
+        ),
+        (
+            "Content-Disposition: form-data; name=\"password\"\nContent-Type: text/plain\n\nhunter2\n--b\n",
+            "Content-Disposition: form-data; name=\"password\"\nContent-Type: text/plain\n\n[erased:secret]\n--b\n",
+        ),
+        ("{\n \"password\":\n  \"x y\",\n \"a\": 1\n}\n", "{\n \"password\":\n  \"[erased:secret]\",\n \"a\": 1\n}\n"),
+        ("{\n \"account\":\n  \"x y\"\n}", "{\n \"account\":\n  \"[private:account]\"\n}"),
+        (
+            "{\n \"name\": \"cvv\",\n \"value\": \"739\"\n}\n",
+            "{\n \"name\": \"cvv\",\n \"value\": \"[erased:security_code]\"\n}\n",
+        ),
+        ("<cvv>\n 739\n</cvv>\n", "<cvv>\n [erased:security_code]\n</cvv>\n"),
+        (
+            "{\n \"authorization\": [\n  \"x\"\n ],\n \"a\": 1\n}\n",
+            "{\n \"authorization\": \"[erased:credential]\",\n \"a\": 1\n}\n",
+        ),
+        ("\"name\": \"cvv\",\n4111111111111111\n378282246310005", "\"name\": \"cvv\",\n[PAN:visa:16]\n[PAN:amex:15]"),
+    ] {
+        assert_eq!(redacted(text), want, "`{text}`");
+    }
+    let cookies = format!("\"cookie\": {{\n{} \"z\": \"SECRET\"\n}},\n\"a\": 1\n", " \"y\": \"x\",\n".repeat(50));
+    assert_eq!(redacted(&cookies), "\"cookie\": \"[erased:cookie]\",\n\"a\": 1\n");
+}
+
+#[test]
+fn lines_that_are_held_together_have_their_places_and_their_end() {
+    let text = "a\n\"password\":\n \"x\"\n4111111111111111\nb\nc\nd\n";
+    let place = |offset, line, column| Place { offset, line, column };
+    let got = ended(&[text.as_bytes()], MAX_WINDOW).finds;
+    assert_eq!(got.iter().map(|(place, _)| *place).collect::<Vec<_>>(), [place(16, 3, 3), place(19, 4, 1)]);
+    let redactor = redactor();
+    let mut stream = Stream::new(&redactor);
+    let mut came = 0;
+    let each: &mut dyn FnMut(Piece<'_, '_>) = &mut |piece| came += usize::from(matches!(piece, Piece::Text(b"\n")));
+    stream.push(b"\"password\":\n1\n2\n3\n", each);
+    assert_eq!(stream.held.len(), 18, "four lines may follow");
+    stream.push(b"4\n", each);
+    assert!(stream.held.is_empty() && came == 1, "the fourth has come: {came}");
+}
+
+#[test]
 fn marks_that_were_there_are_counted_apart() {
     for (text, marks) in
         [("[PAN:visa:16][JWT] [x] [PAN:visa:5]\n[erased:pin]", 3), ("[PAN:visa:16", 0), (&"[SSN] ".repeat(1000), 1000)]
@@ -204,7 +282,7 @@ const WORDS: [&str; 18] = [
 ];
 
 /// And in more than one.
-const KEYS: [&str; 2] = ["-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----"];
+const KEYS: [&str; 4] = ["-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----", "<account>\r\n", "\"account\":\n"];
 
 /// Text made of these, in lines that fill windows or do not.
 fn texts(words: Vec<&'static str>) -> impl Strategy<Value = Vec<u8>> {

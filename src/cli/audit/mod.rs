@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use super::{Failure, Output, environment, unknown};
+use super::{DEFAULT_CONFIG, Failure, Output, environment, unknown};
 use crate::decision_log::{MAX_NOTE, VerifierKey};
 use crate::runtime::load;
 
@@ -47,14 +47,15 @@ pub(super) enum Audit {
 /// Commands that are named for users already and not built yet.
 const NOT_YET: &[&str] = &["report"];
 
-pub(super) fn audit(config: &Path, command: &Audit, output: Output) -> Result<(), Failure> {
+pub(super) fn audit(named: Option<&Path>, command: &Audit, output: Output) -> Result<(), Failure> {
+    let config = named.unwrap_or(Path::new(DEFAULT_CONFIG));
     match command {
         Audit::Verify(args) => verify::verify(config, args, output),
         Audit::Prove(args) => prove::prove(config, args),
         Audit::CheckProof(args) => check_proof::check_proof(args, output),
         Audit::Export(args) => export::export(config, args, output),
         Audit::Query(args) => query::query(config, args, output),
-        Audit::Scan(args) => scan::scan(config, args, output),
+        Audit::Scan(args) => scan::scan(named, args, output),
         Audit::Other(words) => Err(unknown("audit ", words, NOT_YET)),
     }
 }

@@ -12,6 +12,9 @@ const MAX_DEPTH: usize = 64;
 /// Upper bound of names in one folder: they are put in order.
 const MAX_ENTRIES: usize = 1_000_000;
 
+/// Why what is named is not opened, and what is read instead.
+const NOT_REGULAR: &str = "is a pipe, socket or device; name a regular file, or `-` for stdin";
+
 /// What a path leads to.
 pub(super) enum Visited {
     /// To be searched.
@@ -30,7 +33,8 @@ pub(super) fn visit<E>(given: &Path, each: Each<'_, E>) -> Result<(), E> {
     }
     match fs::metadata(given) {
         Ok(there) if there.is_dir() => folder(given, 0, each),
-        Ok(_) => each(given, regular(given, 0)),
+        Ok(there) if there.is_file() => each(given, regular(given, 0)),
+        Ok(_) => each(given, Err(io::Error::other(NOT_REGULAR))),
         Err(error) => each(given, Err(error)),
     }
 }
@@ -67,16 +71,24 @@ fn entries(path: &Path, depth: usize) -> io::Result<Vec<PathBuf>> {
     Ok(entries)
 }
 
-/// A regular file as long as it is now: one that grows as fast as it is read would have no end. One of the kernel's says that it has 0.
+/// A regular file as long as it is now: one that grows as fast as it is read would have no end.
 fn regular(path: &Path, flags: i32) -> io::Result<Visited> {
     let file: File = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | flags).open(path)?;
     let there = file.metadata()?;
     if !there.is_file() {
-        return Err(io::Error::other("is a pipe, socket or device; name a regular file, or `-` for stdin"));
+        return Err(io::Error::other(NOT_REGULAR));
     }
-    let length = if there.len() == 0 { u64::MAX } else { there.len() };
+    let length = if there.len() == 0 && is_kernels(&file) { u64::MAX } else { there.len() };
     Ok(Visited::File(Box::new(file.take(length))))
 }
+
+/// Whether the kernel makes the file's text when it is read (proc, sysfs); such a file says that its length is 0.
+fn is_kernels(file: &File) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|there| [libc::PROC_SUPER_MAGIC, SYSFS_MAGIC].contains(&there.f_type))
+}
+
+/// From Linux' `magic.h`.
+const SYSFS_MAGIC: i64 = 0x6265_6572;
 
 #[cfg(test)]
 mod tests {

@@ -11,8 +11,24 @@ use super::export_file::hex;
 /// A text with a zero among so many first bytes has no lines, as for git.
 const PROBE: usize = 8000;
 
-/// How zstd's frames begin.
+/// How zstd's frames begin: those that hold something, and those to skip but for their first four bits.
 const ZSTD: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();
+const SKIPPABLE: [u8; 3] = [0x2a, 0x4d, 0x18];
+
+/// How files begin that are compressed otherwise: RFC 1952, the formats' own descriptions.
+const OTHERS: [(&[u8], &str); 8] = [
+    (b"\x1f\x8b\x08", "gzip"),
+    (b"\xfd7zXZ\0", "xz"),
+    (b"BZh", "bzip2"),
+    (b"PK\x03\x04", "zip"),
+    (b"PK\x07\x08", "zip"),
+    (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
+    (b"\x04\x22\x4d\x18", "lz4"),
+    (b"\x02\x21\x4c\x18", "lz4"),
+];
+
+/// Bytes of a file that say how it is compressed.
+const MAGIC: usize = 10;
 
 /// Upper bound of the window that a frame may ask memory for, as a power of two: 128 MiB, as the program `zstd` has it.
 const MAX_WINDOW_LOG: u32 = 27;
@@ -43,8 +59,13 @@ pub(super) struct Digest {
 impl Source {
     pub(super) fn open(file: Box<dyn Read>) -> io::Result<Self> {
         let mut file = file;
-        let magic = some(&mut file, ZSTD.len())?;
-        let is_compressed = magic == ZSTD;
+        let magic = some(&mut file, MAGIC)?;
+        if let Some(form) = compressed_otherwise(&magic) {
+            return Err(io::Error::other(format!(
+                "is compressed with {form}; decompress it and search what comes out"
+            )));
+        }
+        let is_compressed = is_zstd(&magic);
         let hashed = Hashed { file: Cursor::new(magic).chain(file), digest: Context::new(&SHA256), bytes: 0 };
         let mut bytes = if is_compressed {
             let mut decoder = Decoder::new(hashed)?;
@@ -70,6 +91,17 @@ impl Source {
         };
         Digest { bytes: hashed.bytes, sha256: hex(hashed.digest.finish().as_ref()), decompressed }
     }
+}
+
+fn is_zstd(magic: &[u8]) -> bool {
+    magic.starts_with(&ZSTD) || matches!(magic, [0x50..=0x5f, rest @ ..] if rest.starts_with(&SKIPPABLE))
+}
+
+/// The form in which the file is compressed, if it is one that is not decompressed here. Text can begin with `BZh`, so the block counts too.
+fn compressed_otherwise(magic: &[u8]) -> Option<&'static str> {
+    let (_, form) = OTHERS.iter().find(|(begin, _)| magic.starts_with(begin))?;
+    let is_bzip2 = matches!(magic, [.., 0x31, 0x41, 0x59, 0x26, 0x53, 0x59] | [.., 0x17, 0x72, 0x45, 0x38, 0x50, 0x90]);
+    (*form != "bzip2" || is_bzip2).then_some(form)
 }
 
 impl Read for Source {
@@ -163,6 +195,14 @@ mod tests {
             ("binary", b"a\0b", b"a\0b", false, None),
             ("compressed", &compressed(&long, 20), &long, true, None),
             ("compressed and binary", &compressed(b"a\0b", 20), b"a\0b", false, None),
+            (
+                "compressed, behind a frame to skip",
+                &[b"\x5a\x2a\x4d\x18\x02\0\0\0ab", &*compressed(b"a", 20)].concat(),
+                b"a",
+                true,
+                None,
+            ),
+            ("bzip2's first letters in a text", b"BZhang wrote", b"BZhang wrote", true, None),
             ("two frames", &[compressed(b"a", 20), compressed(b"b", 20)].concat(), b"ab", true, None),
         ] {
             let (bytes, lines, digest) = read(file).unwrap();
@@ -172,6 +212,24 @@ mod tests {
             let decompressed = name.contains("frames") || name.contains("compressed");
             let length = u64::try_from(want.len()).unwrap();
             assert_eq!(digest.decompressed, decompressed.then_some(length), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_compressed_otherwise_is_not_taken_for_a_text() {
+        for (file, form) in [
+            (&b"\x1f\x8b\x08\0\0\0\0\0\0\x03"[..], "gzip"),
+            (b"\xfd7zXZ\0\0\x04", "xz"),
+            (b"BZh91AY&SY", "bzip2"),
+            (b"BZh9\x17\x72\x45\x38\x50\x90", "bzip2"),
+            (b"PK\x03\x04\x14\0", "zip"),
+            (b"PK\x07\x08PK\x03\x04", "zip"),
+            (b"7z\xbc\xaf\x27\x1c\0\x04", "7-Zip"),
+            (b"\x04\x22\x4d\x18\x64\x40", "lz4"),
+            (b"\x02\x21\x4c\x18\x01", "lz4"),
+        ] {
+            let error = read(file).err().unwrap().to_string();
+            assert_eq!(error, format!("is compressed with {form}; decompress it and search what comes out"));
         }
     }
 

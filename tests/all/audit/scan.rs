@@ -36,10 +36,10 @@ fn finds_are_told_by_place_and_kind_and_never_by_value() {
     let ended = scan(dir.path(), &["logs"], "");
     let want = "logs/a.log:2:6: pan visa 16 digits\n\
                 logs/old/core@6: pan mastercard 16 digits\n\
-                found 2: 2 pan in 3 files, 73 bytes; marks that stand for more: 1\n";
+                found 2: 2 pan in 3 files, 73 bytes; 1 marks of earlier redaction\n";
     assert_eq!((ended.code, &*ended.out, &*ended.err), (Some(1), want, ""), "{ended:?}");
     for (name, args, input, code, says) in [
-        ("clean", &["logs/clean.log"][..], "", 0, "found 0 in 1 files, 8 bytes; marks"),
+        ("clean", &["logs/clean.log"][..], "", 0, "found 0 in 1 files, 8 bytes; 0 marks"),
         ("stdin", &["-"], "a\nb 378282246310005", 1, "stdin:2:3: pan amex 15 digits\n"),
         ("a missing file", &["logs/clean.log", "none"], "", 3, "found 0 in 1 files, 8 bytes, 1 unreadable"),
         ("a find and a missing file", &["none", "logs/a.log"], "", 1, "logs/a.log:2:6: pan visa 16 digits\n"),
@@ -65,7 +65,7 @@ fn a_report_has_digests_and_verdicts() {
         assert_eq!((&core["bytes"], &core["places"][0]["offset"]), (&23.into(), &6.into()), "{core}");
         let verdicts = report["verdicts"].as_array().unwrap();
         let of = |requirement: &str| &verdicts.iter().find(|one| one["requirement"] == requirement).unwrap()["verdict"];
-        assert_eq!((of("3.5.1"), of("3.3.1.2")), (&"violated".into(), &"nothing_found".into()), "{report}");
+        assert_eq!((of("3.5.1"), of("3.3.1.2")), (&"violated".into(), &"incomplete".into()), "{report}");
         assert_eq!(report["not_searched"][0]["name"], "logs/old/up", "{report}");
         assert_eq!(
             (&report["total"]["marks"], &report["given"]),
@@ -99,7 +99,7 @@ fn a_log_is_clean_and_what_is_sealed_is_read() {
     let (dir, _) = proxy.stop();
     let ended = scan(dir.path(), &["decisions"], "");
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.out.ends_with("; marks that stand for more: 1\n"), "{ended:?}");
+    assert!(ended.out.ends_with("; 1 marks of earlier redaction\n"), "{ended:?}");
     // What was written by others may be compressed too.
     let text = b"a\n{\"pan\":\"4111111111111111\"}\n".repeat(5);
     fs::write(dir.path().join("old.jsonl.zst"), zstd::encode_all(&text[..], 3).unwrap()).unwrap();
@@ -121,7 +121,51 @@ fn names_are_cleaned_like_any_other_text() {
     for args in [&["."][..], &["--report", "text", "."], &["--report", "json", "."]] {
         let ended = scan(dir.path(), args, "");
         assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.out.contains(if args.contains(&"json") { "\"total\":2" } else { "found 2: 2 pan" }), "{ended:?}");
         assert!(ended.out.contains("[PAN:visa:16]"), "{ended:?}");
         assert!(!ended.out.contains("4111111") && !ended.out.contains('\u{1b}'), "{ended:?}");
     }
+}
+
+#[test]
+fn a_number_in_a_name_is_a_find_and_counts_once() {
+    let dir = TempDir::new().unwrap();
+    fs::create_dir(dir.path().join("4111111111111111")).unwrap();
+    for name in ["a", "b", "378282246310005.log"] {
+        fs::write(dir.path().join("4111111111111111").join(name), "clean").unwrap();
+    }
+    let ended = scan(dir.path(), &["."], "");
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let want = "./[PAN:visa:16]/[PAN:amex:15].log: in its name: pan visa 16 digits\n\
+                ./[PAN:visa:16]/[PAN:amex:15].log: in its name: pan amex 15 digits\n\
+                found 2: 2 pan in 3 files, 15 bytes; 0 marks of earlier redaction\n";
+    assert_eq!(ended.out, want);
+}
+
+#[test]
+fn what_is_not_searched_is_never_called_clean() {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("a.log"), "clean").unwrap();
+    fs::write(dir.path().join("a.log.gz"), b"\x1f\x8b\x08\0\0\0\0\0\0\x03").unwrap();
+    let ended = scan(dir.path(), &["--report", "text", "."], "");
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    for says in ["incomplete: none found", "./a.log.gz: is compressed with gzip; decompress it"] {
+        assert!(ended.out.contains(says), "{says}: {ended:?}");
+    }
+    // What was found before a file ended too early stays found.
+    let noise: Vec<u8> = (0..700_000_u32).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let mut cut = zstd::encode_all(&[b"pan 4111111111111111\n", &noise[..]].concat()[..], 3).unwrap();
+    cut.truncate(cut.len() / 2);
+    fs::write(dir.path().join("cut"), cut).unwrap();
+    let ended = scan(dir.path(), &["--report", "json", "cut"], "");
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let report: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(report["verdicts"][3]["verdict"], "violated", "{report}");
+    assert_eq!(
+        (&report["files"][0]["places"][0]["offset"], &report["total"]["unreadable"]),
+        (&4.into(), &1.into()),
+        "{report}"
+    );
+    assert!(report["files"][0].get("sha256").is_none(), "{report}");
+    assert!(report["not_searched"][0]["why"].as_str().unwrap().starts_with("not read to its end: "), "{report}");
 }
