@@ -16,6 +16,8 @@ use super::value::{after, before};
 enum Alphabet {
     /// `A-Z` and `2-7`.
     Base32,
+    /// `a-z` and `2-7`: Base32 in a name, which is written in small letters.
+    SmallBase32,
     /// `0-9` and `a-f`.
     Hex,
     /// Letters and digits.
@@ -30,6 +32,7 @@ impl Alphabet {
     fn has(self, byte: u8) -> bool {
         match self {
             Alphabet::Base32 => byte.is_ascii_uppercase() || (b'2'..=b'7').contains(&byte),
+            Alphabet::SmallBase32 => byte.is_ascii_lowercase() || (b'2'..=b'7').contains(&byte),
             Alphabet::Hex => byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte),
             Alphabet::Alphanumeric => byte.is_ascii_alphanumeric(),
             Alphabet::Url => byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'),
@@ -58,6 +61,7 @@ const fn least(issuer: &'static str, prefixes: &'static [&'static str], alphabet
 /// Of prefixes that begin alike the longer one stands first.
 const FORMS: &[Form] = &[
     exact("aws", &["AKIA", "ASIA"], Alphabet::Base32, 16),
+    exact("aws", &["akia", "asia"], Alphabet::SmallBase32, 16),
     least("github", &["github_pat_"], Alphabet::Url, 60),
     least("github", &["ghp_", "gho_", "ghu_", "ghs_", "ghr_"], Alphabet::Alphanumeric, 36),
     least("gitlab", &["glpat-", "gldt-", "glrt-", "glptt-"], Alphabet::Dotted, 20),
@@ -175,6 +179,7 @@ mod tests {
     fn example(form: &Form, prefix: &str, length: usize) -> String {
         let characters = match form.alphabet {
             Alphabet::Base32 => "A2B3C7Z",
+            Alphabet::SmallBase32 => "a2b3c7z",
             Alphabet::Hex => "0a1b2c9f",
             Alphabet::Alphanumeric => "aB3dE6gH9",
             Alphabet::Url => "aB3_dE6-gH9",

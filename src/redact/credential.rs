@@ -23,8 +23,9 @@ const MIN_PART: usize = 8;
 /// Upper bound in bytes of the pair of name and password behind `Basic`; the first of a longer one are looked at.
 const MAX_BASIC: usize = 512;
 
-/// The tails of the schemes' names with the blank behind, whatever the case of the first letter; the first three bytes of a token's header.
-const TAILS: [&str; 5] = ["earer ", "EARER ", "asic ", "ASIC ", "eyJ"];
+/// The tails of the schemes' names with the blank behind, whatever the case of the first letter; how a token's header begins:
+/// `{"` (in a name in small letters, too), `{ "`, and a brace with the end of its line.
+const TAILS: [&str; 10] = ["earer ", "EARER ", "asic ", "ASIC ", "eyJ", "eyj", "eyAi", "ewog", "ewoJ", "ew0K"];
 
 static SEARCH: LazyLock<Option<AhoCorasick>> =
     LazyLock::new(|| AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(TAILS).ok());
@@ -52,7 +53,7 @@ fn words(text: &[u8], hits: &mut Vec<Hit<'_>>) {
     for found in SEARCH.iter().flat_map(|search| search.find_iter(text)) {
         let hit = match found.pattern().as_usize() {
             0 | 1 => scheme(text, b'b', found.start(), found.end()).filter(|(start, end)| is_token(text, *start, *end)),
-            2 | 3 => scheme(text, b'b', found.start(), found.end()).filter(|(start, end)| is_pair(text, *start, *end)),
+            2 | 3 => scheme(text, b'b', found.start(), found.end()).and_then(|(start, end)| pair(text, start, end)),
             _ if found.start() < token_end => None,
             _ => {
                 let (end, is_whole) = web_token(text, found.start());
@@ -87,18 +88,25 @@ fn is_token(text: &[u8], start: usize, end: usize) -> bool {
     word.len() >= LONG_TOKEN || word.len() >= SHORT_TOKEN && word.iter().any(u8::is_ascii_digit)
 }
 
-/// Whether a word is base64 of a name, a colon and a password.
-fn is_pair(text: &[u8], start: usize, end: usize) -> bool {
+/// The word at `start..end` up to what is no base64 (a name's next label), if it is that of a name, a colon and a password. In
+/// small letters, as names are written, it cannot be read: then any word with digits is one, long or filled up with `=`.
+fn pair(text: &[u8], start: usize, end: usize) -> Option<(usize, usize)> {
     let config = GeneralPurposeConfig::new()
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)
         .with_decode_allow_trailing_bits(true);
     let word = text.get(start..end).unwrap_or_default();
+    let length = word.iter().take_while(|byte| !matches!(byte, b'.' | b'-' | b'_' | b'~')).count();
+    let word = before(word, length);
     let decoded = GeneralPurpose::new(&STANDARD, config).decode(before(word, MAX_BASIC));
-    decoded.is_ok_and(|pair| pair.contains(&b':') && !pair.iter().any(u8::is_ascii_control))
+    let is_read = decoded.is_ok_and(|pair| pair.contains(&b':') && !pair.iter().any(u8::is_ascii_control));
+    let is_small = !word.iter().any(u8::is_ascii_uppercase) && word.iter().any(u8::is_ascii_digit);
+    let is_lost = is_small && (word.len() >= LONG_TOKEN || word.len() >= SHORT_TOKEN && word.ends_with(b"="));
+    (is_read || is_lost).then(|| (start, start.saturating_add(length)))
 }
 
 /// Where the token in parts ends that may begin at `start`, and whether it is one: a header and a payload at least, and
-/// behind them a signature or its dot, or a payload that is an object too.
+/// behind them a signature or its dot, or a payload that is an object too. The second part is empty where the payload is sent
+/// elsewhere, or the key agreed upon. Of a name in small letters the payload must be an object.
 fn web_token(text: &[u8], start: usize) -> (usize, bool) {
     let run =
         after(text, start).iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte)).count();
@@ -107,8 +115,11 @@ fn web_token(text: &[u8], start: usize) -> (usize, bool) {
     let mut parts = word.splitn(6, |byte| *byte == b'.');
     let (header, payload, third) = (parts.next(), parts.next(), parts.next());
     let is_long = |part: Option<&[u8]>| part.is_some_and(|part| part.len() >= MIN_PART);
-    let is_object = payload.is_some_and(|payload| payload.starts_with(b"eyJ"));
-    (end, is_long(header) && is_long(payload) && (third.is_some() || is_object))
+    let is_object = payload.and_then(|payload| payload.get(..3)).is_some_and(|head| head.eq_ignore_ascii_case(b"eyj"));
+    let is_detached = payload.is_some_and(<[u8]>::is_empty) && is_long(third) && is_long(header);
+    let is_whole = is_long(header) && is_long(payload) && (third.is_some() || is_object);
+    let is_small = word.starts_with(b"eyj");
+    (end, if is_small { is_whole && is_object } else { is_whole || is_detached })
 }
 
 /// What stands before the `@` of a URL, or of an authority (`name:password@host`).
@@ -229,6 +240,13 @@ mod tests {
             ("eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.", "[JWT]eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0."),
             ("eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0", "[JWT]eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0"),
             ("eyJhbGciOiJkaXIi.eyJ6aXAi.a.b.c", "[JWT]eyJhbGciOiJkaXIi.eyJ6aXAi.a.b.c"),
+            ("eyJhbGciOiJkaXIifQ..abcdefgh.ijklmnop.qr", "[JWT]eyJhbGciOiJkaXIifQ..abcdefgh.ijklmnop.qr"),
+            ("eyJhbGciOiJIUzI1NiJ9..abc_d-fgh", "[JWT]eyJhbGciOiJIUzI1NiJ9..abc_d-fgh"),
+            ("eyAiYWxnIjoibm9uZSJ9.eyAiYSI6MX0.abc", "[JWT]eyAiYWxnIjoibm9uZSJ9.eyAiYSI6MX0.abc"),
+            ("ewogImFsZyI6Im4ifQ.ewogImEiOjF9.a", "[JWT]ewogImFsZyI6Im4ifQ.ewogImEiOjF9.a"),
+            ("eyjhbgcioijiuzi1nij9.eyjzdwiioiixin0.a", "[JWT]eyjhbgcioijiuzi1nij9.eyjzdwiioiixin0.a"),
+            ("Basic dXNlcjpwYXNz.acme.example", "[erased:credential]dXNlcjpwYXNz"),
+            ("basic cgxhbnrlzdpwyxn2zd0=.acme.example", "[erased:credential]cgxhbnrlzdpwyxn2zd0="),
         ] {
             assert_eq!(found(text), [want], "`{text}`");
         }
@@ -269,6 +287,9 @@ mod tests {
             "eyJhbGciOiJIUzI1NiJ9",
             "eyJ.eyJ.eyJ",
             "eyJhbGciOiJIUzI1NiJ9.example",
+            "eyJhbGciOiJIUzI1NiJ9..example",
+            "eyjafjallajokull.example.com",
+            "basic authentication2",
         ] {
             assert!(found(text).is_empty(), "`{text}`: {:?}", found(text));
         }

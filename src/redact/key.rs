@@ -4,11 +4,12 @@
 
 use std::ops::Range;
 
-use memchr::{memchr, memchr3, memmem};
+use memchr::{memchr, memchr2, memchr3, memmem};
 
 use super::kind::{self, Hit, Kind};
 use super::names::{self, Meaning, NAMES, Name, Names, Shape};
-use super::private::{self, Fields};
+use super::place::{Place, is_name, place, run_start, tag_end};
+use super::private::Fields;
 use super::prose;
 use super::value::{self, Values, after, before, is_marked};
 
@@ -18,8 +19,8 @@ const MAX_SHAPED: usize = 64;
 /// Upper bound in bytes of the head of one part of a multipart body, from the name on.
 const MAX_PART_HEAD: usize = 512;
 
-/// Upper bound in bytes of the white space between a name and its sign.
-const MAX_GAP: usize = 8;
+/// Upper bound in bytes of a list or an object of values that must have a shape.
+const MAX_LISTED: usize = 256;
 
 /// The values of fields whose names are secret, and of the configuration's private fields. These only add: whatever they
 /// cover is searched for the others as well.
@@ -29,7 +30,7 @@ pub(super) fn find<'r>(text: &[u8], fields: &'r Fields, hits: &mut Vec<Hit<'r>>)
     let (mut at, mut private) = (0, 0);
     while let Some(sign) = memchr3(b'=', b':', b'>', after(text, at)).map(|found| at.saturating_add(found)) {
         at = sign.saturating_add(1);
-        if fields.is_empty() && !finder.names.may_end(text, sign) {
+        if text.get(sign) != Some(&b'>') && fields.is_empty() && !finder.names.may_end(text, sign) {
             continue;
         }
         let Some(place) = place(text, sign) else { continue };
@@ -46,85 +47,6 @@ pub(super) fn find<'r>(text: &[u8], fields: &'r Fields, hits: &mut Vec<Hit<'r>>)
     if has_number || kind::tell_of_a_card(hits) {
         hits.extend(weak);
     }
-}
-
-/// Where a name ends and what may be its value begins.
-struct Place {
-    /// Behind the last character of the name.
-    end: usize,
-    /// The sign between them, and where it ends.
-    sign: u8,
-    from: usize,
-    /// Whether the name is in quotation marks.
-    is_quoted: bool,
-    /// Whether the name is in square brackets: `card[cvv]=`.
-    is_index: bool,
-    /// Whether the sign closes a tag: `<cvv>`.
-    is_tag: bool,
-}
-
-/// What is around the sign at `sign`; none if no name can stand before it.
-fn place(text: &[u8], sign: usize) -> Option<Place> {
-    let byte = *text.get(sign)?;
-    let mut place = Place {
-        end: sign,
-        sign: byte,
-        from: sign.saturating_add(1),
-        is_quoted: false,
-        is_index: false,
-        is_tag: byte == b'>',
-    };
-    if place.is_tag {
-        return ends_word(text, sign).then_some(place);
-    }
-    match (byte, text.get(place.from)) {
-        (b':', Some(b':')) => return None,
-        (b'=', Some(b'=' | b'>')) | (b':', Some(b'=')) => place.from = place.from.saturating_add(1),
-        _ => {}
-    }
-    if ends_word(text, place.end) {
-        return Some(place);
-    }
-    let gap =
-        before(text, place.end).iter().rev().take(MAX_GAP).take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-    place.end = place.end.saturating_sub(gap);
-    if before(text, place.end).last() == Some(&b']') {
-        place.end = place.end.saturating_sub(1);
-        place.is_index = true;
-    }
-    if matches!(before(text, place.end).last(), Some(b'"' | b'\'')) {
-        place.end = place.end.saturating_sub(1);
-        let slashes = before(text, place.end).iter().rev().take_while(|byte| **byte == b'\\').take(MAX_GAP).count();
-        place.end = place.end.saturating_sub(slashes);
-        place.is_quoted = true;
-    }
-    ends_word(text, place.end).then_some(place)
-}
-
-/// Whether the byte before `end` can be a name's last.
-fn ends_word(text: &[u8], end: usize) -> bool {
-    before(text, end).last().is_some_and(|byte| private::is_name_byte(*byte))
-}
-
-/// Where the run of characters of names begins that `start` lies in.
-fn run_start(text: &[u8], start: usize) -> usize {
-    let head = before(text, start).iter().rev().take(private::MAX_RUN);
-    start.saturating_sub(head.take_while(|byte| private::is_name_byte(**byte)).count())
-}
-
-/// Whether brackets and tags hold the name that begins at `run` and nothing else; a mark (`[SSN]=`, `[PAN:`) is no name.
-fn is_name(text: &[u8], run: usize, place: &Place) -> bool {
-    let head = before(text, run);
-    if place.is_tag {
-        let prefix = head.strip_suffix(b":").map(|head| before(text, run_start(text, head.len())));
-        return prefix.unwrap_or(head).ends_with(b"<");
-    }
-    let opening = match head {
-        [opening @ .., b'"' | b'\''] if place.is_index => opening,
-        _ => head,
-    };
-    let is_mark = opening.ends_with(b"[") && kind::mark(after(text, opening.len().saturating_sub(1))).is_some();
-    !is_mark && (!place.is_index || opening.ends_with(b"["))
 }
 
 struct Finder<'t, 'r, 'h> {
@@ -207,13 +129,17 @@ impl<'r> Finder<'_, 'r, '_> {
             let line = self.values.line(place.from, place.sign, false);
             trimmed(self.text, line)
         } else {
-            self.values.behind(place.from, false)
+            let value = self.values.behind(place.from, false);
+            let groups = if kind == Kind::Pin { value::hex_groups(after(self.text, value.start)) } else { 0 };
+            value.start..value.end.max(value.start.saturating_add(groups))
         };
         let bytes = self.text.get(value.clone()).unwrap_or_default();
         let is_bare = before(self.text, value.start).last().is_none_or(|byte| !matches!(byte, b'"' | b'\''));
         let is_colon = place.sign == b':';
         let is_prose = match shape {
-            Shape::Token => prose::is_no_token(self.text, if is_colon { place.from } else { value.start }, bytes),
+            Shape::Token | Shape::Plural => {
+                prose::is_no_token(self.text, if is_colon { place.from } else { value.start }, bytes)
+            }
             _ => is_colon && !is_line && prose::is_told(self.text, value.start, bytes),
         };
         let end = value.end;
@@ -223,7 +149,27 @@ impl<'r> Finder<'_, 'r, '_> {
         end
     }
 
+    /// The values in a list or an object that must have a shape, up to its first closing bracket.
+    fn listed(&mut self, kind: Kind<'r>, shape: Shape, start: usize) {
+        let text = self.text;
+        let rest = before(after(text, start), MAX_LISTED);
+        let mut at = start;
+        for part in
+            before(rest, memchr2(b']', b'}', rest).unwrap_or(rest.len())).split(|byte| b"[{,:\"'\\".contains(byte))
+        {
+            let end = at.saturating_add(part.len());
+            self.fitting(kind, shape, trimmed(text, at..end));
+            at = end.saturating_add(1);
+        }
+    }
+
     fn value(&mut self, kind: Kind<'r>, shape: Shape, from: usize, is_json: bool) -> usize {
+        let start = value::blanks(self.text, from, is_json);
+        let rest = after(self.text, start);
+        if !shape.is_open() && matches!(rest, [b'[' | b'{', ..]) && kind::mark(rest).is_none() {
+            self.listed(kind, shape, start);
+            return from;
+        }
         let value = if shape.is_open() {
             self.values.behind(from, is_json)
         } else {
@@ -266,6 +212,9 @@ impl<'r> Finder<'_, 'r, '_> {
         };
         if let Some(from) = value_sign(self.text, behind) {
             return self.value(kind, shape, from, true);
+        }
+        if let Some(from) = tag_end(self.text, place.end, behind) {
+            return self.element(kind, shape, from);
         }
         let head = before(self.text, behind.saturating_add(MAX_PART_HEAD));
         let blank_line = [&b"\r\n\r\n"[..], b"\n\n"].iter().find_map(|end| {

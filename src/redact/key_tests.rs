@@ -101,6 +101,7 @@ fn other_names_are_left() {
         "session_count",
         "tokens",
         "max_tokens",
+        "bypass",
         "obsession",
         "policy",
         "code",
@@ -243,6 +244,44 @@ fn what_stands_around_a_name_is_left() {
         ("(password=a(b))", &["[erased:secret]a(b)"]),
         ("{{password=}}", &[]),
     ]);
+}
+
+#[test]
+fn values_are_found_in_tags_lists_and_names_of_hosts() {
+    check(&[
+        ("<cvv type=\"x\">123</cvv>", &["[erased:security_code]123"]),
+        ("<pay:pin xsi:type='s' >4821</pay:pin>", &["[erased:pin]4821"]),
+        ("<field name=\"cvv\">123</field>", &["[erased:security_code]123"]),
+        ("<field name=\"password\" type='a'>b c</field>", &["[erased:secret]b c"]),
+        ("<cvv type=\"x\"/>123", &[]),
+        ("<a cvv>123", &[]),
+        ("<a b=\"c\">123", &[]),
+        ("a name=\"cvv\" > 123", &[]),
+        (r#"{"card[cvv]":"123","card['pin']":"4711"}"#, &["[erased:security_code]123", "[erased:pin]4711"]),
+        (r#"{"pin":["4711",4712],"a":[1234]}"#, &["[erased:pin]4711", "[erased:pin]4712"]),
+        (r#"{"cvv":"1","cid":["123"]}"#, &["[erased:security_code]1", "[erased:security_code]123"]),
+        (r#"{"cvv":"1","csc":{"value":"123"}}"#, &["[erased:security_code]1", "[erased:security_code]123"]),
+        ("pin_block: 12 34 56 78 90 AB CD EF x", &["[erased:pin]12 34 56 78 90 AB CD EF"]),
+        ("pin=80731:443", &["[erased:pin]80731"]),
+        ("pin=4711.acme.example", &["[erased:pin]4711"]),
+        ("xn--ssn=536-22-8726-gva.evil.example", &["[SSN]536-22-8726"]),
+        ("pin=2026-11-22", &[]),
+        ("tokens=[\"a\"]", &["[erased:secret][\"a\"]"]),
+        ("passwords=a1", &["[erased:secret]a1"]),
+        ("pass=12 fail=3", &[]),
+        ("DB_PASS=hunter2", &["[erased:secret]hunter2"]),
+    ]);
+    for name in
+        ["ccv", "cvvNum", "cvv2Code", "cvc3", "cvNumber", "cardcvn", "cardSecurity", "CardVerificationData", "cvvInput"]
+    {
+        assert_eq!(found(&format!("{name}=123")), ["[erased:security_code]123"], "`{name}`");
+    }
+    for name in ["pinValue", "mpin", "tpin", "repin", "pinConfirmation", "pins"] {
+        assert_eq!(found(&format!("{name}=4711")), ["[erased:pin]4711"], "`{name}`");
+    }
+    for name in ["secret_key_base", "X-Functions-Key", "Ocp-Apim-Subscription-Key", "X-Signature", "db_pw"] {
+        assert_eq!(found(&format!("{name}=a1")), ["[erased:secret]a1"], "`{name}`");
+    }
 }
 
 #[test]

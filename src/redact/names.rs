@@ -26,6 +26,8 @@ pub(super) enum Shape {
     Any,
     /// Anything that is no word of prose and no count.
     Token,
+    /// Like a token, and no number: `max_tokens` counts.
+    Plural,
     /// Four and more letters and digits, with a digit among them.
     OneTime,
     /// Three or four digits, where other fields tell of a card.
@@ -58,7 +60,7 @@ struct Group {
 impl Shape {
     /// Whether a value of it may be long.
     pub(super) fn is_open(self) -> bool {
-        matches!(self, Shape::Any | Shape::Token)
+        matches!(self, Shape::Any | Shape::Token | Shape::Plural)
     }
 
     /// Whether this value counts beside another field of a card alone.
@@ -76,150 +78,67 @@ const fn value(kind: Kind<'static>, shape: Shape, names: &'static [&'static str]
 }
 
 /// A name also counts as the end of a longer one, from a word's start: `x_cvv2`, `cardSecurityCode`, `db.password`.
+#[rustfmt::skip]
 const GROUPS: &[Group] = &[
     value(
         Kind::SecurityCode,
         Shape::Any,
-        &[
-            "cvv",
-            "cvv2",
-            "cvc",
-            "cvc2",
-            "cid2",
-            "cvn2",
-            "csc2",
-            "cav2",
-            "cvp2",
-            "cve2",
-            "icvv",
-            "dcvv",
-            "dcvv2",
-            "icvc",
-            "cvvcode",
-            "cvccode",
-            "cvvnumber",
-            "cvcnumber",
-            "cvvvalue",
-            "cvcvalue",
-            "cvvcvc",
-            "cvccvv",
-            "cvv2cvc2",
-            "securitycode",
-            "securitynumber",
-            "cardcode",
-            "cardcvv",
-            "cardcvc",
-            "cardcid",
-            "cardcsc",
-            "verificationvalue",
-            "cardverificationcode",
-            "cardverificationnumber",
-            "cardverificationvalue",
-            "cardverification",
-            "cardid3",
-            "cryptogramvisuel",
-            "kartenpruefnummer",
-        ],
+        &["cvv", "cvv2", "cvc", "cvc2", "cid2", "cvn2", "csc2", "cav2", "cvp2", "cve2", "icvv", "dcvv", "dcvv2",
+            "icvc", "cvvcode", "cvccode", "cvvnumber", "cvcnumber", "cvvvalue", "cvcvalue", "cvvcvc", "cvccvv",
+            "cvv2cvc2", "securitycode", "securitynumber", "cardcode", "cardcvv", "cardcvc", "cardcid", "cardcsc",
+            "verificationvalue", "cardverificationcode", "cardverificationnumber", "cardverificationvalue",
+            "cardverification", "cardid3", "cryptogramvisuel", "kartenpruefnummer", "ccv", "ccvcode", "cvv1", "cvc1",
+            "cvc3", "cvvs", "cvvnum", "cvcnum", "cvnum", "cvnumber", "cvv2code", "cvv2value", "cvv2number",
+            "cvc2code", "csccode", "cidnumber", "cidcode", "cvdvalue", "cardsecurity", "cardverificationdata",
+            "cardvalidationcode", "cardvalidationvalue", "cvvinput", "cvvencrypted", "encryptedcvv", "cardcvn"],
     ),
     value(
         Kind::SecurityCode,
         Shape::Code,
-        &["cid", "csc", "cvn", "cvd", "cve", "cvx", "cav", "verificationcode", "verificationnumber", "seccode"],
+        &["cid", "csc", "cvn", "cvd", "cve", "cvx", "cav", "verificationcode", "verificationnumber", "seccode",
+            "validationcode"],
     ),
-    value(Kind::Pin, Shape::Pin, &["pin", "pincode", "pinnumber", "newpin", "oldpin", "pin1", "pin2"]),
+    value(Kind::Pin, Shape::Pin, &["pin", "pincode", "pinnumber", "newpin", "oldpin", "pin1", "pin2", "pinvalue",
+        "pinentry", "pins", "pinconfirmation", "pinconfirm", "confirmpin", "repin", "mpin", "tpin", "upipin",
+        "userpin"]),
     value(
         Kind::Pin,
         Shape::Any,
-        &[
-            "pinblock",
-            "encryptedpin",
-            "encryptedpinblock",
-            "atmpin",
-            "cardpin",
-            "pindata",
-            "encpin",
-            "epb",
-            "pinoffset",
-        ],
+        &["pinblock", "encryptedpin", "encryptedpinblock", "atmpin", "cardpin", "pindata", "encpin", "epb",
+            "pinoffset", "field52", "personalidentificationnumber"],
     ),
     value(
         Kind::Track,
         Shape::Any,
-        &[
-            "track1",
-            "track2",
-            "track3",
-            "trackone",
-            "tracktwo",
-            "trackdata",
-            "track1data",
-            "track2data",
-            "track2equivalent",
-            "track2equivalentdata",
-            "magstripe",
-            "magstripedata",
-            "magneticstripe",
-            "magstrip",
-            "emv57",
-            "tag57",
-            "swipedata",
-        ],
+        &["track1", "track2", "track3", "trackone", "tracktwo", "trackdata", "track1data", "track2data",
+            "track2equivalent", "track2equivalentdata", "magstripe", "magstripedata", "magneticstripe", "magstrip",
+            "emv57", "tag57", "swipedata"],
     ),
     value(Kind::Holder, Shape::Any, &["cardholder", "cardholdername", "nameoncard", "cardname", "ccname", "ccowner"]),
     value(
         Kind::Holder,
         Shape::Date,
-        &[
-            "expiry",
-            "exp",
-            "expdate",
-            "expirydate",
-            "expiration",
-            "expirationdate",
-            "cardexpiry",
-            "cardexpiration",
-            "cardexpirydate",
-            "cardexpirationdate",
-            "ccexp",
-            "validthru",
-            "goodthru",
-        ],
+        &["expiry", "exp", "expdate", "expirydate", "expiration", "expirationdate", "cardexpiry", "cardexpiration",
+            "cardexpirydate", "cardexpirationdate", "ccexp", "validthru", "goodthru"],
     ),
     value(Kind::Holder, Shape::Month, &["expmonth", "expirymonth", "expirationmonth", "ccmonth"]),
     value(Kind::Holder, Shape::Year, &["expyear", "expiryyear", "expirationyear", "ccyear"]),
     value(
         Kind::Secret,
         Shape::Number,
-        &["pan", "cardnumber", "cardno", "cardnum", "ccnumber", "ccno", "ccnum", "creditcard", "primaryaccountnumber"],
+        &["pan", "cardnumber", "cardno", "cardnum", "ccnumber", "ccno", "ccnum", "creditcard",
+            "primaryaccountnumber"],
     ),
     value(Kind::Ssn, Shape::Ssn, &["ssn", "socialsecurity", "socialsecuritynumber", "socialsecurityno", "ssnumber"]),
     value(Kind::ApiKey { issuer: AZURE }, Shape::Any, &["accountkey", "sharedaccesskey", "sharedaccesssignature"]),
     value(
         Kind::Secret,
         Shape::Any,
-        &[
-            "pwd",
-            "credential",
-            "credentials",
-            "accesskey",
-            "secretaccesskey",
-            "signingkey",
-            "encryptionkey",
-            "masterkey",
-            "authkey",
-            "seedphrase",
-            "onetimepassword",
-            "onetimecode",
-            "authorizationcode",
-            "clientassertion",
-            "samlresponse",
-            "codeverifier",
-            "xamzsignature",
-            "xgoogsignature",
-            "cryptogram",
-            "cavv",
-            "ucaf",
-        ],
+        &["pwd", "credential", "credentials", "accesskey", "secretaccesskey", "signingkey", "encryptionkey",
+            "masterkey", "authkey", "seedphrase", "onetimepassword", "onetimecode", "authorizationcode",
+            "clientassertion", "samlresponse", "codeverifier", "xamzsignature", "xgoogsignature", "cryptogram",
+            "cavv", "ucaf", "secretkeybase", "xfunctionskey", "ocpapimsubscriptionkey", "xsignature", "subscriptionkey",
+            "functionskey"],
     ),
     group(
         Meaning::Value(Kind::Secret, Shape::Any),
@@ -230,8 +149,10 @@ const GROUPS: &[Group] = &[
     value(
         Kind::Secret,
         Shape::Token,
-        &["session", "sessionid", "sessionkey", "sessiontoken", "mnemonic", "xsrf", "csrf"],
+        &["pass", "pw", "dbpw", "dbpass", "session", "sessionid", "sessionkey", "sessiontoken", "mnemonic", "xsrf",
+            "csrf"],
     ),
+    value(Kind::Secret, Shape::Plural, &["tokens", "passwords", "secrets"]),
     value(Kind::Secret, Shape::OneTime, &["otp", "totp"]),
     group(Meaning::Scheme, false, &["authorization", "authorisation"]),
     group(Meaning::Cookies, false, &["cookie", "setcookie", "cookie2", "setcookie2", "cookies"]),
@@ -281,7 +202,7 @@ impl Names {
     pub(super) fn may_end(&self, text: &[u8], sign: usize) -> bool {
         let Some(&[first, second, third]) = sign.checked_sub(3).and_then(|at| text.get(at..sign)) else { return true };
         let (first, second) = match third {
-            b'"' | b'\'' if second != b'\\' => (first, second),
+            b'"' | b'\'' if !matches!(second, b'\\' | b']') => (first, second),
             b'"' | b'\'' | b' ' | b'\t' | b']' => return true,
             _ => (second, third),
         };
@@ -340,8 +261,26 @@ fn is_word(text: &[u8], start: usize) -> bool {
     !before.is_ascii_alphanumeric() || is_camel()
 }
 
-/// Bytes of `value` that count by this shape; none if it has another. A full stop or bracket behind the digits is left.
+/// Bytes of `value` that count by this shape; none if it has another. A full stop or bracket behind the digits is left, and
+/// what makes them the head of a host's name: a port, a label.
 pub(super) fn fits(shape: Shape, value: &[u8]) -> Option<usize> {
+    let is_host = |pair: &[u8]| match pair {
+        [b':', _] => true,
+        [b'.' | b'-', next] => next.is_ascii_alphabetic(),
+        _ => false,
+    };
+    let head = || {
+        value
+            .get(..MAX_HEAD)
+            .unwrap_or(value)
+            .windows(2)
+            .position(is_host)
+            .and_then(|end| fits_whole(shape, value.get(..end)?))
+    };
+    if shape.is_open() { fits_whole(shape, value) } else { fits_whole(shape, value).or_else(head) }
+}
+
+fn fits_whole(shape: Shape, value: &[u8]) -> Option<usize> {
     let tail = value.iter().rev().take_while(|byte| matches!(byte, b')' | b'}' | b']' | b'>' | b'.')).count();
     let core = value.get(..value.len().saturating_sub(tail)).unwrap_or_default();
     let digits = core.iter().filter(|byte| byte.is_ascii_digit()).count();
@@ -353,6 +292,7 @@ pub(super) fn fits(shape: Shape, value: &[u8]) -> Option<usize> {
             let is_count = is_digits && digits <= MAX_COUNT;
             return (!is_constant(value) && !is_count).then_some(value.len());
         }
+        Shape::Plural => return (!is_constant(value) && !is_digits).then_some(value.len()),
         Shape::OneTime => core.len() >= 4 && digits > 0 && core.iter().all(u8::is_ascii_alphanumeric),
         Shape::Code => is_digits && (3..=4).contains(&digits),
         Shape::Pin => {
@@ -366,6 +306,9 @@ pub(super) fn fits(shape: Shape, value: &[u8]) -> Option<usize> {
     };
     fits.then_some(core.len())
 }
+
+/// Upper bound in bytes of a value of a shape, where a host's name follows it.
+const MAX_HEAD: usize = 64;
 
 /// Digits of a number that counts something and is no token: `max_token: 500`.
 const MAX_COUNT: usize = 3;

@@ -8,7 +8,7 @@ use super::gist::Gist;
 use super::kind::Hit;
 use super::pattern::Pattern;
 use super::private::Fields;
-use super::{account, api_key, card, credential, key, near, packed, pattern, track, word};
+use super::{account, api_key, card, credential, key, near, option, packed, pattern, track, word};
 
 /// How often a text is decoded before it is searched the last time: percent-encoding in percent-encoding in an escape.
 const MAX_LAYERS: usize = 3;
@@ -72,6 +72,7 @@ fn detect<'r>(text: &[u8], gist: Gist, strength: Strength, rules: &'r Rules, hit
     if gist.has_sign() {
         key::find(text, &rules.fields, hits);
     }
+    option::find(text, hits);
     word::find(text, hits);
     account::find(text, gist, hits);
     track::find(text, gist, hits);

@@ -233,6 +233,16 @@ fn closed(text: &[u8], around: Strings) -> Result<usize, usize> {
     Err(text.len())
 }
 
+/// Upper bound in groups of two hexadecimal digits that are one value: a PIN block has eight.
+const MAX_GROUPS: usize = 16;
+
+/// Bytes of the groups of two hexadecimal digits, a blank between two, that `text` begins with.
+pub(super) fn hex_groups(text: &[u8]) -> usize {
+    let is_pair = |group: &[u8]| matches!(group, [high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
+    let groups = text.split(|byte| *byte == b' ').take(MAX_GROUPS).take_while(|group| is_pair(group)).count();
+    groups.saturating_mul(3).saturating_sub(1)
+}
+
 /// Where the white space at `from` ends, which may go over the end of a line only `over_lines`.
 pub(super) fn blanks(text: &[u8], from: usize, over_lines: bool) -> usize {
     let mut at = from;
