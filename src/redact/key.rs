@@ -136,11 +136,10 @@ impl<'r> Finder<'_, 'r, '_> {
         let bytes = self.text.get(value.clone()).unwrap_or_default();
         let is_bare = before(self.text, value.start).last().is_none_or(|byte| !matches!(byte, b'"' | b'\''));
         let is_colon = place.sign == b':';
-        let is_prose = match shape {
-            Shape::Token | Shape::Plural => {
-                prose::is_no_token(self.text, if is_colon { place.from } else { value.start }, bytes)
-            }
-            _ => is_colon && !is_line && prose::is_told(self.text, value.start, bytes),
+        let is_prose = if shape == Shape::Any {
+            is_colon && !is_line && prose::is_told(self.text, value.start, bytes)
+        } else {
+            prose::is_no_token(self.text, if is_colon { place.from } else { value.start }, bytes)
         };
         let end = value.end;
         if !(is_bare && is_prose) {

@@ -27,9 +27,10 @@ pub(super) fn find(text: &[u8], hits: &mut Vec<Hit<'_>>) {
         let Some(kind) = kind(before(rest, length)).filter(|_| rest.get(length) == Some(&b' ')) else { continue };
         let value = values.behind(start.saturating_add(length).saturating_add(1), false);
         let bytes = text.get(value.clone()).unwrap_or_default();
-        let is_value = match kind {
-            Kind::Credential | Kind::Cookie => bytes.iter().any(|byte| matches!(byte, b':' | b'=')),
-            _ => !bytes.starts_with(b"-"),
+        let is_value = if matches!(kind, Kind::Credential | Kind::Cookie) {
+            bytes.iter().any(|byte| matches!(byte, b':' | b'='))
+        } else {
+            !bytes.starts_with(b"-")
         };
         if is_value && !is_marked(bytes) {
             at = value.end;
