@@ -25,7 +25,6 @@ mod key;
 mod kind;
 mod names;
 mod near;
-mod open;
 mod option;
 mod packed;
 mod pattern;
