@@ -7,10 +7,10 @@
 //! | `gist` `scan` | one cheap pass that tells what a text can hold; every detector over the text and its decoded forms |
 //! | `decode` `packed` | percent-encoding, escapes, entities, full-width forms; base64 and hexadecimal digits |
 //! | `card` `issuer` `near` `track` | card numbers, whose they are, what stands beside them, tracks and chip data |
-//! | `key` `names` `private` `value` | values by the names of their fields: ours, the configuration's, and where a value ends |
+//! | `key` `names` `private` `place` `value` `strings` `prose` `option` | values by the names of their fields: ours, the configuration's; where a value stands and ends; what only reads like one |
 //! | `word` `account` `credential` `api_key` `pattern` | what is told in words; SSN, IBAN; credentials by form; keys by issuer; the configuration's patterns |
 //! | `kind` | what can be found, and its mark |
-//! | `span` `stream` `counts` | texts that come in pieces, for files |
+//! | `span` `stream` `open` `counts` | texts that come in pieces, for files |
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod account;
@@ -25,6 +25,7 @@ mod key;
 mod kind;
 mod names;
 mod near;
+mod open;
 mod option;
 mod packed;
 mod pattern;

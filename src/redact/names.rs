@@ -149,7 +149,7 @@ const GROUPS: &[Group] = &[
     value(
         Kind::Secret,
         Shape::Token,
-        &["pass", "pw", "dbpw", "dbpass", "session", "sessionid", "sessionkey", "sessiontoken", "mnemonic", "xsrf",
+        &["pass", "dbpw", "dbpass", "session", "sessionid", "sessionkey", "sessiontoken", "mnemonic", "xsrf",
             "csrf"],
     ),
     value(Kind::Secret, Shape::Plural, &["tokens", "passwords", "secrets"]),
