@@ -2,7 +2,9 @@
 //! Not here: options with a sign (`--token=a`: `key`).
 //! Source: curl's manual (`-u`, `-U`, `-b`, `--proxy-user`), and the options of the clients of databases.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 use super::kind::{Hit, Kind};
 use super::names::{Meaning, NAMES, Shape};
@@ -11,11 +13,14 @@ use super::value::{Values, after, before, is_marked};
 /// Upper bound in bytes of the name of an option.
 const MAX_NAME: usize = 40;
 
+/// What an option begins with.
+static DASH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b" -"));
+
 /// The values of options in `text`.
 pub(super) fn find(text: &[u8], hits: &mut Vec<Hit<'_>>) {
     let mut values = Values::new(text);
     let mut at = 0;
-    while let Some(found) = memmem::find(after(text, at), b" -") {
+    while let Some(found) = DASH.find(after(text, at)) {
         let start = at.saturating_add(found).saturating_add(2);
         at = start;
         let rest = after(text, start);

@@ -93,8 +93,8 @@ fn unpack<'r>(text: &[u8], gist: Gist, rules: &'r Rules, hits: &mut Vec<Hit<'r>>
     }
 }
 
-/// Sorts, and makes one of those that overlap.
-fn join(hits: &mut Vec<Hit<'_>>) {
+/// Sorts, and makes one of those that overlap, named by the one that counts most.
+pub(super) fn join(hits: &mut Vec<Hit<'_>>) {
     if hits.len() < 2 {
         return;
     }

@@ -3,8 +3,9 @@
 //! Source: RFC 7468 (how private keys are written), RFC 4880 (those of PGP).
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
-use memchr::memmem;
+use memchr::memmem::{self, Finder};
 
 use super::card::Strength;
 use super::kind::{self, Hit, Kind};
@@ -17,8 +18,8 @@ const MAX_ROUNDS: usize = 8;
 /// Bytes of an armour's first or last line: `-----BEGIN ENCRYPTED PRIVATE KEY-----` has 37, and the longest label in use is not much longer.
 pub(super) const MAX_LINE: usize = 64;
 
-const BEGIN: &[u8] = b"-----BEGIN ";
-const END: &[u8] = b"-----END ";
+static BEGIN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"-----BEGIN "));
+static END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"-----END "));
 const DASHES: &[u8] = b"-----";
 
 /// What is found in `text`, from the left, without overlaps. A private key goes from its first line to its last, or to the end of the text.
@@ -49,7 +50,7 @@ pub(super) fn marks(text: &[u8], range: Range<usize>) -> u64 {
 
 /// Where a private key that began in an earlier text ends in this one.
 pub(super) fn end_of_private_key(text: &[u8]) -> Option<usize> {
-    armour(text, END).map(|found| found.end)
+    armour(text, &END).map(|found| found.end)
 }
 
 /// Whether `line` can be one of a private key, quoted or behind what a log writes first: base64, a header field, nothing.
@@ -90,10 +91,10 @@ impl PrivateKey {
 
 fn private_keys(text: &[u8]) -> Vec<PrivateKey> {
     let (mut keys, mut from) = (Vec::new(), 0_usize);
-    while let Some(begin) = text.get(from..).and_then(|rest| armour(rest, BEGIN)) {
+    while let Some(begin) = text.get(from..).and_then(|rest| armour(rest, &BEGIN)) {
         let start = from.saturating_add(begin.start);
         let inside = from.saturating_add(begin.end);
-        let end = text.get(inside..).and_then(|rest| armour(rest, END)).map(|found| inside.saturating_add(found.end));
+        let end = text.get(inside..).and_then(|rest| armour(rest, &END)).map(|found| inside.saturating_add(found.end));
         from = end.unwrap_or(text.len());
         keys.push(PrivateKey { at: start..from, is_open: end.is_none() });
     }
@@ -101,36 +102,21 @@ fn private_keys(text: &[u8]) -> Vec<PrivateKey> {
 }
 
 /// The first line of the form `-----BEGIN … PRIVATE KEY-----`; PGP's says `PRIVATE KEY BLOCK`.
-fn armour(text: &[u8], word: &[u8]) -> Option<Range<usize>> {
-    memmem::find_iter(text, word).find_map(|start| {
+fn armour(text: &[u8], word: &Finder<'_>) -> Option<Range<usize>> {
+    let word_length = word.needle().len();
+    word.find_iter(text).find_map(|start| {
         let line = text.get(start..text.len().min(start.saturating_add(MAX_LINE)))?;
-        let label = word.len()..memmem::find(line.get(word.len()..)?, DASHES)?.saturating_add(word.len());
+        let label = word_length..memmem::find(line.get(word_length..)?, DASHES)?.saturating_add(word_length);
         memmem::find(line.get(label.clone())?, b"PRIVATE KEY")?;
         Some(start..start.saturating_add(label.end).saturating_add(DASHES.len()))
     })
 }
 
-/// Both, from the left; of those that overlap one becomes the whole, named by what must be kept least.
+/// Both, from the left; those that overlap become one.
 pub(super) fn join<'r>(mut some: Vec<Hit<'r>>, more: impl IntoIterator<Item = Hit<'r>>) -> Vec<Hit<'r>> {
-    let before = some.len();
     some.extend(more);
-    if some.len() == before {
-        return some;
-    }
-    some.sort_by_key(|hit| (hit.start, hit.end));
-    let mut joined: Vec<Hit<'r>> = Vec::with_capacity(some.len());
-    for hit in some {
-        match joined.last_mut().filter(|last| hit.start < last.end) {
-            Some(last) => {
-                last.end = last.end.max(hit.end);
-                if hit.kind.rank() < last.kind.rank() {
-                    last.kind = hit.kind;
-                }
-            }
-            None => joined.push(hit),
-        }
-    }
-    joined
+    scan::join(&mut some);
+    some
 }
 
 /// A text with marks, and where each of its parts stood before.
