@@ -221,7 +221,7 @@ pub fn clean_name(raw: &[u8], limit: usize) -> Cleaned {
 /// the account ids in the names of cloud hosts have 12, and one in 140 of them would be taken for a card of Maestro.
 const REFUSED_DIGITS: usize = 13;
 
-/// Whether the name of a destination holds a card number of [`REFUSED_DIGITS`] digits and more, by the detector of [`clean_name`].
+/// Whether the name of a destination holds a card number of 13 digits and more, by the detector of [`clean_name`].
 pub fn holds_card_number(name: &str) -> bool {
     let is_card = |hit: &Hit<'_>| {
         hit.kind == Kind::Track || matches!(hit.kind, Kind::Card { digits, .. } if digits >= REFUSED_DIGITS)
