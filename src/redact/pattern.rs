@@ -39,7 +39,7 @@ impl Eq for Pattern {}
 /// A text is no pattern for redaction.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    /// Longer than [`MAX_PATTERN`].
+    /// Longer than 512 bytes.
     #[error("the pattern has {0} bytes; write at most {MAX_PATTERN}, or several patterns")]
     TooLong(usize),
     /// Not in the language of patterns; the last line of what the compiler says.
@@ -47,7 +47,7 @@ pub enum PatternError {
         "not a pattern: {0}; write a regular expression without look-around and backreferences, such as `ORD-[0-9]{{8}}`"
     )]
     Syntax(String),
-    /// Larger than [`MAX_COMPILED`].
+    /// Larger than its bound once it is compiled.
     #[error(
         "the pattern is too large once it is compiled; write smaller counts, and `[0-9]` for `\\d`, `[A-Za-z0-9_]` for `\\w`"
     )]
