@@ -135,8 +135,8 @@ pub(super) fn find(text: &[u8], hits: &mut Vec<Hit<'_>>) {
     }
 }
 
-/// Where the key of this form ends whose prefix stands at `start..end`. It is a word of its own, and not one of small letters
-/// alone, which a name with dashes may be.
+/// Where the key of this form ends whose prefix stands at `start..end`. It is a word of its own; behind a prefix that words
+/// begin with as well (`sk-`), not one of small letters alone.
 fn key(text: &[u8], form: &Form, start: usize, end: usize) -> Option<usize> {
     if before(text, start).last().is_some_and(u8::is_ascii_alphanumeric) {
         return None;
@@ -145,8 +145,9 @@ fn key(text: &[u8], form: &Form, start: usize, end: usize) -> Option<usize> {
     let limit = form.most.max(form.least).saturating_add(1);
     let length = rest.iter().take(limit).take_while(|byte| form.alphabet.has(**byte)).count();
     let body = before(rest, length);
+    let is_own = text.get(start..end).is_some_and(|prefix| prefix.ends_with(b"_"));
     let is_random = body.iter().any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
-    let fits = (form.least..=form.most).contains(&length) && is_random;
+    let fits = (form.least..=form.most).contains(&length) && (is_own || is_random);
     fits.then_some(end.saturating_add(length))
 }
 
@@ -186,6 +187,13 @@ mod tests {
             Alphabet::Dotted => "aB3_dE.gH-9",
         };
         prefix.chars().chain(characters.chars().cycle().take(length)).collect()
+    }
+
+    #[test]
+    fn a_prefix_that_no_word_has_needs_no_digits() {
+        let key = "sk_live_abcdefghijklmnopqrstuvwx";
+        assert_eq!(found(key), [format!("[key:stripe]{key}")]);
+        assert!(found("sk-abcdefghijklmnopqrstuvwx-abcdefghijklmnopqrstuvwx").is_empty());
     }
 
     #[test]
