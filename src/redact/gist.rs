@@ -45,7 +45,7 @@ const ESCAPE_AT: u32 = PERCENT_AT + 3;
 const ENTITY_AT: u32 = ESCAPE_AT + 1;
 const WIDE_AT: u32 = ENTITY_AT + 2;
 const SIGN_AT: u32 = WIDE_AT + 1;
-const HIDDEN_AT: u32 = SIGN_AT + 1;
+const BREAK_AT: u32 = SIGN_AT + 1;
 
 /// The first place of each pattern: a match may begin at every byte.
 const FIRST: u64 = 1 << PACKED_AT
@@ -59,7 +59,7 @@ const FIRST: u64 = 1 << PACKED_AT
     | 1 << ENTITY_AT
     | 1 << WIDE_AT
     | 1 << SIGN_AT
-    | 1 << HIDDEN_AT;
+    | 1 << BREAK_AT;
 
 /// What stands before a text's first byte: no part of a word.
 const START: u64 = 1 << ACCOUNT_AT;
@@ -72,7 +72,8 @@ const TAG_END: u64 = 1 << (DASHED_AT - 1);
 const DASHED_END: u64 = 1 << (PERCENT_AT - 1);
 const ENCODED_END: u64 = 1 << (ESCAPE_AT - 1) | 1 << ESCAPE_AT | 1 << (WIDE_AT - 1) | 1 << WIDE_AT;
 const SIGN_END: u64 = 1 << SIGN_AT;
-const HIDDEN_END: u64 = 1 << HIDDEN_AT;
+const BREAK_END: u64 = 1 << BREAK_AT;
+const DIGIT_END: u64 = 1 << TRACK_AT;
 
 /// For each byte, the places of all patterns at which it may stand.
 const PLACES: [u64; 256] = places();
@@ -175,9 +176,14 @@ impl Gist {
         self.seen & SIGN_END != 0
     }
 
-    /// Whether there is anything but printable ASCII.
-    pub(super) fn has_hidden(self) -> bool {
-        self.seen & HIDDEN_END != 0
+    /// Whether there is anything that a host name cannot have.
+    pub(super) fn has_breaks(self) -> bool {
+        self.seen & BREAK_END != 0
+    }
+
+    /// Whether there is a digit.
+    pub(super) fn has_digit(self) -> bool {
+        self.seen & DIGIT_END != 0
     }
 }
 
@@ -274,7 +280,7 @@ const fn places_of(byte: u8) -> u64 {
         (byte == b'#' || byte.is_ascii_alphabetic(), ENTITY_AT + 1),
         (matches!(byte, 0 | 0xc2 | 0xe2 | 0xe3 | 0xef), WIDE_AT),
         (matches!(byte, b'=' | b':' | b'>'), SIGN_AT),
-        (!matches!(byte, 0x20..=0x7e), HIDDEN_AT),
+        (!(byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')), BREAK_AT),
     ];
     let mut rest = single.as_slice();
     while let [(fits, place), others @ ..] = rest {

@@ -6,22 +6,22 @@ use super::*;
 fn tells_by_table_what_a_text_can_hold() {
     let all = |text: &str| {
         let gist = Gist::of(text.as_bytes());
-        [gist.has_digits(), gist.has_sign(), gist.has_encoding(), gist.has_hidden(), gist.has_base64(), gist.has_hex()]
+        [gist.has_digits(), gist.has_sign(), gist.has_encoding(), gist.has_breaks(), gist.has_base64(), gist.has_hex()]
     };
     for (text, want) in [
         ("", [false; 6]),
         ("api.acme.example", [false; 6]),
         ("12345678901", [false; 6]),
         ("123456789012", [true, false, false, false, false, false]),
-        ("1234 5678-90.12", [true, false, false, false, false, false]),
-        ("123456,789012", [false; 6]),
-        ("a=b", [false, true, false, false, false, false]),
-        ("a:b", [false, true, false, false, false, false]),
-        ("100%", [false; 6]),
-        ("a%20b", [false, false, true, false, false, false]),
-        ("\\", [false, false, true, false, false, false]),
-        ("a&b", [false, false, true, false, false, false]),
-        ("a & b", [false; 6]),
+        ("1234 5678-90.12", [true, false, false, true, false, false]),
+        ("123456,789012", [false, false, false, true, false, false]),
+        ("a=b", [false, true, false, true, false, false]),
+        ("a:b", [false, true, false, true, false, false]),
+        ("100%", [false, false, false, true, false, false]),
+        ("a%20b", [false, false, true, true, false, false]),
+        ("\\", [false, false, true, true, false, false]),
+        ("a&b", [false, false, true, true, false, false]),
+        ("a & b", [false, false, false, true, false, false]),
         ("\u{a0}", [false, false, true, true, false, false]),
         ("é\n", [false, false, false, true, false, false]),
         ("NDExMTExMTExMTExMQ", [false, false, false, false, true, false]),
@@ -33,6 +33,11 @@ fn tells_by_table_what_a_text_can_hold() {
     ] {
         assert_eq!(all(text), want, "`{text}`");
     }
+}
+
+#[test]
+fn digits_are_told() {
+    assert!(Gist::of(b"h2").has_digit() && !Gist::of(b"http").has_digit() && !Gist::of(b"").has_digit());
 }
 
 #[test]

@@ -46,7 +46,6 @@ use serde::Serialize;
 
 use card::Strength;
 pub use counts::Counts;
-use gist::Gist;
 use kind::{Hit, Kind};
 pub use pattern::{Pattern, PatternError};
 use private::Fields;
@@ -286,7 +285,7 @@ fn cleaned(raw: &[u8], limit: usize, strength: Strength, rules: &Rules) -> Clean
     let mut hits = scan::find(raw, strength, rules);
     if hits.is_empty()
         && raw.len() <= limit
-        && !Gist::of(raw).has_hidden()
+        && raw.iter().all(|byte| (0x20..=0x7e).contains(byte))
         && let Ok(text) = str::from_utf8(raw)
     {
         return Cleaned { text: Redacted(text.into()), found };

@@ -13,6 +13,9 @@ use super::{account, api_key, card, credential, key, near, option, packed, patte
 /// How often a text is decoded before it is searched the last time: percent-encoding in percent-encoding in an escape.
 const MAX_LAYERS: usize = 3;
 
+/// Bytes below which a text of letters, digits and `. - _` alone is neither a key nor a token: most host names are shorter.
+const SHORTEST_KEY: usize = 18;
+
 /// What the configuration adds to what is found.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rules {
@@ -72,12 +75,18 @@ fn detect<'r>(text: &[u8], gist: Gist, strength: Strength, rules: &'r Rules, hit
     if gist.has_sign() {
         key::find(text, &rules.fields, hits);
     }
-    option::find(text, hits);
-    word::find(text, hits);
+    if gist.has_breaks() {
+        option::find(text, hits);
+    }
+    if gist.has_digit() {
+        word::find(text, hits);
+    }
     account::find(text, gist, hits);
     track::find(text, gist, hits);
-    credential::find(text, hits);
-    api_key::find(text, hits);
+    if gist.has_breaks() || text.len() >= SHORTEST_KEY {
+        credential::find(text, hits);
+        api_key::find(text, hits);
+    }
     pattern::find(text, &rules.patterns, hits);
 }
 
