@@ -71,6 +71,22 @@ fn closed_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// How many ports are tried until one is free at both addresses.
+const PORTS: usize = 20;
+
+/// Nobody who answers at `dark`, and a server at each of `listens`, all at one port; nothing if that port is taken somewhere.
+fn servers(dark: Option<&str>, listens: &[&str]) -> Option<(Option<BlackHole>, Vec<Origin>)> {
+    let dark = dark.map(|text| BlackHole::at(address(text, 0)));
+    let mut port = dark.as_ref().map_or(0, |dark| dark.address.port());
+    let mut origins = Vec::new();
+    for text in listens {
+        let origin = Origin::try_on(address(text, port)).ok()?;
+        port = origin.port();
+        origins.push(origin);
+    }
+    Some((dark, origins))
+}
+
 #[test]
 fn the_families_are_raced() {
     let dns = DnsServer::start(table(&[(NAME, &["127.0.0.1", "::1"])]));
@@ -83,11 +99,10 @@ fn the_families_are_raced() {
         ("v6 is a black hole", Some(v6), vec![v4], v4),
         ("v4 is a black hole", Some(v4), vec![v6], v6),
     ] {
-        let dark = dark.map(|text| BlackHole::at(address(text, 0)));
-        let port = dark.as_ref().map_or(0, |dark| dark.address.port());
-        let first = Origin::on(address(listens[0], port));
-        let others: Vec<Origin> = listens[1..].iter().map(|text| Origin::on(address(text, first.port()))).collect();
-        let wanted = others.iter().chain([&first]).find(|origin| origin.address().ip().to_string() == want).unwrap();
+        let (_dark, origins) =
+            (0..PORTS).find_map(|_| servers(dark, &listens)).expect("a port that is free at each address");
+        let (first, others) = origins.split_first().unwrap();
+        let wanted = others.iter().chain([first]).find(|origin| origin.address().ip().to_string() == want).unwrap();
         let proxy = start(&dns, first.port(), ("", ""));
         let begin = Instant::now();
         let tunnel = Tunnel::open(&proxy, NAME, wanted);

@@ -1,7 +1,7 @@
 //! The far end of a tunnel, played by the test itself: it sees every byte that leaves the proxy, and answers what it is told.
 //! Not here: TLS libraries (real clients and servers are tried elsewhere).
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -26,10 +26,15 @@ impl Origin {
     }
 
     pub fn on(address: SocketAddr) -> Self {
-        let listener = TcpListener::bind(address).unwrap();
+        Self::try_on(address).unwrap()
+    }
+
+    /// A port that is free at one address may be taken at another.
+    pub fn try_on(address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address)?;
         // On Linux it bounds accept(2) as well (socket(7), SO_RCVTIMEO).
-        SockRef::from(&listener).set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { listener }
+        SockRef::from(&listener).set_read_timeout(Some(PATIENCE))?;
+        Ok(Self { listener })
     }
 
     pub fn address(&self) -> SocketAddr {
