@@ -130,13 +130,14 @@ const COUNTRIES: [(&str, u8, bool); 89] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::redact::testing::told;
     use crate::redact::word;
 
     fn found(text: &str) -> Vec<String> {
         let mut hits = Vec::new();
         find(text.as_bytes(), Gist::of(text.as_bytes()), &mut hits);
         word::find(text.as_bytes(), &mut hits);
-        hits.iter().map(|hit| format!("{}{}", hit.kind, text.get(hit.start..hit.end).unwrap())).collect()
+        told(text, &hits)
     }
 
     #[test]

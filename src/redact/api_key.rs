@@ -169,11 +169,12 @@ fn private_key(text: &[u8], from: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::redact::testing::told;
 
     fn found(text: &str) -> Vec<String> {
         let mut hits = Vec::new();
         find(text.as_bytes(), &mut hits);
-        hits.iter().map(|hit| format!("{}{}", hit.kind, text.get(hit.start..hit.end).unwrap())).collect()
+        told(text, &hits)
     }
 
     /// A key of this form, from its prefix on.

@@ -215,11 +215,12 @@ const NO_NAMES: [&str; 22] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::redact::testing::told;
 
     fn found(text: &str) -> Vec<String> {
         let mut hits = Vec::new();
         find(text.as_bytes(), &mut hits);
-        hits.iter().map(|hit| format!("{}{}", hit.kind, text.get(hit.start..hit.end).unwrap())).collect()
+        told(text, &hits)
     }
 
     #[test]

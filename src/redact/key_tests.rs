@@ -1,6 +1,7 @@
 //! Which values are found behind which names and signs, by tables.
 
 use super::*;
+use crate::redact::testing::told;
 
 static PLAIN: Fields = Fields::NONE;
 
@@ -9,7 +10,7 @@ fn found(text: &str) -> Vec<String> {
     let mut hits = Vec::new();
     find(text.as_bytes(), &PLAIN, &mut hits);
     hits.sort_by_key(|hit| hit.start);
-    hits.iter().map(|hit| format!("{}{}", hit.kind, text.get(hit.start..hit.end).unwrap())).collect()
+    told(text, &hits)
 }
 
 /// Every row: a text, and what is found in it.

@@ -36,6 +36,8 @@ mod scan;
 mod span;
 mod stream;
 mod strings;
+#[cfg(test)]
+mod testing;
 mod track;
 mod value;
 mod word;

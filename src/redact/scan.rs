@@ -13,9 +13,6 @@ use super::{account, api_key, card, credential, key, near, option, packed, patte
 /// How often a text is decoded before it is searched the last time: percent-encoding in percent-encoding in an escape.
 const MAX_LAYERS: usize = 3;
 
-/// Bytes below which a text of letters, digits and `. - _` alone is neither a key nor a token: most host names are shorter.
-const SHORTEST_KEY: usize = 18;
-
 /// What the configuration adds to what is found.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rules {
@@ -31,36 +28,29 @@ impl Rules {
 /// What is found in `text`, from the left; what overlaps or touches the same bytes is one find, named by the worse of both.
 pub(super) fn find<'r>(text: &[u8], strength: Strength, rules: &'r Rules) -> Vec<Hit<'r>> {
     let mut hits = Vec::new();
-    search(text, strength, rules, &mut hits, |text, gist, hits| unpack(text, gist, rules, hits));
+    for_each_layer(text, |layer| {
+        let (text, gist) = (layer.text(), Gist::of(layer.text()));
+        let mut inner = Vec::new();
+        detect(text, gist, strength, rules, &mut inner);
+        unpack(text, gist, rules, &mut inner);
+        hits.extend(inner.into_iter().map(|hit| layer.outside(hit)));
+        gist
+    });
     join(&mut hits);
     hits
 }
 
-/// Searches `text` and what it says once it is decoded, each with `also` beside the detectors.
-fn search<'r>(
-    text: &[u8],
-    strength: Strength,
-    rules: &'r Rules,
-    hits: &mut Vec<Hit<'r>>,
-    also: impl Fn(&[u8], Gist, &mut Vec<Hit<'r>>),
-) {
-    let gist = Gist::of(text);
-    detect(text, gist, strength, rules, hits);
-    also(text, gist, hits);
+/// Gives `text` as it stands, then decoded, as long as what it is searched for tells of encoding.
+fn for_each_layer(text: &[u8], mut search: impl FnMut(&Layer<'_>) -> Gist) {
     let mut layer = Layer::plain(text);
-    let mut gist = gist;
     for _ in 0..MAX_LAYERS {
-        if !gist.has_encoding() {
-            break;
+        if !search(&layer).has_encoding() {
+            return;
         }
-        let Some(decoded) = decode::decode(&layer) else { break };
+        let Some(decoded) = decode::decode(&layer) else { return };
         layer = decoded;
-        gist = Gist::of(layer.text());
-        let mut inner = Vec::new();
-        detect(layer.text(), gist, strength, rules, &mut inner);
-        also(layer.text(), gist, &mut inner);
-        hits.extend(inner.into_iter().map(|hit| layer.outside(hit)));
     }
+    search(&layer);
 }
 
 /// Every detector that looks at a text as it stands.
@@ -83,10 +73,8 @@ fn detect<'r>(text: &[u8], gist: Gist, strength: Strength, rules: &'r Rules, hit
     }
     account::find(text, gist, hits);
     track::find(text, gist, hits);
-    if gist.has_breaks() || text.len() >= SHORTEST_KEY {
-        credential::find(text, hits);
-        api_key::find(text, hits);
-    }
+    credential::find(text, hits);
+    api_key::find(text, hits);
     pattern::find(text, &rules.patterns, hits);
 }
 
@@ -96,7 +84,11 @@ fn unpack<'r>(text: &[u8], gist: Gist, rules: &'r Rules, hits: &mut Vec<Hit<'r>>
     let words = words.chain(gist.has_hex().then(|| packed::hex(text)).into_iter().flatten());
     for word in words {
         let mut inner = Vec::new();
-        search(&word.bytes, Strength::Text, rules, &mut inner, |_, _, _| ());
+        for_each_layer(&word.bytes, |layer| {
+            let gist = Gist::of(layer.text());
+            detect(layer.text(), gist, Strength::Text, rules, &mut inner);
+            gist
+        });
         let worst = inner.into_iter().min_by_key(|hit| hit.kind.rank());
         hits.extend(worst.map(|hit| Hit { start: word.start, end: word.end, kind: hit.kind }));
     }

@@ -6,13 +6,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::redact::issuer;
+use crate::redact::testing::told;
 
 static PLAIN: Rules = Rules::NONE;
 
 /// The finds in `text`: each mark, and what it stands for.
 fn found(text: &str) -> Vec<String> {
     let hits = find(text.as_bytes(), Strength::Text, &PLAIN);
-    hits.iter().map(|hit| format!("{}{}", hit.kind, text.get(hit.start..hit.end).unwrap())).collect()
+    told(text, &hits)
 }
 
 #[test]

@@ -164,11 +164,12 @@ fn tag_5a<'r>(text: &[u8], start: usize) -> Option<Hit<'r>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::redact::testing::told;
 
     fn found(text: &str) -> Vec<String> {
         let mut hits = Vec::new();
         find(text.as_bytes(), Gist::of(text.as_bytes()), &mut hits);
-        hits.iter().map(|hit| format!("{}{}", hit.kind, text.get(hit.start..hit.end).unwrap())).collect()
+        told(text, &hits)
     }
 
     #[test]

@@ -132,11 +132,12 @@ fn between(text: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::redact::testing::told;
 
     fn found(text: &str) -> Vec<String> {
         let mut hits = Vec::new();
         find(text.as_bytes(), &mut hits);
-        hits.iter().map(|hit| format!("{}{}", hit.kind, text.get(hit.start..hit.end).unwrap())).collect()
+        told(text, &hits)
     }
 
     #[test]
