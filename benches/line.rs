@@ -37,12 +37,12 @@ fn requests(c: &mut Criterion) {
     let now = Timestamp::now();
     for names in [1_000, 1_000_000] {
         let policy = loaded(names);
-        let client = "10.20.3.4".parse().expect("an address");
+        let client = "10.20.3.4".parse::<std::net::IpAddr>().expect("an address").into();
         for (what, target) in [("allowed", "h7.c5.customer.example:443"), ("refused", "h7.c5.evil.example:443")] {
             group.bench_function(format!("{what}, {names} names"), |b| {
                 b.iter(|| {
                     let target: Target = black_box(target).parse().expect("a target");
-                    let identified = policy.identify(client).expect("a source");
+                    let identified = policy.identify(&client).expect("a source");
                     identified.request(&target, now).is_ok()
                 });
             });

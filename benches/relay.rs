@@ -96,7 +96,7 @@ fn allowed(hello: &ClientHello) -> Result<Allowed, Denial> {
     }];
     let policy = Policy::load(&files, &Setting::default(), &mut Faults::new()).expect("a policy without faults");
     let target: Target = format!("{NAME}:443").parse().expect("a target");
-    let identified = Arc::new(policy).identify("10.20.3.4".parse().expect("an address"))?;
+    let identified = Arc::new(policy).identify(&"10.20.3.4".parse::<std::net::IpAddr>().expect("an address").into())?;
     let answer = [UPSTREAM.parse().expect("an address")];
     let answer = Answer { addresses: &answer, cnames: &[] };
     identified.request(&target, Timestamp::now())?.addresses(&answer, &OwnAddresses::default())?.hello(hello)

@@ -52,7 +52,7 @@ pub async fn request(setting: &Setting, records: &mut Records) {
 
     let judged = Step::Policy.run(|| {
         let in_force = shared.in_force();
-        let identified = in_force.policy.identify(peer.ip())?;
+        let identified = in_force.policy.identify(&peer.ip().into())?;
         let target = head.request().target()?;
         let admitted = identified.request(&target, now)?;
         Ok::<_, Denial>((in_force, identified, admitted))

@@ -75,7 +75,7 @@ pub(super) fn explain(config: &Path, args: &ExplainArgs, output: Output) -> Resu
         (false, None) => OfferedName::Target,
     };
     let question = Question {
-        client: args.source,
+        client: &args.source.into(),
         method: &args.method,
         target: &args.target,
         offer: &Offer { version, name, alpn: args.alpn.iter().map(|id| id.as_str().into()).collect() },

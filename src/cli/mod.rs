@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Config;
+use crate::config::{Config, Listener};
 use crate::policy::OwnAddresses;
 use crate::runtime::egress::Pools;
 use crate::runtime::journal::JournalError;
@@ -219,7 +219,7 @@ fn environment(name: &str) -> Option<String> {
 
 /// The addresses and sockets of the proxy that `config` makes, on this host.
 fn own_addresses(config: &Config) -> Result<OwnAddresses, Failure> {
-    let listeners = config.listeners.iter().map(|listener| listener.address);
+    let listeners = config.listeners.iter().filter_map(Listener::tcp);
     let sockets = listeners.chain([config.admin.address]).chain(config.probes);
     server::own_addresses(&Pools::of(config), sockets).map_err(|error| Failure::Outside(error.into()))
 }

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Listener, label};
+use super::{ListenAddress, Listener, Mode, label};
 use crate::address::canonical;
 use crate::yaml::{Faults, Field, not_available, shown};
 
@@ -54,7 +54,14 @@ pub fn listeners(field: Field<'_>, bound: &mut Bound, faults: &mut Faults) -> Ve
         }
         map.finish(&["tls", "proxy_protocol"], faults);
         if let (Some(name), Some(address)) = (name, address) {
-            listeners.push(Listener { name: name.into(), address });
+            listeners.push(Listener {
+                name: name.into(),
+                address: ListenAddress::Tcp(address),
+                mode: Mode::default(),
+                tls: None,
+                proxy_protocol: Box::default(),
+                credentials: None,
+            });
         }
     }
     listeners

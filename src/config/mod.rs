@@ -66,8 +66,96 @@ pub struct Config {
 pub struct Listener {
     /// Its name in records and metrics.
     pub name: Arc<str>,
-    /// Its address; port 0 takes a free one.
-    pub address: SocketAddr,
+    /// Where it listens.
+    pub address: ListenAddress,
+    /// How clients come in.
+    pub mode: Mode,
+    /// TLS towards the clients; `None`: they speak plain HTTP. Not with Unix sockets or in transparent mode.
+    pub tls: Option<ListenerTls>,
+    /// The addresses that must send a PROXY header; from all others it is refused. Not with Unix sockets or in transparent mode.
+    pub proxy_protocol: Box<[IpNet]>,
+    /// The file of credentials, as written: what clients may show in `Proxy-Authorization`. With TLS alone.
+    pub credentials: Option<Located<String>>,
+}
+
+/// Where a listener listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// An address; port 0 takes a free one.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(UnixAddress),
+}
+
+/// A Unix socket to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnixAddress {
+    /// Its path, as written.
+    pub path: Located<String>,
+    /// Its mode bits: who on this host may connect at all. Which source that is, their uid says.
+    pub permissions: u32,
+}
+
+/// How clients come in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// They ask with CONNECT.
+    #[default]
+    Connect,
+    /// They don't know of the proxy: the kernel brings their connections.
+    Transparent(Capture),
+}
+
+/// How the kernel brings connections, and so where it says what their clients wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Capture {
+    /// By NAT: the original address is that of the connection's tracking (SO_ORIGINAL_DST).
+    #[default]
+    Redirect,
+    /// By TPROXY: the original address is the socket's own (IP_TRANSPARENT).
+    Tproxy,
+}
+
+/// A listener's files for TLS, as written: PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// The certificate and those between it and its authority.
+    pub certificate: Located<String>,
+    /// Its private key.
+    pub key: Located<String>,
+    /// Whether and how clients must show a certificate.
+    pub client_auth: Option<ClientAuth>,
+}
+
+/// What a client's certificate must be: the files as written, PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientAuth {
+    /// The authorities.
+    pub ca: Located<String>,
+    /// Their lists of revoked certificates, one for each issuer of a chain; `None`: none is looked for.
+    pub crl: Option<Located<String>>,
+    /// What follows when a list is past its next update.
+    pub stale_crl: StaleCrl,
+}
+
+/// What follows when a list of revoked certificates is past its next update.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StaleCrl {
+    /// Every client certificate that it would speak of is refused: it may be revoked since.
+    #[default]
+    Refuse,
+    /// It still counts; a warning and a metric say that it is stale.
+    Warn,
+}
+
+impl Listener {
+    /// Its address, if it has one that others can connect to.
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        match self.address {
+            ListenAddress::Tcp(address) => Some(address),
+            ListenAddress::Unix(_) => None,
+        }
+    }
 }
 
 /// How names are looked up.

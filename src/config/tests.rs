@@ -73,7 +73,7 @@ fn the_whole() {
     let config = valid(WHOLE);
     assert_eq!((config.instance.as_str(), config.state.as_str()), ("edge-1", "/srv/sallyport"));
     assert_eq!(config.environment.as_deref(), Some("production"));
-    let listeners: Vec<String> = config.listeners.iter().map(|l| format!("{} {}", l.name, l.address)).collect();
+    let listeners: Vec<String> = config.listeners.iter().map(|l| format!("{} {}", l.name, l.tcp().unwrap())).collect();
     assert_eq!(listeners, ["edge 0.0.0.0:3128", "six [::]:3128"]);
     assert_eq!((config.policy.value.as_str(), config.policy.place.line), ("policies/", 10));
     let server = |text: &str| text.parse::<DnsServer>().unwrap();
@@ -144,7 +144,7 @@ fn what_depends_on_other_things() {
                 limits: {connections: '${MAX}'}\ndecision_log: {stdout: \"${YES}\"}\n";
     let config = valid(text);
     assert_eq!((config.instance.as_str(), config.policy.value.as_str()), ("edge-7", "p-edge-7.yaml"));
-    assert_eq!((config.listeners[0].address.port(), config.limits.connections.value), (3129, 100));
+    assert_eq!((config.listeners[0].tcp().unwrap().port(), config.limits.connections.value), (3129, 100));
     assert!(config.decision_log.stdout);
 }
 

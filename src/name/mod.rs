@@ -1,14 +1,16 @@
-//! Host names, host patterns and CONNECT targets: parsed once, canonical ever after. Pure.
+//! Host names, host patterns, CONNECT targets and identities of clients: parsed once, canonical ever after. Pure.
 //! Not here: what a name resolves to (`runtime::dns`), which name may be reached (`policy`).
 //! Source: RFC 1123 2.1, RFC 5890, UTS 46, RFC 9110 9.3.6, the Public Suffix List.
 
 #![warn(clippy::arithmetic_side_effects)]
 
 mod fqdn;
+mod identity;
 mod pattern;
 mod target;
 
 pub use fqdn::{Fqdn, NameError};
+pub use identity::{Identity, IdentityError, SpiffeId, is_credential_name};
 pub use pattern::HostPattern;
 pub use target::{Host, Target, TargetError};
 

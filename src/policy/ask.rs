@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::addresses::{Answer, OwnAddresses};
+use super::client::Client;
 use super::compile::Policy;
 use super::decision::{Decided, Denial};
 use super::head::RequestHead;
@@ -21,8 +22,8 @@ use crate::tls::{ClientHello, ProtocolVersion, ServerName};
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// The client's address.
-    pub client: IpAddr,
+    /// The client.
+    pub client: &'a Client,
     /// The method; its case counts.
     pub method: &'a str,
     /// The request target as sent.

@@ -97,7 +97,7 @@ impl Case {
     /// Asks `policy` and compares.
     pub fn try_on(&self, policy: &Arc<Policy>, surroundings: &Surroundings<'_>) -> Tried {
         let question = Question {
-            client: self.client,
+            client: &self.client.into(),
             method: "CONNECT",
             target: &self.target,
             offer: &self.offer,

@@ -234,7 +234,7 @@ pub(super) fn identities(policy: &Arc<Policy>) -> Vec<Identified> {
     let mut found: Vec<Identified> = Vec::new();
     let mut seen: HashSet<Arc<str>> = HashSet::new();
     for (_, client) in clients(&[policy]) {
-        let identified = policy.identify(client).ok();
+        let identified = policy.identify(&client.into()).ok();
         found.extend(identified.filter(|identified| seen.insert(Arc::clone(&identified.source().name))));
     }
     found

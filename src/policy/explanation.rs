@@ -144,7 +144,7 @@ rules: [{id: acme/api, customer: acme, sources: [ivr], hosts: [api.acme.example]
         let policy = Arc::new(testing::policy(POLICY));
         let alpn = alpn.iter().map(|id| (*id).into()).collect();
         let question = Question {
-            client: client.parse().unwrap(),
+            client: &client.parse::<std::net::IpAddr>().unwrap().into(),
             method: "CONNECT",
             target,
             offer: &Offer { version: ProtocolVersion::Tls13, name: OfferedName::Target, alpn },

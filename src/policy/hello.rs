@@ -2,10 +2,10 @@
 //! Not here: reading hellos (`tls`), and the certificate, which TLS 1.3 hides.
 //! Source: the contract's "TLS" and its order: not TLS, malformed, version, ECH, SNI, ALPN; RFC 6066, RFC 7301, RFC 9849.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::addresses::Routed;
+use super::client::Client;
 use super::compile::Policy;
 use super::decision::{Decided, Denial};
 use super::reason::Reason;
@@ -17,7 +17,7 @@ use crate::tls::{ClientHello, ExchangeError, HelloError, ServerHello, ServerName
 /// A request that may be forwarded once its record is committed. Holds no policy, so that a reload frees the old one.
 #[derive(Clone, Debug)]
 pub struct Allowed {
-    client: IpAddr,
+    client: Client,
     source: Arc<Source>,
     rule: Arc<Rule>,
     observed: Option<Denial>,
@@ -32,7 +32,7 @@ impl Routed {
         let admitted = self.admitted();
         admitted.judge_hello(hello)?;
         Ok(Allowed {
-            client: admitted.client(),
+            client: admitted.client().clone(),
             source: Arc::clone(admitted.source()),
             rule: Arc::clone(self.rule()),
             observed: admitted.observed().cloned(),
@@ -124,9 +124,9 @@ impl Allowed {
         &self.target
     }
 
-    /// The client's address, canonical.
-    pub(super) fn client(&self) -> IpAddr {
-        self.client
+    /// The client.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
     }
 
     /// The names that the answer of the lookup went through.

@@ -2,17 +2,16 @@
 //! Not here: limits, the log's health, the lookup. Source: the contract's order of reasons: source, `never`, sensitive, rule, port,
 //! expiry, hours. Environments are compared only if both the proxy and the source state one.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::client::Client;
 use super::compile::{Found, Grant, Policy};
 use super::decision::Denial;
 use super::hours;
 use super::reason::Reason;
 use super::rule::{Report, Rule, Source};
-use crate::address;
 use crate::name::{Fqdn, Host, Target};
 use crate::redact::holds_card_number;
 
@@ -20,20 +19,22 @@ use crate::redact::holds_card_number;
 #[derive(Clone, Debug)]
 pub struct Identified {
     policy: Arc<Policy>,
-    client: IpAddr,
+    client: Client,
     index: u32,
     source: Arc<Source>,
 }
 
 impl Policy {
     /// Which source a client belongs to: the one with the longest subnet that holds its address.
-    pub fn identify(self: &Arc<Self>, client: IpAddr) -> Result<Identified, Denial> {
-        let client = address::canonical(client);
-        let index = self.source_of(client).ok_or_else(|| Denial::new(Reason::SourceUnknown))?;
+    pub fn identify(self: &Arc<Self>, client: &Client) -> Result<Identified, Denial> {
+        let unknown = || Denial::new(Reason::SourceUnknown);
+        let index = client.address().and_then(|address| self.source_of(address)).ok_or_else(unknown)?;
         let source = Arc::clone(self.source(index).ok_or_else(|| Denial::new(Reason::SourceUnknown))?);
         match (self.environment(), &source.environment) {
             (Some(ours), Some(theirs)) if *ours != **theirs => Err(Denial::new(Reason::EnvironmentMismatch)),
-            (Some(_) | None, Some(_) | None) => Ok(Identified { policy: Arc::clone(self), client, index, source }),
+            (Some(_) | None, Some(_) | None) => {
+                Ok(Identified { policy: Arc::clone(self), client: client.clone(), index, source })
+            }
         }
     }
 }
@@ -44,9 +45,9 @@ impl Identified {
         &self.source
     }
 
-    /// The client's address, canonical.
-    pub fn client(&self) -> IpAddr {
-        self.client
+    /// The client.
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 
     /// The policy that judges.
@@ -116,7 +117,7 @@ impl Identified {
     fn admit(&self, rule: &Arc<Rule>, observed: Option<Denial>, target: &Target) -> Admitted {
         Admitted {
             policy: Arc::clone(&self.policy),
-            client: self.client,
+            client: self.client.clone(),
             source: Arc::clone(&self.source),
             rule: Arc::clone(rule),
             observed,
@@ -129,7 +130,7 @@ impl Identified {
 #[derive(Clone, Debug)]
 pub struct Admitted {
     policy: Arc<Policy>,
-    client: IpAddr,
+    client: Client,
     source: Arc<Source>,
     rule: Arc<Rule>,
     observed: Option<Denial>,
@@ -142,9 +143,9 @@ impl Admitted {
         &self.policy
     }
 
-    /// The client's address, canonical.
-    pub fn client(&self) -> IpAddr {
-        self.client
+    /// The client.
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 
     /// The rule whose terms hold; in report mode the terms of that.

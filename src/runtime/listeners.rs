@@ -65,7 +65,8 @@ impl Sockets {
         let mut ears: Vec<Vec<Ear>> = (0..workers).map(|_| Vec::new()).collect();
         let mut listeners = Vec::with_capacity(config.listeners.len());
         for listener in &config.listeners {
-            let sockets = bind_at(listener.address, workers)?;
+            let Some(address) = listener.tcp() else { continue };
+            let sockets = bind_at(address, workers)?;
             listeners.extend(sockets.first().map(|(_, address)| (Arc::clone(&listener.name), *address)));
             for (own, (socket, _)) in ears.iter_mut().zip(sockets) {
                 own.push(Ear { name: Arc::clone(&listener.name), socket });

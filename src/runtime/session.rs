@@ -139,7 +139,7 @@ async fn set_up(
         client.head_only = head.is_head();
     }
     facts.step(worker.metrics(), SetupStep::Identify);
-    let identified = in_force.policy.identify(facts.client_ip());
+    let identified = in_force.policy.identify(&facts.client_ip().into());
     // Also what is overloaded tells whose it was.
     identified.iter().for_each(|identified| facts.identified(identified));
     worker.open_for(connection)?;

@@ -74,7 +74,7 @@ impl Worker {
         if self.shared.is_draining() {
             return gate.enter_refused();
         }
-        let identified = self.shared.policy().identify(client);
+        let identified = self.shared.policy().identify(&client.into());
         gate.enter(identified.as_ref().ok().map(|identified| &*identified.source().name))
     }
 

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::{Check, Verdict};
 use crate::cli::Failure;
 use crate::cli::admin_port::{body, call, is_token};
-use crate::config::{AdminTls, Config};
+use crate::config::{AdminTls, Config, Listener};
 use crate::policy::Reason;
 use crate::runtime::canary::{self, CanaryError, Place, Refused, Searched, holds_number, reachable, search, send};
 
@@ -37,7 +37,7 @@ pub(super) fn searched(config: &Config, token: Option<&str>) -> Result<Seen, Fai
     let outside = |error: anyhow::Error| Failure::Outside(error);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| outside(error.into()))?;
-    let address = config.listeners.first().map(|listener| reachable(listener.address));
+    let address = config.listeners.iter().find_map(Listener::tcp).map(reachable);
     let address = address.filter(|address| address.port() != 0);
     let address = address.context("the first listener has no port of its own; write one in the configuration");
     let address = address.map_err(Failure::Usage)?;

@@ -18,7 +18,7 @@ fn verdict(client: &str, authority: &str, answer: &[&str], own: &OwnAddresses) -
     let Ok(target) = authority.parse::<Target>() else { return "malformed_target" };
     let addresses: Vec<IpAddr> = answer.iter().copied().map(ip).collect();
     let answer = Answer { addresses: &addresses, cnames: &[] };
-    let identified = policy(POLICY).identify(ip(client));
+    let identified = policy(POLICY).identify(&ip(client).into());
     word(&identified.and_then(|who| who.request(&target, at(AT))).and_then(|it| it.addresses(&answer, own)))
 }
 

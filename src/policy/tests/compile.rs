@@ -127,7 +127,7 @@ fn many_names_are_found_as_fast_as_few() {
     let started = Instant::now();
     let policy = policy(&text);
     println!("{count} names read, checked and compiled in {:?}", started.elapsed());
-    let identified = policy.identify(ip(CLIENT)).unwrap();
+    let identified = policy.identify(&ip(CLIENT).into()).unwrap();
     let (listed, unlisted) = (target("api-77.customere.example:443"), target("api-77.customerx.example:443"));
     let started = Instant::now();
     for _ in 0..1000 {

@@ -319,7 +319,7 @@ fn class(host: &str, listed: &[String]) -> Option<String> {
 
 /// The rule that lets a request through, if the day that it is asked on is within its last.
 fn rule_of(policy: &Arc<Policy>, client: &str, to: &str) -> Option<String> {
-    let identified = policy.identify(ip(client)).ok()?;
+    let identified = policy.identify(&ip(client).into()).ok()?;
     let admitted = identified.request(&target(to), at("2019-01-01T12:00:00Z")).ok()?;
     Some(admitted.rule().id.to_string())
 }

@@ -51,7 +51,7 @@ fn decisions(policy: &Arc<Policy>) -> Vec<(String, Result<String, Reason>)> {
     let names = ["x", "a.x", "b.x", "a.a.x", "b.a.x", "a.b.x", "a.b.a.x"].map(|name| format!("{name}.test"));
     let mut decisions = Vec::new();
     for client in ["10.1.0.1", "10.2.0.1"] {
-        let identified = policy.identify(ip(client)).unwrap();
+        let identified = policy.identify(&ip(client).into()).unwrap();
         for (name, port) in names.iter().flat_map(|name| [(name, 443), (name, 8443), (name, 80)]) {
             let to = format!("{name}:{port}");
             let found = identified.request(&target(&to), at(AT));

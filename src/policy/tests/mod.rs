@@ -75,7 +75,7 @@ const CLIENT: &str = "10.20.0.7";
 
 /// The first stage for the client of source `a`.
 fn admit(policy: &Arc<Policy>, to: &str) -> Result<Admitted, Denial> {
-    policy.identify(ip(CLIENT))?.request(&target(to), at(AT))
+    policy.identify(&ip(CLIENT).into())?.request(&target(to), at(AT))
 }
 
 /// The first two stages, with an answer of these addresses.

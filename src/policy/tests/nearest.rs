@@ -17,7 +17,7 @@ rules:
 #[test]
 fn the_nearest_rule_and_what_differs() {
     let policy = policy(RULES);
-    let identified = policy.identify(ip(CLIENT)).unwrap();
+    let identified = policy.identify(&ip(CLIENT).into()).unwrap();
     for (to, want) in [
         ("x.pay.example:80", Some(("pay", "the port: the rule has 443, 8443, not 80"))),
         ("198.51.100.7:8443", Some(("net", "the port: the rule has 443, not 8443"))),
@@ -47,7 +47,7 @@ fn the_nearest_rule_and_what_differs() {
 #[test]
 fn a_later_refusal_is_told_by_its_rule() {
     let policy = policy(RULES);
-    let identified = policy.identify(ip(CLIENT)).unwrap();
+    let identified = policy.identify(&ip(CLIENT).into()).unwrap();
     let to = target("api.acme.example:443");
     let denial = route(&policy, "api.acme.example:443", &["10.0.0.1"]).unwrap_err();
     let nearest = identified.nearest(&to, &denial).unwrap();
@@ -69,7 +69,7 @@ fn names_without_end_are_not_all_compared() {
     let nearest = |hosts: &[String]| {
         let rule = format!("{{id: r, customer: c, sources: [a], hosts: [{}]}}", hosts.join(", "));
         let policy = policy(&format!("sources: [{{name: a, subnets: [10.20.0.0/24]}}]\nrules: [{rule}]\n"));
-        let (identified, to) = (policy.identify(ip(CLIENT)).unwrap(), target(&format!("{asked}:443")));
+        let (identified, to) = (policy.identify(&ip(CLIENT).into()).unwrap(), target(&format!("{asked}:443")));
         let denial = identified.request(&to, at(AT)).unwrap_err();
         identified.nearest(&to, &denial).unwrap().differs
     };

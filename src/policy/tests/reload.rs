@@ -83,7 +83,7 @@ fn the_old_rule_says_how() {
 #[test]
 fn a_reload_does_not_disturb_what_a_session_holds() {
     let old = one_rule("hosts: [a.example]");
-    let identified = old.identify(ip(CLIENT)).unwrap();
+    let identified = old.identify(&ip(CLIENT).into()).unwrap();
     let before = Arc::downgrade(&old);
     drop(old);
     assert_eq!(word(&identified.request(&target("a.example:443"), at(AT))), "allowed");

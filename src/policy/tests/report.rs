@@ -20,7 +20,7 @@ rules:
 
 /// The first stage from `client` at `when`, as `OUTCOME REASON RULE`.
 fn judged(client: &str, to: &str, when: &str) -> String {
-    let identified = policy(REPORTING).identify(ip(client)).unwrap();
+    let identified = policy(REPORTING).identify(&ip(client).into()).unwrap();
     let told = |rule: Option<&Arc<Rule>>| rule.map_or("-".to_owned(), |rule| rule.id.to_string());
     match identified.request(&target(to), at(when)) {
         Ok(admitted) => {

@@ -22,7 +22,7 @@ fn the_longest_subnet_is_the_source() {
         ("::1", Err(Reason::SourceUnknown)),
         ("64:ff9b::a14:9", Err(Reason::SourceUnknown)),
     ] {
-        let found = policy.identify(ip(client)).map(|identified| identified.source().name.to_string());
+        let found = policy.identify(&ip(client).into()).map(|identified| identified.source().name.to_string());
         assert_eq!(found.map_err(|denial| denial.reason()), want.map(str::to_owned), "{client}");
     }
 }
@@ -39,7 +39,7 @@ fn environments_are_compared_if_both_are_stated() {
     ] {
         let setting = Setting { environment: ours, ..Setting::default() };
         let policy = Policy::load(&[file("p.yaml", text)], &setting, &mut Faults::new()).unwrap();
-        assert_eq!(word(&Arc::new(policy).identify(ip(client))), want, "{ours:?} {client}");
+        assert_eq!(word(&Arc::new(policy).identify(&ip(client).into())), want, "{ours:?} {client}");
     }
 }
 
@@ -135,7 +135,7 @@ fn a_denial_names_its_rule_once_one_was_chosen() {
 #[test]
 fn expiry_and_hours_are_judged_at_the_moment_given() {
     let policy = policy(RULES);
-    let identified = policy.identify(ip(CLIENT)).unwrap();
+    let identified = policy.identify(&ip(CLIENT).into()).unwrap();
     for (to, moment, want) in [
         ("old.acme.example:443", "2026-12-31T23:59:59Z", "allowed"),
         ("old.acme.example:443", "2027-01-01T00:00:00Z", "rule_expired"),
@@ -151,7 +151,7 @@ fn expiry_and_hours_are_judged_at_the_moment_given() {
 fn a_policy_that_says_nothing_allows_nothing() {
     let empty = policy("sources: [{name: a, subnets: [10.20.0.0/24]}]\nrules: []\n");
     assert_eq!(word(&admit(&empty, "api.acme.example:443")), "destination_not_listed");
-    assert_eq!(word(&policy("").identify(ip(CLIENT))), "source_unknown");
+    assert_eq!(word(&policy("").identify(&ip(CLIENT).into())), "source_unknown");
 }
 
 #[test]

@@ -80,7 +80,7 @@ pub async fn asked(body: Incoming) -> Result<Asked, Faults> {
 /// Asks the policy in force. May look at every name of it.
 pub fn explain(asked: &Asked, shared: &Shared) -> Explanation {
     let question = Question {
-        client: asked.client,
+        client: &asked.client.into(),
         method: &asked.method,
         target: &asked.target,
         offer: &asked.offer,

@@ -84,7 +84,7 @@ fn tunnel_within(limits: &str) -> OpenTunnel {
     );
     let policy = Arc::new(testing::policy(&text));
     let upstream: IpAddr = "8.8.8.8".parse().unwrap();
-    let identified = policy.identify("10.0.0.7".parse().unwrap()).unwrap();
+    let identified = policy.identify(&"10.0.0.7".parse::<IpAddr>().unwrap().into()).unwrap();
     let admitted = identified.request(&"a.example:443".parse().unwrap(), "2027-01-01T12:00:00Z".parse().unwrap());
     let answer = Answer { addresses: &[upstream], cnames: &[] };
     let routed = admitted.unwrap().addresses(&answer, &OwnAddresses::default()).unwrap();

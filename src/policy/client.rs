@@ -1,0 +1,67 @@
+//! Who asks: where a client comes from, and what it has proved to be. Each way in makes one of these; the policy asks for nothing else.
+//! Not here: how a way in finds out (`runtime`), which source that is (`request`). Source: the contract's "Which source".
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::address;
+use crate::name::Identity;
+
+/// A client as its way in shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Where it comes from.
+    pub origin: Origin,
+    /// What it has proved to be; empty: nothing.
+    pub identities: Arc<[Identity]>,
+}
+
+/// Where a client comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// An address, canonical: its own, or what a listed load balancer says of it.
+    Address(IpAddr),
+    /// A user of this host, over a Unix socket (unix(7), SO_PEERCRED).
+    User(u32),
+    /// Nobody says: PROXY `LOCAL` and `UNKNOWN`. No source has it.
+    Unknown,
+}
+
+impl Client {
+    /// A client that has proved nothing.
+    pub fn new(origin: Origin) -> Self {
+        Self { origin, identities: Arc::default() }
+    }
+
+    /// Its address, if it has one.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self.origin {
+            Origin::Address(address) => Some(address),
+            Origin::User(_) | Origin::Unknown => None,
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::User(uid) => write!(f, "user {uid}"),
+            Self::Unknown => f.write_str("a client without an address"),
+        }
+    }
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.origin.fmt(f)?;
+        self.identities.iter().try_for_each(|identity| write!(f, ", {identity}"))
+    }
+}
+
+impl From<IpAddr> for Client {
+    fn from(address: IpAddr) -> Self {
+        Self::new(Origin::Address(address::canonical(address)))
+    }
+}
