@@ -1,12 +1,15 @@
-//! Reads the ClientHello from the client's socket, whole and in time, before a byte goes anywhere.
+//! Reads the ClientHello from the client's end, whole and in time, before a byte goes anywhere.
 //! Not here: parsing (`tls`), judging (`policy::hello`). Source: RFC 8446 section 4.1.2.
 
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+
 use bytes::Bytes;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::policy::{Denial, Reason, Routed};
 use crate::runtime::lane::Lane;
+use crate::runtime::stream::End;
 use crate::tls::{ClientHello, HelloError, HelloReader, Progress};
 
 /// A whole ClientHello and every byte that came with it.
@@ -30,36 +33,38 @@ pub enum HelloFailure {
     Refused(HelloError),
 }
 
-/// Bytes taken from the socket in one call: a hello with a post-quantum key share has about 2 KiB.
+/// Bytes taken in one call: a hello with a post-quantum key share has about 2 KiB.
 const READ_SIZE: usize = 4 * 1024;
 
 /// Reads one hello, beginning with what came behind the head, until `deadline` for all of it.
 ///
 /// # Errors
 /// See [`HelloFailure`].
-pub async fn read(socket: &TcpStream, unread: Bytes, lane: &Lane, deadline: Instant) -> Result<Heard, HelloFailure> {
+pub async fn read(from: End<'_>, unread: Bytes, lane: &Lane, deadline: Instant) -> Result<Heard, HelloFailure> {
     let mut reader = HelloReader::new();
     if let Progress::Complete(hello) = reader.push(&unread).map_err(HelloFailure::Refused)? {
         return Ok(heard(hello, reader));
     }
     drop(unread);
-    timeout_at(deadline, async {
-        loop {
-            socket.readable().await.map_err(|_| HelloFailure::Gone)?;
-            let came = lane.read(socket, READ_SIZE, |bytes| (!bytes.is_empty()).then(|| reader.push(bytes)));
-            match came.map_err(|_| HelloFailure::Gone)? {
-                None => {}
-                Some(None) => return Err(HelloFailure::Gone),
-                Some(Some(progress)) => {
-                    if let Progress::Complete(hello) = progress.map_err(HelloFailure::Refused)? {
-                        return Ok(heard(hello, reader));
-                    }
-                }
-            }
+    let hello = timeout_at(deadline, poll_fn(|cx| poll_hello(from, lane, &mut reader, cx)));
+    let hello = hello.await.unwrap_or(Err(HelloFailure::Late))?;
+    Ok(heard(hello, reader))
+}
+
+/// Reads what is there.
+fn poll_hello(
+    from: End<'_>,
+    lane: &Lane,
+    reader: &mut HelloReader,
+    cx: &mut Context<'_>,
+) -> Poll<Result<ClientHello, HelloFailure>> {
+    loop {
+        let came = lane.poll_read(cx, from, READ_SIZE, |_, bytes| (!bytes.is_empty()).then(|| reader.push(bytes)));
+        let progress = ready!(came).map_err(|_| HelloFailure::Gone)?.ok_or(HelloFailure::Gone)?;
+        if let Progress::Complete(hello) = progress.map_err(HelloFailure::Refused)? {
+            return Poll::Ready(Ok(hello));
         }
-    })
-    .await
-    .unwrap_or(Err(HelloFailure::Late))
+    }
 }
 
 fn heard(hello: ClientHello, reader: HelloReader) -> Heard {

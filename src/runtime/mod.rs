@@ -34,6 +34,7 @@ pub mod reloads;
 pub mod server;
 pub mod session;
 pub mod shared;
+pub mod stream;
 pub mod sys;
 pub mod tally;
 #[cfg(test)]

@@ -9,9 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::decision_log::Permit;
 use crate::policy::{Admitted, Allowed, Answer, Denial, Ending, Reason, Routed, Standing};
@@ -24,6 +23,7 @@ use crate::runtime::head_reader::Head;
 use crate::runtime::hello::{self, Heard};
 use crate::runtime::metrics::SetupStep;
 use crate::runtime::quota::Places;
+use crate::runtime::stream::ClientStream;
 use crate::runtime::tally::InForce;
 use crate::runtime::tunnel::{self, Link, OpenTunnel, Opening, Place};
 use crate::runtime::worker::{Unfinished, Worker};
@@ -43,7 +43,7 @@ pub struct Accepted {
 
 /// The client's end while a tunnel is set up.
 struct Client {
-    socket: TcpStream,
+    stream: ClientStream,
     /// What came behind the head: the start of the ClientHello.
     unread: Bytes,
     /// Whether the `200` has gone out: refusals are alerts from then on.
@@ -71,7 +71,8 @@ struct Guards {
 /// An allowed request with its record: all that is left is to forward.
 struct Recorded<'a> {
     permit: Permit,
-    link: Link,
+    /// On the heap: the future that carries it would hold it several times.
+    link: Box<Link>,
     opening: Box<Opening>,
     open: Place<'a>,
     guards: Guards,
@@ -82,7 +83,7 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
     let Accepted { socket, peer, listener, connection } = accepted;
     let mut facts = Facts::begin(worker.shared(), listener, peer);
     // What only setting up needs lives in this future and is freed before a byte is forwarded.
-    let setting_up = Box::pin(decide(&worker, socket, &connection, &mut facts));
+    let setting_up = Box::pin(decide(&worker, ClientStream::Tcp(socket), &connection, &mut facts));
     // A fault of the program ends this request alone, with a record like any other.
     let ended = match AssertUnwindSafe(setting_up).catch_unwind().await {
         Ok(Some(recorded)) => AssertUnwindSafe(carry(&worker, recorded, &mut facts)).catch_unwind().await,
@@ -98,18 +99,18 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
 /// Runs the line and records what came out of it. `None`: the request has been answered.
 async fn decide<'a>(
     worker: &'a Worker,
-    socket: TcpStream,
+    stream: ClientStream,
     connection: &Connection,
     facts: &mut Facts,
 ) -> Option<Recorded<'a>> {
     let unfinished = worker.begin();
     let deadline = Instant::now() + worker.shared().limits().head_timeout;
-    let Reading { socket, unread, head } = head::read(socket, &worker.lane, deadline, worker.stopped()).await;
+    let Reading { stream, unread, head } = head::read(stream, &worker.lane, deadline, worker.stopped()).await;
     if matches!(head, Err(HeadError::Silent)) {
         worker.metrics().silent.inc();
         return None;
     }
-    let mut client = Client { socket, unread, established: false, head_only: false };
+    let mut client = Client { stream, unread, established: false, head_only: false };
     // At the end of a drain what is still being set up is refused, so that it has its record.
     let result = tokio::select! {
         biased;
@@ -194,11 +195,8 @@ async fn connect(worker: &Worker, routed: &Routed, facts: &mut Facts) -> Result<
 
 /// Tells the client that the tunnel is open for its ClientHello.
 async fn establish(client: &mut Client, routed: &Routed, deadline: Instant) -> Result<(), Denial> {
-    match timeout_at(deadline, client.socket.write_all(answer::ESTABLISHED)).await {
-        Ok(Ok(())) => {}
-        // A client that does not read is as good as gone.
-        Ok(Err(_)) | Err(_) => return Err(routed.deny(Reason::ClientGone)),
-    }
+    // A client that does not read is as good as gone.
+    answer::establish(&client.stream, deadline).await.map_err(|_| routed.deny(Reason::ClientGone))?;
     client.established = true;
     Ok(())
 }
@@ -210,7 +208,7 @@ async fn hear(
     (routed, deadline): (&Routed, Instant),
     facts: &mut Facts,
 ) -> Result<Heard, Denial> {
-    let read = hello::read(&client.socket, std::mem::take(&mut client.unread), &worker.lane, deadline).await;
+    let read = hello::read(client.stream.end(), std::mem::take(&mut client.unread), &worker.lane, deadline).await;
     let heard = read.map_err(|failure| hello::denial(routed, &failure))?;
     let took = facts.step(worker.metrics(), SetupStep::Hello);
     facts.heard(&heard.hello, took);
@@ -220,7 +218,7 @@ async fn hear(
 /// The record that lets the request through, and its permit. `None`: the log did not take it, so the tunnel ends here.
 async fn commit<'a>(
     worker: &'a Worker,
-    mut client: Client,
+    client: Client,
     (ready, unfinished): (Ready, Unfinished),
     facts: &mut Facts,
 ) -> Option<Recorded<'a>> {
@@ -232,7 +230,7 @@ async fn commit<'a>(
             facts.step(worker.metrics(), SetupStep::Record);
             let meters = in_force.meters(worker.metrics(), allowed.rule());
             facts.count(worker.shared(), allowed.decided());
-            let link = Link { client: client.socket, upstream: dialled.socket };
+            let link = Box::new(Link { client: client.stream, upstream: dialled.socket });
             let tunnel = OpenTunnel::new(Standing::new(allowed, dialled.upstream), meters, places);
             let open = worker.enter(tunnel, in_force.policy.hash());
             Some(Recorded { permit, link, opening: Box::new(opening), open, guards })
@@ -240,7 +238,7 @@ async fn commit<'a>(
         Err(error) => {
             worker.shared().journal().note(facts.uncommitted(error, &allowed));
             facts.count(worker.shared(), Reason::DecisionLogUnavailable.into());
-            answer::end_with_alert(&mut client.socket, Reason::DecisionLogUnavailable).await;
+            answer::end_with_alert(&client.stream, Reason::DecisionLogUnavailable).await;
             None
         }
     }
@@ -248,24 +246,26 @@ async fn commit<'a>(
 
 /// Bytes, then the record of the end.
 async fn carry(worker: &Worker, recorded: Recorded<'_>, facts: &mut Facts) {
-    let Recorded { permit, mut link, opening, open, guards } = recorded;
+    let Recorded { permit, link, opening, open, guards } = recorded;
     let ending = tunnel::forward(permit, &link, opening, open.tunnel(), &worker.lane).await;
     worker.metrics().ended(ending);
     worker.metrics().tunnel_duration.observe(open.tunnel().opened().elapsed().as_secs_f64());
     worker.shared().journal().note(facts.close(ending, open.tunnel()));
-    drop((link.upstream, open, guards));
+    drop((open, guards));
+    let Link { client, upstream } = *link;
+    drop(upstream);
     if let Ending::Refused(refused) = ending {
-        Box::pin(answer::end_with_alert(&mut link.client, refused.reason())).await;
+        Box::pin(answer::end_with_alert(&client, refused.reason())).await;
     }
 }
 
 /// Record, then the answer. Refusals do not wait for the disk.
-async fn refuse(worker: &Worker, mut client: Client, denial: &Denial, facts: &mut Facts) {
+async fn refuse(worker: &Worker, client: Client, denial: &Denial, facts: &mut Facts) {
     record(worker, denial, facts);
     match (denial.reason(), client.established) {
         (Reason::ClientGone, _) => {}
-        (reason, true) => answer::end_with_alert(&mut client.socket, reason).await,
-        (reason, false) => answer::refuse(&mut client.socket, reason, facts.id(), client.head_only).await,
+        (reason, true) => answer::end_with_alert(&client.stream, reason).await,
+        (reason, false) => answer::refuse(&client.stream, reason, facts.id(), client.head_only).await,
     }
 }
 
