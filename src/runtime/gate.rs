@@ -43,6 +43,8 @@ pub struct Connection {
 
 /// How far a connection may come.
 enum Admission {
+    /// Which source it has is not known yet.
+    Pending,
     /// Its source has a place for it.
     Served(#[expect(dead_code, reason = "held, not read: dropping it gives the place back")] SourcePlace),
     /// The instance serves as many as it may, or has places left for others alone.
@@ -86,7 +88,7 @@ impl Gate {
             Some(name) => self.enter_source(name),
         };
         let (counter, most) = match admission {
-            Admission::Served(_) => (&self.served, usize::MAX),
+            Admission::Served(_) | Admission::Pending => (&self.served, usize::MAX),
             Admission::Overloaded | Admission::SourceFull | Admission::Stranger => (&self.refused, MAX_REFUSALS),
         };
         let before = counter.fetch_add(1, Ordering::Relaxed);
@@ -94,7 +96,17 @@ impl Gate {
         (before < most).then_some(connection)
     }
 
-    /// A place for a connection that comes while the proxy drains: all that it gets is a refusal.
+    /// A place for a connection whose source only its PROXY header, certificate or credential will tell; see [`Connection::settle`]. Such
+    /// connections leave the last places to others.
+    pub fn enter_pending(&self) -> Option<Connection> {
+        if self.served() >= self.sources.load().common.min(self.limit) {
+            return self.enter_refused();
+        }
+        self.served.fetch_add(1, Ordering::Relaxed);
+        Some(Connection { counter: Arc::clone(&self.served), admission: Admission::Pending })
+    }
+
+    /// A place for a connection that comes while the proxy drains, or is full: all that it gets is a refusal.
     pub fn enter_refused(&self) -> Option<Connection> {
         let before = self.refused.fetch_add(1, Ordering::Relaxed);
         let connection = Connection { counter: Arc::clone(&self.refused), admission: Admission::Overloaded };
@@ -127,6 +139,13 @@ impl Gate {
 }
 
 impl Connection {
+    /// Takes a place among those of its source, now that it is known; `None`: it has none. Does nothing to one that is settled.
+    pub fn settle(&mut self, gate: &Gate, source: Option<&str>) {
+        if matches!(self.admission, Admission::Pending) {
+            self.admission = source.map_or(Admission::Stranger, |name| gate.enter_source(name));
+        }
+    }
+
     /// Whether the instance has a place for it; else all that it gets is `overloaded`.
     pub fn is_within_limit(&self) -> bool {
         !matches!(self.admission, Admission::Overloaded)
@@ -216,6 +235,26 @@ mod tests {
         let more = full(&gate, "a", 81);
         assert_eq!((a.len(), b.len(), more.len()), (35, 35, 5), "up to its share it finds a place");
         assert_eq!(full(&gate, "b", 81).len(), 5);
+    }
+
+    #[test]
+    fn a_source_that_shows_late_counts_from_then_on() {
+        let gate = gate(16, 1);
+        let mut pending: Vec<Connection> = (0..14).map(|_| gate.enter_pending().unwrap()).collect();
+        assert_eq!(gate.served(), 14);
+        assert!(!gate.enter_pending().unwrap().is_within_limit(), "the last places are for others");
+        assert!(gate.enter(Some("west")).unwrap().is_within_source_limit());
+        assert!(pending.iter().all(|one| one.is_within_limit() && !one.is_within_source_limit()));
+        let want = [(Some("east"), true), (Some("east"), false), (None, false), (Some("gone"), false)];
+        for (one, (source, served)) in pending.iter_mut().zip(want) {
+            one.settle(&gate, source);
+            assert_eq!((one.is_within_limit(), one.is_within_source_limit()), (true, served), "{source:?}");
+            one.settle(&gate, Some("west"));
+            assert_eq!(one.is_within_source_limit(), served, "settled once");
+        }
+        drop(pending);
+        assert_eq!(gate.connections(), 0);
+        assert!(gate.enter(Some("east")).unwrap().is_within_source_limit(), "its place is free again");
     }
 
     #[test]
