@@ -148,6 +148,14 @@ pub enum StaleCrl {
     Warn,
 }
 
+impl ListenerTls {
+    /// The files that it names.
+    pub fn files(&mut self) -> impl Iterator<Item = &mut Located<String>> {
+        let clients = self.client_auth.iter_mut().flat_map(|clients| [Some(&mut clients.ca), clients.crl.as_mut()]);
+        [&mut self.certificate, &mut self.key].into_iter().chain(clients.flatten())
+    }
+}
+
 impl Listener {
     /// Its address, if it has one that others can connect to.
     pub fn tcp(&self) -> Option<SocketAddr> {

@@ -1,0 +1,123 @@
+//! A listener's settings as its sessions use them, and the files behind them: read at the start and with each reload.
+//! Not here: sockets (`listeners`), what certificates and credentials mean (`client_auth`).
+//! Source: the contract: `listeners`, and "Reload": whole or not at all.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::Semaphore;
+
+use crate::address::PrefixSet;
+use crate::config::{Config, Listener, Mode};
+use crate::runtime::client_auth::{ListenerTls, self_test};
+use crate::runtime::clock;
+use crate::runtime::load::{LoadError, Reading};
+
+/// One listener's settings.
+pub struct Entrance {
+    /// Its name in records and metrics.
+    pub name: Arc<str>,
+    /// How clients come in.
+    pub mode: Mode,
+    /// Who must send a PROXY header; from all others it is refused.
+    pub senders: PrefixSet,
+    files: Listener,
+    handshakes: Arc<Semaphore>,
+    tls: ArcSwapOption<ListenerTls>,
+}
+
+/// All listeners' settings, in the order of the configuration.
+pub struct Entrances {
+    /// The configuration's file, which names the others.
+    config: String,
+    entrances: Vec<Arc<Entrance>>,
+}
+
+/// What the files of all listeners hold, read again and not in force yet; in the order of the listeners.
+pub struct Reread(Vec<Keys>);
+
+/// What a listener's files hold.
+struct Keys {
+    tls: Option<Arc<ListenerTls>>,
+}
+
+impl Entrance {
+    /// Its TLS, as it is in force; `None`: clients speak plain HTTP, or are captured.
+    pub fn tls(&self) -> Option<Arc<ListenerTls>> {
+        self.tls.load_full()
+    }
+
+    fn new(listener: &Listener) -> Self {
+        Self {
+            name: Arc::clone(&listener.name),
+            mode: listener.mode,
+            senders: listener.proxy_protocol.iter().copied().collect(),
+            files: listener.clone(),
+            handshakes: ListenerTls::room(),
+            tls: ArcSwapOption::empty(),
+        }
+    }
+
+    fn read(&self, reading: &mut Reading) -> Keys {
+        let tls = self.files.tls.as_ref();
+        let tls = tls.and_then(|files| ListenerTls::read(files, &self.handshakes, clock::now(), reading));
+        Keys { tls: tls.map(Arc::new) }
+    }
+
+    fn set(&self, keys: Keys) {
+        self.tls.store(keys.tls);
+    }
+}
+
+impl Entrances {
+    /// Reads the files of all listeners of the configuration in `path`. Valid only if `reading` has no faults then.
+    pub(in crate::runtime) fn read(path: &Path, config: &Config, reading: &mut Reading) -> Self {
+        let entrances: Vec<Arc<Entrance>> =
+            config.listeners.iter().map(|listener| Arc::new(Entrance::new(listener))).collect();
+        let entrances = Self { config: path.display().to_string(), entrances };
+        let read = entrances.reread(reading);
+        entrances.put_in_force(read);
+        entrances
+    }
+
+    /// The listeners, in the order of the configuration.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Entrance>> {
+        self.entrances.iter()
+    }
+
+    /// Whether there is anything to read again.
+    pub fn is_empty(&self) -> bool {
+        self.entrances.iter().all(|entrance| entrance.files.tls.is_none())
+    }
+
+    /// Reads the files again; nothing is in force yet.
+    ///
+    /// # Errors
+    /// All that is wrong with them.
+    pub fn reload(&self) -> Result<Reread, LoadError> {
+        let mut reading = Reading::behind(self.config.clone());
+        let read = self.reread(&mut reading);
+        if reading.faults.is_empty() { Ok(read) } else { Err(reading.end()) }
+    }
+
+    /// Puts what was read in force: for new handshakes, and for what is judged again.
+    pub fn put_in_force(&self, Reread(read): Reread) {
+        for (entrance, keys) in self.entrances.iter().zip(read) {
+            entrance.set(keys);
+        }
+    }
+
+    fn reread(&self, reading: &mut Reading) -> Reread {
+        let revokes = |entrance: &Arc<Entrance>| {
+            let clients = entrance.files.tls.as_ref().and_then(|tls| tls.client_auth.as_ref());
+            clients.is_some_and(|clients| clients.crl.is_some())
+        };
+        if self.entrances.iter().any(revokes)
+            && let Err(error) = self_test()
+        {
+            reading.failed_outside(&error.to_string());
+        }
+        Reread(self.entrances.iter().map(|entrance| entrance.read(reading)).collect())
+    }
+}
