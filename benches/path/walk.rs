@@ -8,7 +8,7 @@ use std::time::Duration;
 use sallyport::decision_log::{End, Entry, Log};
 use sallyport::policy::{Answer, Denial, Ending, Routed, Standing};
 use sallyport::runtime::dial::{self, Dialled};
-use sallyport::runtime::facts::Facts;
+use sallyport::runtime::facts::{Came, Facts, Peer};
 use sallyport::runtime::quota::Places;
 use sallyport::runtime::shared::Shared;
 use sallyport::runtime::stream::ClientStream;
@@ -76,7 +76,7 @@ pub async fn request(setting: &Setting, records: &mut Records) {
     let allowed = Step::Hello.run(|| routed.hello(&heard.hello)).expect("an allowed hello");
 
     let (mut facts, decision) = Step::Record.run(|| {
-        let mut facts = Facts::begin(shared, Arc::clone(&setting.listener), peer);
+        let mut facts = Facts::begin(shared, &setting.entrance.name, Came::new(Peer::Address(peer)));
         facts.judged_by(&in_force);
         facts.read(&head);
         facts.identified(&identified);

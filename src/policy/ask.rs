@@ -115,7 +115,8 @@ impl Question<'_> {
     }
 
     fn judge(&self, policy: &Arc<Policy>, resolve: &mut Resolve<'_>, ruling: &mut Ruling) -> Result<(), Denial> {
-        let head = RequestHead { method: self.method, target: self.target, hosts: 1, has_body: false };
+        let head =
+            RequestHead { method: self.method, target: self.target, hosts: 1, has_body: false, is_extended: false };
         let identified = ruling.identified.insert(policy.identify(self.client)?);
         let target = ruling.target.insert(head.target()?);
         let admitted =

@@ -29,6 +29,7 @@ mod reason;
 mod reload;
 mod request;
 mod rule;
+mod shim;
 mod words;
 
 #[cfg(test)]
@@ -47,7 +48,7 @@ pub use diff::{Change, Diff, Edit, Mark, ReachEdit};
 pub use explanation::{Explanation, Found};
 pub use file::{PolicyFile, Setting};
 pub use head::RequestHead;
-pub use hello::Allowed;
+pub use hello::{Allowed, hello_reason};
 pub use hours::Hours;
 pub use limits::Limits;
 pub use matrix::{Matrix, Row};

@@ -2,7 +2,9 @@
 //! the last places are for sources that have less than their share, so that one that runs wild, or two, don't shut out the others.
 //! Not here: limits of rules and sources (`quota`), deadlines. Counting takes no lock.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -39,6 +41,15 @@ struct Sources {
 pub struct Connection {
     counter: Arc<AtomicUsize>,
     admission: Admission,
+}
+
+/// A connection's place as one request holds it. An HTTP/2 connection lends its own to one of its tunnels at a time, so that it counts
+/// for as many as it has tunnels, and for one if it has none.
+pub enum Place {
+    /// The request's own.
+    Own(Connection),
+    /// That of the connection on which it came.
+    Lent(Rc<RefCell<Connection>>),
 }
 
 /// How far a connection may come.
@@ -154,6 +165,42 @@ impl Connection {
     /// Whether its source has a place for it; else all that it gets is `connection_limit`. A stranger has no source to be full.
     pub fn is_within_source_limit(&self) -> bool {
         matches!(self.admission, Admission::Served(_))
+    }
+}
+
+impl Place {
+    /// That of a connection with one request.
+    pub fn own(connection: Connection) -> Self {
+        Self::Own(connection)
+    }
+
+    /// That of an HTTP/2 connection, if no other request holds it. `None`: find one of its own.
+    pub fn lend(home: &Rc<RefCell<Connection>>) -> Option<Self> {
+        (Rc::strong_count(home) == 1).then(|| Self::Lent(Rc::clone(home)))
+    }
+
+    /// See [`Connection::settle`].
+    pub fn settle(&mut self, gate: &Gate, source: Option<&str>) {
+        match self {
+            Self::Own(connection) => connection.settle(gate, source),
+            Self::Lent(connection) => connection.borrow_mut().settle(gate, source),
+        }
+    }
+
+    /// See [`Connection::is_within_limit`].
+    pub fn is_within_limit(&self) -> bool {
+        match self {
+            Self::Own(connection) => connection.is_within_limit(),
+            Self::Lent(connection) => connection.borrow().is_within_limit(),
+        }
+    }
+
+    /// See [`Connection::is_within_source_limit`].
+    pub fn is_within_source_limit(&self) -> bool {
+        match self {
+            Self::Own(connection) => connection.is_within_source_limit(),
+            Self::Lent(connection) => connection.borrow().is_within_source_limit(),
+        }
     }
 }
 

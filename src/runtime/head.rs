@@ -29,6 +29,8 @@ pub enum HeadError {
     CutOff,
     /// The parser, or one of its bounds, refused it.
     Malformed,
+    /// It is a PROXY header, which must not come from there.
+    Proxied,
 }
 
 impl HeadError {
@@ -39,6 +41,7 @@ impl HeadError {
             Self::Silent | Self::Gone | Self::CutOff => Reason::ClientGone,
             Self::Late => Reason::HeadTimeout,
             Self::Malformed => Reason::MalformedRequest,
+            Self::Proxied => Reason::ProxyProtocolRefused,
         })
     }
 }
@@ -70,6 +73,7 @@ pub async fn read(stream: ClientStream, lane: &Lane, deadline: Instant, cut_off:
     .await;
     let head = match head {
         Err(HeadError::Gone | HeadError::CutOff) if reader.is_empty() => Err(HeadError::Silent),
+        Err(HeadError::Malformed) if reader.is_proxied() => Err(HeadError::Proxied),
         head => head,
     };
     Reading { stream, unread: reader.into_unread(), head }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
-use crate::policy::{Denial, Reason, Routed};
+use crate::policy::{self, Denial, Reason, Routed};
 use crate::runtime::lane::Lane;
 use crate::runtime::stream::End;
 use crate::tls::{ClientHello, HelloError, HelloReader, Progress};
@@ -27,6 +27,8 @@ pub struct Heard {
 pub enum HelloFailure {
     /// It was not whole at the deadline; also how a protocol shows in which the server speaks first.
     Late,
+    /// The client closed without a byte, or the proxy stops before one came.
+    Silent,
     /// The client closed or reset.
     Gone,
     /// The bytes are not one.
@@ -49,6 +51,29 @@ pub async fn read(from: End<'_>, unread: Bytes, lane: &Lane, deadline: Instant) 
     let hello = timeout_at(deadline, poll_fn(|cx| poll_hello(from, lane, &mut reader, cx)));
     let hello = hello.await.unwrap_or(Err(HelloFailure::Late))?;
     Ok(heard(hello, reader))
+}
+
+/// Reads the hello of a client that has said nothing before, until `deadline` or until `cut_off` ends.
+///
+/// # Errors
+/// See [`HelloFailure`].
+pub async fn read_first(
+    from: End<'_>,
+    lane: &Lane,
+    deadline: Instant,
+    cut_off: impl Future<Output = ()>,
+) -> Result<Heard, HelloFailure> {
+    let reading = async {
+        match poll_fn(|cx| from.poll_more(cx)).await {
+            Ok(true) => read(from, Bytes::new(), lane, deadline).await,
+            Ok(false) | Err(_) => Err(HelloFailure::Silent),
+        }
+    };
+    tokio::select! {
+        biased;
+        heard = timeout_at(deadline, reading) => heard.unwrap_or(Err(HelloFailure::Late)),
+        () = cut_off => Err(HelloFailure::Silent),
+    }
 }
 
 /// Reads what is there.
@@ -76,7 +101,16 @@ fn heard(hello: ClientHello, reader: HelloReader) -> Heard {
 pub fn denial(routed: &Routed, failure: &HelloFailure) -> Denial {
     match failure {
         HelloFailure::Late => Denial::by(routed.rule(), Reason::HelloTimeout),
-        HelloFailure::Gone => Denial::by(routed.rule(), Reason::ClientGone),
+        HelloFailure::Silent | HelloFailure::Gone => Denial::by(routed.rule(), Reason::ClientGone),
         HelloFailure::Refused(error) => routed.hello_error(error),
     }
+}
+
+/// The same where nothing but the hello tells where the client wants to go.
+pub fn early_denial(failure: &HelloFailure) -> Denial {
+    Denial::new(match failure {
+        HelloFailure::Late => Reason::HelloTimeout,
+        HelloFailure::Silent | HelloFailure::Gone => Reason::ClientGone,
+        HelloFailure::Refused(error) => policy::hello_reason(error),
+    })
 }

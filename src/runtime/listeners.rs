@@ -13,7 +13,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::net::sockopt::socket_peercred;
 use rustix::net::{SocketFlags, accept_with, acceptfrom_with};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
@@ -22,8 +21,10 @@ use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use crate::config::{self, Capture, Config, ListenAddress, Mode};
-use crate::runtime::captured;
-use crate::runtime::entrance::Entrance;
+use crate::runtime::entrance::{Entrance, Entrances};
+use crate::runtime::facts::Peer;
+use crate::runtime::stream::ClientStream;
+use crate::runtime::{captured, sys};
 
 /// Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn.
 const BACKLOG: i32 = 4096;
@@ -72,6 +73,28 @@ pub enum Fresh {
     Tcp(TcpStream, SocketAddr),
     /// With the user it came from.
     Unix(UnixStream, u32),
+}
+
+impl Fresh {
+    /// Where it came from.
+    pub fn peer(&self) -> Peer {
+        match self {
+            Self::Tcp(_, peer) => Peer::Address(*peer),
+            Self::Unix(_, user) => Peer::User(*user),
+        }
+    }
+}
+
+/// Must be made inside the runtime.
+impl TryFrom<Fresh> for ClientStream {
+    type Error = io::Error;
+
+    fn try_from(fresh: Fresh) -> io::Result<Self> {
+        match fresh {
+            Fresh::Tcp(socket, _) => tokio::net::TcpStream::from_std(socket).map(Self::Tcp),
+            Fresh::Unix(socket, _) => tokio::net::UnixStream::from_std(socket).map(Self::Unix),
+        }
+    }
 }
 
 /// Where a listener listens.
@@ -129,10 +152,10 @@ impl Sockets {
     ///
     /// # Errors
     /// The first place that cannot be had.
-    pub fn bind(config: &Config, entrances: &[Arc<Entrance>], workers: usize) -> Result<Self, BindError> {
+    pub fn bind(config: &Config, entrances: &Entrances, workers: usize) -> Result<Self, BindError> {
         let mut ears: Vec<Vec<Ear>> = (0..workers).map(|_| Vec::new()).collect();
         let mut listeners = Vec::with_capacity(config.listeners.len());
-        for (listener, entrance) in config.listeners.iter().zip(entrances) {
+        for (listener, entrance) in config.listeners.iter().zip(entrances.iter()) {
             let (place, sockets) = listen(listener, workers)?;
             listeners.push((Arc::clone(&listener.name), place));
             for (own, socket) in ears.iter_mut().zip(sockets) {
@@ -175,15 +198,12 @@ fn bind_one(address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError>
     bind_at(address, 1, false)?.pop().ok_or_else(none)
 }
 
-fn bind_at(
-    address: SocketAddr,
-    count: usize,
-    transparent: bool,
-) -> Result<Vec<(TcpListener, SocketAddr)>, BindError> {
+fn bind_at(address: SocketAddr, count: usize, transparent: bool) -> Result<Vec<(TcpListener, SocketAddr)>, BindError> {
     let with_address = |socket: TcpListener| socket.local_addr().map(|address| (socket, address));
     let share = |socket: &Socket| socket.set_reuse_port(true);
     let prepare = |socket: &Socket| if transparent { captured::make_transparent(socket) } else { Ok(()) };
-    let bound = bind(address, count, (prepare, share)).and_then(|sockets| sockets.into_iter().map(with_address).collect());
+    let bound =
+        bind(address, count, (prepare, share)).and_then(|sockets| sockets.into_iter().map(with_address).collect());
     bound.map_err(|error| BindError { place: Bound::Tcp(address), error })
 }
 
@@ -287,94 +307,11 @@ fn accept_one(listener: &Listening) -> io::Result<Fresh> {
         }
         Listening::Unix(listener) => {
             let socket: UnixStream = accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?.into();
-            let user = socket_peercred(&socket)?.uid.as_raw();
+            let user = sys::peer_user(&socket)?;
             Ok(Fresh::Unix(socket, user))
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::{Cell, RefCell};
-    use std::collections::HashSet;
-    use std::io::ErrorKind;
-
-    use tokio::time::timeout;
-
-    use super::*;
-
-    fn share(socket: &Socket) -> io::Result<()> {
-        socket.set_reuse_port(true)
-    }
-
-    #[test]
-    fn several_sockets_share_an_address_that_nobody_else_gets() {
-        let sockets = bind("127.0.0.1:0".parse().unwrap(), 4, share).unwrap();
-        let address = sockets[0].local_addr().unwrap();
-        assert!(sockets.iter().all(|socket| socket.local_addr().unwrap() == address));
-        let again = bind(address, 4, share).unwrap_err();
-        assert_eq!(again.kind(), ErrorKind::AddrInUse);
-
-        let clients: Vec<TcpStream> = (0..64).map(|_| TcpStream::connect(address).unwrap()).collect();
-        let mut heard = HashSet::new();
-        let mut accepted = 0;
-        for (number, socket) in sockets.iter().enumerate() {
-            while socket.accept().is_ok() {
-                heard.insert(number);
-                accepted += 1;
-            }
-        }
-        assert_eq!(accepted, clients.len());
-        assert!(heard.len() > 1, "all 64 came to one of four sockets");
-    }
-
-    #[test]
-    fn where_none_can_be_shared_there_is_one_for_all() {
-        let refused = |_: &Socket| Err(io::Error::from(ErrorKind::Unsupported));
-        let sockets = bind("127.0.0.1:0".parse().unwrap(), 4, refused).unwrap();
-        assert_eq!(sockets.len(), 1);
-        let _client = TcpStream::connect(sockets[0].local_addr().unwrap()).unwrap();
-        assert!(bind(sockets[0].local_addr().unwrap(), 1, refused).is_err_and(|e| e.kind() == ErrorKind::AddrInUse));
-    }
-
-    /// More than one go takes, some of them before it listens in the runtime, of both families; others have their turn between two goes.
-    #[test]
-    fn all_that_wait_are_taken_with_their_addresses_ready_to_be_read() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        for address in ["127.0.0.1:0", "[::1]:0"] {
-            let socket = bind(address.parse().unwrap(), 1, share).unwrap().remove(0);
-            let address = socket.local_addr().unwrap();
-            let connect = |count| (0..count).map(move |_| TcpStream::connect(address).unwrap());
-            let mut clients: Vec<TcpStream> = connect(3 * MAX_ACCEPTED + 1).collect();
-            let taken = RefCell::new(Vec::new());
-            let at_one_go = Cell::new(0);
-            runtime.block_on(async {
-                let listener = Listener::new(socket).unwrap();
-                let mut accepting = std::pin::pin!(listener.accept_all(|socket, peer| {
-                    taken.borrow_mut().push(peer);
-                    at_one_go.update(|count| count + 1);
-                    assert!(at_one_go.get() <= MAX_ACCEPTED, "nobody else has had a turn");
-                    assert!(socket.nodelay().unwrap(), "small messages would wait for acknowledgements");
-                    let error = io::Read::read(&mut &socket, &mut [0]).unwrap_err();
-                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
-                }));
-                for more in [0, 1, MAX_ACCEPTED] {
-                    clients.extend(connect(more));
-                    let all = async {
-                        while taken.borrow().len() < clients.len() {
-                            at_one_go.set(0);
-                            yield_now().await;
-                        }
-                    };
-                    tokio::select! {
-                        biased;
-                        done = timeout(Duration::from_secs(20), all) => done.expect("not all were taken"),
-                        () = &mut accepting => unreachable!(),
-                    }
-                }
-            });
-            let expected: Vec<SocketAddr> = clients.iter().map(|client| client.local_addr().unwrap()).collect();
-            assert_eq!(taken.into_inner(), expected);
-        }
-    }
-}
+mod tests;

@@ -48,6 +48,11 @@ impl Entrance {
         self.tls.load_full()
     }
 
+    /// Whether nothing stands before a request's head.
+    pub fn is_plain(&self) -> bool {
+        self.mode == Mode::Connect && self.files.tls.is_none() && self.senders.is_empty()
+    }
+
     fn new(listener: &Listener) -> Self {
         Self {
             name: Arc::clone(&listener.name),
@@ -67,6 +72,21 @@ impl Entrance {
 
     fn set(&self, keys: Keys) {
         self.tls.store(keys.tls);
+    }
+}
+
+#[cfg(test)]
+impl Entrance {
+    /// One without anything in front of heads.
+    pub(in crate::runtime) fn plain(name: &str) -> Arc<Self> {
+        Arc::new(Self::new(&Listener {
+            name: name.into(),
+            address: crate::config::ListenAddress::Tcp(std::net::SocketAddr::from(([127, 0, 0, 1], 0))),
+            mode: Mode::Connect,
+            tls: None,
+            proxy_protocol: Box::default(),
+            credentials: None,
+        }))
     }
 }
 

@@ -3,12 +3,15 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::Response;
+
+use super::meter::Meter;
 
 /// A stream whose CONNECT was read.
 pub struct Http2End(RefCell<Halves>);
@@ -19,6 +22,8 @@ struct Halves {
     /// The rest of the DATA frame that is being read.
     unread: Bytes,
     to: To,
+    /// Told what flows, so that what the client sends beside it can be bounded.
+    meter: Rc<Meter>,
 }
 
 /// What the client gets.
@@ -31,8 +36,8 @@ enum To {
 
 impl Http2End {
     /// A stream of which the head alone has been read.
-    pub fn new(from: RecvStream, answer: SendResponse<Bytes>) -> Self {
-        Self(RefCell::new(Halves { from, unread: Bytes::new(), to: To::Answer(answer) }))
+    pub fn new(from: RecvStream, answer: SendResponse<Bytes>, meter: Rc<Meter>) -> Self {
+        Self(RefCell::new(Halves { from, unread: Bytes::new(), to: To::Answer(answer), meter }))
     }
 
     /// Answers; whether the answer's body is still to come is `is_whole`.
@@ -48,13 +53,14 @@ impl Http2End {
 
     /// See `End::poll_read`.
     pub(super) fn poll_read(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        let Halves { from, unread, .. } = &mut *self.0.borrow_mut();
+        let Halves { from, unread, meter, .. } = &mut *self.0.borrow_mut();
         if !ready!(fill(from, unread, cx))? {
             return Poll::Ready(Ok(0));
         }
         let count = unread.len().min(into.len());
         into.get_mut(..count).unwrap_or_default().copy_from_slice(&unread.split_to(count));
         from.flow_control().release_capacity(count).map_err(gone)?;
+        meter.came(count);
         Poll::Ready(Ok(count))
     }
 
@@ -66,7 +72,8 @@ impl Http2End {
 
     /// See `End::poll_write`: as much as the client's window and the bound on unsent bytes let.
     pub(super) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let To::Data(to) = &mut self.0.borrow_mut().to else {
+        let Halves { to, meter, .. } = &mut *self.0.borrow_mut();
+        let To::Data(to) = to else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
         if bytes.is_empty() {
@@ -82,6 +89,7 @@ impl Http2End {
         }
         let part = bytes.get(..to.capacity().min(bytes.len())).unwrap_or_default();
         to.send_data(Bytes::copy_from_slice(part), false).map_err(gone)?;
+        meter.went(part.len());
         Poll::Ready(Ok(part.len()))
     }
 

@@ -4,6 +4,7 @@
 //! All are read and written by polling: what moves bytes owns no end and no buffer of one. Sockets alone are what splice(2) moves.
 
 mod http2;
+mod meter;
 mod socket;
 mod tls;
 
@@ -15,6 +16,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
 
 pub use http2::Http2End;
+pub use meter::{Meter, Metered, STREAM_WINDOW};
 pub use socket::Socket;
 pub use tls::TlsEnd;
 
