@@ -70,6 +70,11 @@ impl Came {
         self.peer
     }
 
+    /// When it connected.
+    pub fn at(&self) -> Instant {
+        self.at
+    }
+
     /// Notes whom the peer named as its client.
     pub fn through(&mut self, header: ProxyHeader) {
         self.through = Some(header);

@@ -16,7 +16,7 @@ use crate::policy::{Admitted, Allowed, Answer, Denial, Ending, Identified, Polic
 use crate::runtime::dial::{self, Dialled};
 use crate::runtime::egress::Departure;
 use crate::runtime::facts::Facts;
-use crate::runtime::front::{Arrived, Asks, Proof, Who};
+use crate::runtime::front::{Arrived, Asking, Asks, Known, Proof, Who};
 use crate::runtime::head::{self, HeadError};
 use crate::runtime::head_reader::Head;
 use crate::runtime::hello::{self, Heard, HelloFailure};
@@ -75,29 +75,30 @@ struct Recorded<'a> {
 
 /// One request from its first word to its last record.
 pub async fn serve(worker: Rc<Worker>, arrived: Arrived) {
-    let Arrived { stream, asks, who, mut place, mut facts } = arrived;
+    let Arrived { asking, mut known } = arrived;
+    let Known { place, facts } = &mut *known;
     // What only setting up needs lives in this future and is freed before a byte is forwarded.
-    let setting_up = Box::pin(decide(&worker, (stream, asks), (who, &mut place), &mut facts));
+    let setting_up = Box::pin(decide(&worker, asking, place, facts));
     // A fault of the program ends this request alone, with a record like any other.
     let ended = match AssertUnwindSafe(setting_up).catch_unwind().await {
-        Ok(Some(recorded)) => AssertUnwindSafe(carry(&worker, recorded, &mut facts)).catch_unwind().await,
+        Ok(Some(recorded)) => AssertUnwindSafe(carry(&worker, recorded, facts)).catch_unwind().await,
         Ok(None) => Ok(()),
         Err(fault) => Err(fault),
     };
     if ended.is_err() {
         worker.shared().journal().note(facts.fault(worker.shared(), &Denial::new(Reason::Internal)));
     }
-    drop(place);
 }
 
 /// Runs the line and records what came out of it. `None`: the request has been answered, or nothing was asked for.
 async fn decide<'a>(
     worker: &'a Worker,
-    (stream, asks): (ClientStream, Asks),
-    (mut who, place): (Who, &mut gate::Place),
+    asking: Box<Asking>,
+    place: &mut gate::Place,
     facts: &mut Facts,
 ) -> Option<Recorded<'a>> {
     let unfinished = worker.begin();
+    let Asking { stream, asks, mut who } = *asking;
     let (mut end, asked) = ask(worker, stream, asks, facts).await?;
     // At the end of a drain what is still being set up is refused, so that it has its record.
     let result = tokio::select! {

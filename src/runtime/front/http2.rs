@@ -19,7 +19,7 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tokio_rustls::server::TlsStream;
 
-use super::{Arrived, Asks, Coming, Who};
+use super::{Arrived, Asking, Asks, Coming, Known, Who};
 use crate::policy::{Denial, Reason};
 use crate::runtime::entrance::Entrance;
 use crate::runtime::facts::{Came, Facts};
@@ -95,7 +95,8 @@ impl Streams {
     }
 
     /// Serves every request until the connection ends. Its tunnels end with it, each by itself.
-    pub(super) async fn serve(self, worker: &Rc<Worker>) {
+    pub(super) async fn serve(self, worker: Rc<Worker>) {
+        let worker = &worker;
         // The end of the worker waits for the last frames.
         let _unfinished = worker.begin();
         let Self { stream, deadline, on } = self;
@@ -165,13 +166,10 @@ impl On {
         let (parts, body) = request.into_parts();
         let meter = Rc::clone(&self.meter);
         meter.begin();
-        let arrived = Arrived {
-            stream: ClientStream::Http2(Box::new(Http2End::new(body, answer, Rc::clone(&meter)))),
-            asks: Asks::Http2(head(&parts)),
-            who: self.who.clone(),
-            place,
-            facts: Facts::begin(worker.shared(), &self.entrance.name, self.came.again()),
-        };
+        let stream = ClientStream::Http2(Box::new(Http2End::new(body, answer, Rc::clone(&meter))));
+        let asking = Asking { stream, asks: Asks::Http2(head(&parts)), who: self.who.clone() };
+        let known = Known { place, facts: Facts::begin(worker.shared(), &self.entrance.name, self.came.again()) };
+        let arrived = Arrived { asking: Box::new(asking), known: Box::new(known) };
         let serving = session::serve(Rc::clone(worker), arrived);
         spawn_local(async move {
             serving.await;

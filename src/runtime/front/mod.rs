@@ -14,6 +14,7 @@ mod http2;
 mod proxied;
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -45,17 +46,29 @@ pub struct Accepted {
     pub connection: Connection,
 }
 
-/// A request that can be asked for: all that the line begins with.
+/// A request that can be asked for: all that the line begins with. On the heap, as what waits for a tunnel must be small.
 pub struct Arrived {
+    /// What is gone once it is answered.
+    pub asking: Box<Asking>,
+    /// What stays until its last record.
+    pub known: Box<Known>,
+}
+
+/// Who asks, and how.
+pub struct Asking {
     /// The client's end.
     pub stream: ClientStream,
     /// How the client says where it wants to go.
     pub asks: Asks,
     /// Who asks.
     pub who: Who,
+}
+
+/// What is known of a request.
+pub struct Known {
     /// Its place among the connections of this instance.
     pub place: Place,
-    /// What is known of it.
+    /// What its records say.
     pub facts: Facts,
 }
 
@@ -145,31 +158,53 @@ enum Speaks {
 /// What a connection comes to.
 enum Entered {
     /// One request.
-    Request(Box<Arrived>),
+    Request(Arrived),
     /// Any number of them.
-    Http2(http2::Streams),
+    Http2(Box<http2::Streams>),
+}
+
+/// What a connection begins with.
+enum First {
+    /// Its request, before which nothing stands.
+    Request(Arrived),
+    /// A way through the door.
+    Door(Pin<Box<dyn Future<Output = Option<Entered>>>>),
 }
 
 /// One connection from accept to the last record of its last request.
-pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
-    let Accepted { stream, peer, entrance, connection } = accepted;
-    let deadline = Instant::now() + worker.shared().limits().head_timeout;
-    let coming = Coming { came: Came::new(peer), entrance, connection, deadline };
-    let arrived = match stream {
-        ClientStream::Tcp(socket) if !coming.entrance.is_plain() => {
-            match Box::pin(enter(&worker, socket, coming)).await {
-                Some(Entered::Request(arrived)) => *arrived,
-                Some(Entered::Http2(streams)) => return Box::pin(streams.serve(&worker)).await,
+pub fn serve(worker: Rc<Worker>, accepted: Accepted) -> impl Future<Output = ()> {
+    let first = first(&worker, accepted);
+    async move {
+        let arrived = match first {
+            First::Request(arrived) => arrived,
+            First::Door(entering) => match entering.await {
+                Some(Entered::Request(arrived)) => arrived,
+                Some(Entered::Http2(streams)) => return Box::pin(streams.serve(worker)).await,
                 None => return,
-            }
+            },
+        };
+        session::serve(worker, arrived).await;
+    }
+}
+
+fn first(worker: &Rc<Worker>, accepted: Accepted) -> First {
+    let Accepted { stream, peer, entrance, connection } = accepted;
+    let came = Came::new(peer);
+    let coming = Coming { came, entrance, connection, deadline: came.at() + worker.shared().limits().head_timeout };
+    match stream {
+        ClientStream::Tcp(socket) if !coming.entrance.is_plain() => {
+            First::Door(Box::pin(enter(Rc::clone(worker), socket, coming)))
         }
-        stream => coming.asks(&worker, stream, Asks::Head(deadline)),
-    };
-    session::serve(worker, arrived).await;
+        stream => {
+            let asks = Asks::Head(coming.deadline);
+            First::Request(coming.asks(worker, stream, asks))
+        }
+    }
 }
 
 /// A TCP connection up to its request. `None`: it has been refused, or was silent.
-async fn enter(worker: &Worker, socket: TcpStream, mut coming: Coming) -> Option<Entered> {
+async fn enter(worker: Rc<Worker>, socket: TcpStream, mut coming: Coming) -> Option<Entered> {
+    let worker = &*worker;
     let _unfinished = worker.begin();
     if let Mode::Transparent(capture) = coming.entrance.mode {
         // A connection that is gone has no address any more.
@@ -222,11 +257,12 @@ impl Coming {
     fn asks(self, worker: &Worker, stream: ClientStream, asks: Asks) -> Arrived {
         let facts = Facts::begin(worker.shared(), &self.entrance.name, self.came);
         let who = Who { client: Client::new(self.came.origin()), proof: None, entrance: self.entrance };
-        Arrived { stream, asks, who, place: Place::own(self.connection), facts }
+        let known = Known { place: Place::own(self.connection), facts };
+        Arrived { asking: Box::new(Asking { stream, asks, who }), known: Box::new(known) }
     }
 
     fn request(self, worker: &Worker, stream: ClientStream, asks: Asks) -> Entered {
-        Entered::Request(Box::new(self.asks(worker, stream, asks)))
+        Entered::Request(self.asks(worker, stream, asks))
     }
 
     /// What follows behind a handshake.
@@ -239,11 +275,13 @@ impl Coming {
         });
         let who = Who { client, proof, entrance: Arc::clone(&self.entrance) };
         if is_h2 {
-            return Entered::Http2(http2::Streams::new(self, stream, who));
+            return Entered::Http2(Box::new(http2::Streams::new(self, stream, who)));
         }
         let asks = Asks::Head(self.deadline);
         let stream = ClientStream::Tls(Box::new(TlsEnd::new(stream)));
-        Entered::Request(Box::new(Arrived { who, ..self.asks(worker, stream, asks) }))
+        let mut arrived = self.asks(worker, stream, asks);
+        arrived.asking.who = who;
+        Entered::Request(arrived)
     }
 }
 
