@@ -29,7 +29,6 @@ mod reason;
 mod reload;
 mod request;
 mod rule;
-mod shim;
 mod words;
 
 #[cfg(test)]
