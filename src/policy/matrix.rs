@@ -39,7 +39,7 @@ impl Matrix {
     /// Of this policy.
     pub fn new(policy: &Arc<Policy>) -> Self {
         let classes = Classes::new(|| DestinationRef::all(policy));
-        let mut sources = classes::identities(policy);
+        let mut sources = classes::members(policy);
         sources.sort_by(|one, two| one.source().name.cmp(&two.source().name));
         Self { policy: Arc::clone(policy), classes, sources }
     }

@@ -13,6 +13,7 @@ mod ask;
 mod cases;
 mod classes;
 mod client;
+mod clients;
 mod compile;
 mod decision;
 mod diff;
@@ -29,6 +30,7 @@ mod reason;
 mod reload;
 mod request;
 mod rule;
+mod ways;
 mod words;
 
 #[cfg(test)]
@@ -56,4 +58,5 @@ pub use reason::{Facts, Reason, UnknownWord};
 pub use reload::{Standing, Verdict};
 pub use request::{Admitted, Identified};
 pub use rule::{Class, ControlRecord, Ech, Existing, Report, Rule, Sni, Source, TlsTerms};
+pub use ways::Ways;
 pub use words::{Words, control, terms};

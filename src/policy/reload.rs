@@ -96,9 +96,17 @@ impl Policy {
         Ok(allowed)
     }
 
-    /// `never` and removed sources cut, whatever the old rule says.
+    /// `never`, removed sources, and sources that now ask for another identity cut, whatever the old rule says.
     fn cuts(&self, standing: &Standing, reason: Reason) -> bool {
-        let refused = matches!(reason, Reason::DestinationDenied | Reason::SourceUnknown | Reason::EnvironmentMismatch);
+        let refused = matches!(
+            reason,
+            Reason::DestinationDenied
+                | Reason::SourceUnknown
+                | Reason::EnvironmentMismatch
+                | Reason::IdentityRequired
+                | Reason::IdentityNotAllowed
+                | Reason::CredentialsMissing
+        );
         refused || !self.sources().iter().any(|source| source.name == standing.allowed.source().name)
     }
 }

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::client::Client;
+use super::clients::Belongs;
 use super::compile::{Found, Grant, Policy};
 use super::decision::Denial;
 use super::hours;
 use super::reason::Reason;
 use super::rule::{Report, Rule, Source};
-use crate::name::{Fqdn, Host, Target};
+use crate::name::{Fqdn, Host, Identity, Target};
 use crate::redact::holds_card_number;
 
 /// A client whose source is known. The only way to ask for anything.
@@ -22,19 +23,24 @@ pub struct Identified {
     client: Client,
     index: u32,
     source: Arc<Source>,
+    /// Index among the client's identities.
+    identity: Option<usize>,
 }
 
 impl Policy {
-    /// Which source a client belongs to: the one with the longest subnet that holds its address.
+    /// Which source a client belongs to: of those with the longest subnet that holds its address, or of its user, the one that one of its
+    /// identities is of.
     pub fn identify(self: &Arc<Self>, client: &Client) -> Result<Identified, Denial> {
-        let unknown = || Denial::new(Reason::SourceUnknown);
-        let index = client.address().and_then(|address| self.source_of(address)).ok_or_else(unknown)?;
-        let source = Arc::clone(self.source(index).ok_or_else(|| Denial::new(Reason::SourceUnknown))?);
+        let Belongs { index, source, identity } = self.belongs(client).map_err(Denial::new)?;
         match (self.environment(), &source.environment) {
             (Some(ours), Some(theirs)) if *ours != **theirs => Err(Denial::new(Reason::EnvironmentMismatch)),
-            (Some(_) | None, Some(_) | None) => {
-                Ok(Identified { policy: Arc::clone(self), client: client.clone(), index, source })
-            }
+            (Some(_) | None, Some(_) | None) => Ok(Identified {
+                policy: Arc::clone(self),
+                client: client.clone(),
+                index,
+                source: Arc::clone(source),
+                identity,
+            }),
         }
     }
 }
@@ -48,6 +54,11 @@ impl Identified {
     /// The client.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Which of the client's identities is of the source; `None`: that asks for none.
+    pub fn matched(&self) -> Option<&Identity> {
+        self.client.identities.get(self.identity?)
     }
 
     /// The policy that judges.

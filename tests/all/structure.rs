@@ -7,12 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::sources::{self, Kind, Source, UsedPath};
 
 /// Reasons that no code of this version makes. The policy and the listeners that would make them come later.
-const NOT_REACHABLE: [&str; 13] = [
-    "IdentityRequired",
-    "IdentityNotAllowed",
+const NOT_REACHABLE: &[&str] = &[
     "ClientCertificateInvalid",
     "ClientCertificateRevoked",
-    "CredentialsMissing",
     "CredentialsWrong",
     "ProxyProtocolRefused",
     "CertificateUntrusted",

@@ -5,6 +5,7 @@ mod addresses;
 mod ask;
 mod attacks;
 mod cases;
+mod clients;
 mod compile;
 mod diff;
 mod hello;
