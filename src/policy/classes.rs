@@ -7,7 +7,7 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -246,15 +246,6 @@ pub(super) fn members(policy: &Arc<Policy>) -> Vec<Identified> {
         }
     }
     found
-}
-
-/// Host and port as a client would write them.
-pub(super) fn target(host: &Host, port: u16) -> Option<Target> {
-    let written = match host {
-        Host::Name(name) => format!("{name}:{port}"),
-        Host::Address(address) => SocketAddr::new(*address, port).to_string(),
-    };
-    written.parse().ok()
 }
 
 /// The rule that lets a source reach a target at some time, whatever a name resolves to.

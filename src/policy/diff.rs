@@ -215,7 +215,7 @@ fn reach(old: &Arc<Policy>, new: &Arc<Policy>) -> Vec<ReachEdit> {
         let Some(host) = classes.representative(destination) else { continue };
         let claims: BTreeSet<(Arc<str>, u16)> = old.claims(&host).into_iter().chain(new.claims(&host)).collect();
         for (source, port) in claims {
-            let Some(target) = classes::target(&host, port) else { continue };
+            let Some(target) = Target::new(host.clone(), port) else { continue };
             let (before, after) = (old.reaches(&source, &target), new.reaches(&source, &target));
             let (mark, rule, refused, changes) = match (before, after) {
                 (Err(_), Err(_)) => continue,

@@ -6,10 +6,13 @@
 //! files → file (as written → checked) → compile (Policy) → Identified → Admitted → Routed → Allowed
 //!                                                              └──────────┴─ Denial ─┴─────────┘
 //! ```
+//! What the kernel captured has no head: there the ClientHello comes first, and `captured` stands where `request` does.
+//!
 //! Each stage is a type that only the stage before it makes, so none can be skipped; whatever no stage allows is refused.
 
 mod addresses;
 mod ask;
+mod captured;
 mod cases;
 mod classes;
 mod client;

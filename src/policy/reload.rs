@@ -90,7 +90,11 @@ impl Policy {
         let Standing { allowed, upstream, server } = standing;
         let answer = Answer { addresses: &[*upstream], cnames: allowed.cnames() };
         let identified = self.identify(allowed.client())?;
-        let routed = identified.request(allowed.target(), at)?.addresses(&answer, own)?;
+        let admitted = match allowed.original() {
+            Some(original) => identified.captured_again(original, allowed, own, at)?,
+            None => identified.request(allowed.target(), at)?,
+        };
+        let routed = admitted.addresses(&answer, own)?;
         let allowed = routed.hello(allowed.client_hello())?;
         server.get().map_or(Ok(()), |hello| allowed.server(hello))?;
         Ok(allowed)

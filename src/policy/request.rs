@@ -2,6 +2,7 @@
 //! Not here: limits, the log's health, the lookup. Source: the contract's order of reasons: source, `never`, sensitive, rule, port,
 //! expiry, hours. Environments are compared only if both the proxy and the source state one.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -75,10 +76,15 @@ impl Identified {
     pub fn request(&self, target: &Target, at: Timestamp) -> Result<Admitted, Denial> {
         match self.enforce(target, at) {
             Ok(rule) => Ok(self.admit(rule, None, target)),
-            Err(denial) => match self.report(&denial, target, at) {
-                Some(report) => Ok(self.admit(&report.terms, Some(denial), target)),
-                None => Err(denial),
-            },
+            Err(denial) => self.observe(denial, target, at),
+        }
+    }
+
+    /// What report mode makes of a refusal.
+    pub(super) fn observe(&self, denial: Denial, target: &Target, at: Timestamp) -> Result<Admitted, Denial> {
+        match self.report(&denial, target, at) {
+            Some(report) => Ok(self.admit(&report.terms, Some(denial), target)),
+            None => Err(denial),
         }
     }
 
@@ -90,7 +96,7 @@ impl Identified {
 
     /// The rule that lets the source reach `target` at `at`. Expiry and hours are judged on the chosen one alone; no other takes its
     /// place.
-    fn enforce<'a>(&'a self, target: &'a Target, at: Timestamp) -> Result<&'a Arc<Rule>, Denial> {
+    pub(super) fn enforce<'a>(&'a self, target: &'a Target, at: Timestamp) -> Result<&'a Arc<Rule>, Denial> {
         let rule = self.grant(target)?.rule();
         if rule.expires.is_some_and(|last| hours::is_over(last, at)) {
             return Err(Denial::by(rule, Reason::RuleExpired));
@@ -125,7 +131,7 @@ impl Identified {
         }
     }
 
-    fn admit(&self, rule: &Arc<Rule>, observed: Option<Denial>, target: &Target) -> Admitted {
+    pub(super) fn admit(&self, rule: &Arc<Rule>, observed: Option<Denial>, target: &Target) -> Admitted {
         Admitted {
             policy: Arc::clone(&self.policy),
             client: self.client.clone(),
@@ -133,6 +139,7 @@ impl Identified {
             rule: Arc::clone(rule),
             observed,
             target: target.clone(),
+            original: None,
         }
     }
 }
@@ -146,9 +153,20 @@ pub struct Admitted {
     rule: Arc<Rule>,
     observed: Option<Denial>,
     target: Target,
+    original: Option<SocketAddr>,
 }
 
 impl Admitted {
+    /// The same, by a client that called this address and never asked.
+    pub(super) fn of_captured(self, original: SocketAddr) -> Self {
+        Self { original: Some(original), ..self }
+    }
+
+    /// The address that a captured client called; `None`: it asked by name or address itself.
+    pub fn original(&self) -> Option<SocketAddr> {
+        self.original
+    }
+
     /// The policy that judges.
     pub fn policy(&self) -> &Arc<Policy> {
         &self.policy
