@@ -215,7 +215,7 @@ fn admit(worker: &Worker, identified: &Identified, asked: Asked) -> Result<(Admi
         Asked::Captured(original, heard) => {
             let heard = heard.map_err(|failure| hello::early_denial(&failure))?;
             let own = worker.shared().own_addresses();
-            Ok((identified.captured(original, &heard.hello, clock::now(), &own)?, Some(heard)))
+            Ok((identified.captured(original, &heard.hello, &own, clock::now())?, Some(heard)))
         }
     }
 }

@@ -81,6 +81,7 @@ impl Entrance {
     pub(in crate::runtime) fn plain(name: &str) -> Arc<Self> {
         Arc::new(Self::new(&Listener {
             name: name.into(),
+            place: crate::yaml::Place { file: 0, line: 1, column: 1 },
             address: crate::config::ListenAddress::Tcp(std::net::SocketAddr::from(([127, 0, 0, 1], 0))),
             mode: Mode::Connect,
             tls: None,
