@@ -4,6 +4,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod admin;
+mod credentials;
 mod dns;
 mod expand;
 mod limits;
@@ -27,6 +28,7 @@ use crate::redact::holds_card_number;
 use crate::yaml::{self, Faults, Field, Located, MapReader, Place, shown};
 
 pub use admin::{Admin, AdminTls};
+pub use credentials::{Credential, NewCredentialError, credentials};
 pub use name_server::{DnsServer, ServerError};
 pub use redaction::Redaction;
 pub use tokens::{Role, Token, TokenNameError, Tokens, tokens};

@@ -224,3 +224,7 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut socket: S) -> io::Result<
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "handshake_tests.rs"]
+mod tests;

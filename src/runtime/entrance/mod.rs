@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::address::PrefixSet;
 use crate::config::{Config, Listener, Mode};
-use crate::runtime::client_auth::{ListenerTls, self_test};
+use crate::runtime::client_auth::{Checker, Credentials, ListenerTls, self_test};
 use crate::runtime::clock;
 use crate::runtime::load::{LoadError, Reading};
 
@@ -24,7 +24,9 @@ pub struct Entrance {
     pub senders: PrefixSet,
     files: Listener,
     handshakes: Arc<Semaphore>,
+    checker: Arc<Checker>,
     tls: ArcSwapOption<ListenerTls>,
+    credentials: ArcSwapOption<Credentials>,
 }
 
 /// All listeners' settings, in the order of the configuration.
@@ -40,6 +42,7 @@ pub struct Reread(Vec<Keys>);
 /// What a listener's files hold.
 struct Keys {
     tls: Option<Arc<ListenerTls>>,
+    credentials: Option<Arc<Credentials>>,
 }
 
 impl Entrance {
@@ -48,33 +51,44 @@ impl Entrance {
         self.tls.load_full()
     }
 
-    fn new(listener: &Listener) -> Self {
+    /// The credentials that clients may show, as they are in force; `None`: none count.
+    pub fn credentials(&self) -> Option<Arc<Credentials>> {
+        self.credentials.load_full()
+    }
+
+    fn new(listener: &Listener, checker: &Arc<Checker>) -> Self {
         Self {
             name: Arc::clone(&listener.name),
             mode: listener.mode,
             senders: listener.proxy_protocol.iter().copied().collect(),
             files: listener.clone(),
             handshakes: ListenerTls::room(),
+            checker: Arc::clone(checker),
             tls: ArcSwapOption::empty(),
+            credentials: ArcSwapOption::empty(),
         }
     }
 
     fn read(&self, reading: &mut Reading) -> Keys {
         let tls = self.files.tls.as_ref();
         let tls = tls.and_then(|files| ListenerTls::read(files, &self.handshakes, clock::now(), reading));
-        Keys { tls: tls.map(Arc::new) }
+        let credentials = self.files.credentials.as_ref();
+        let credentials = credentials.and_then(|file| Credentials::read(file, &self.checker, reading));
+        Keys { tls: tls.map(Arc::new), credentials: credentials.map(Arc::new) }
     }
 
     fn set(&self, keys: Keys) {
         self.tls.store(keys.tls);
+        self.credentials.store(keys.credentials);
     }
 }
 
 impl Entrances {
     /// Reads the files of all listeners of the configuration in `path`. Valid only if `reading` has no faults then.
     pub(in crate::runtime) fn read(path: &Path, config: &Config, reading: &mut Reading) -> Self {
-        let entrances: Vec<Arc<Entrance>> =
-            config.listeners.iter().map(|listener| Arc::new(Entrance::new(listener))).collect();
+        let checker = Arc::default();
+        let entrance = |listener| Arc::new(Entrance::new(listener, &checker));
+        let entrances: Vec<Arc<Entrance>> = config.listeners.iter().map(entrance).collect();
         let entrances = Self { config: path.display().to_string(), entrances };
         let read = entrances.reread(reading);
         entrances.put_in_force(read);
@@ -88,7 +102,7 @@ impl Entrances {
 
     /// Whether there is anything to read again.
     pub fn is_empty(&self) -> bool {
-        self.entrances.iter().all(|entrance| entrance.files.tls.is_none())
+        self.entrances.iter().all(|entrance| entrance.files.tls.is_none() && entrance.files.credentials.is_none())
     }
 
     /// Reads the files again; nothing is in force yet.
