@@ -43,6 +43,12 @@ const HASH: usize = 32;
 pub struct Credential {
     /// Whose it is: the identity `credential:NAME`.
     pub name: Arc<str>,
+    secret: Hashed,
+}
+
+/// A secret's hash, and all that it takes to make it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Hashed {
     cost: Cost,
     salt: Box<[u8]>,
     hash: [u8; HASH],
@@ -84,20 +90,20 @@ impl Credential {
         let secret = Zeroizing::new(format!("{BEGIN}{}", *encoded));
         let cost = Cost { memory_kib: *MEMORY_KIB.start(), passes: *PASSES.start(), lanes: *LANES.start() };
         let hash = cost.hash(secret.as_bytes(), salt).ok_or(NewCredentialError::Memory)?;
-        Ok((Self { name: name.into(), cost, salt: Box::new(*salt), hash }, secret))
+        Ok((Self { name: name.into(), secret: Hashed { cost, salt: Box::new(*salt), hash } }, secret))
     }
 
     /// Whether it is the right secret. Takes its time, and memory, whatever comes out.
     pub fn proves(&self, secret: &[u8]) -> bool {
-        let hash = self.cost.hash(secret, &self.salt);
-        hash.is_some_and(|hash| verify_slices_are_equal(&hash, &self.hash).is_ok())
+        let Hashed { cost, salt, hash } = &self.secret;
+        cost.hash(secret, salt).is_some_and(|made| verify_slices_are_equal(&made, hash).is_ok())
     }
 }
 
 impl fmt::Display for Credential {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Cost { memory_kib, passes, lanes } = self.cost;
-        let (salt, hash) = (STANDARD_NO_PAD.encode(&self.salt), STANDARD_NO_PAD.encode(self.hash));
+        let Hashed { cost: Cost { memory_kib, passes, lanes }, salt, hash } = &self.secret;
+        let (salt, hash) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash));
         // Some names would be numbers or words of YAML without quotes.
         write!(
             out,
@@ -141,15 +147,14 @@ fn credential(item: Field<'_>, before: &[Credential], faults: &mut Faults) -> Op
     let mut map = item.map("a credential", faults)?;
     let name_field = map.require("name", faults);
     let name = name_field.and_then(|field| label(field, faults));
-    let hashed = map.require("argon2id", faults).and_then(|field| field.read(hash_of, faults));
+    let secret = map.require("argon2id", faults).and_then(|field| field.read(hash_of, faults));
     map.finish(&[], faults);
     let name = name?;
     if let Some(field) = name_field.filter(|_| before.iter().any(|other| *other.name == *name)) {
         field
             .fault(format!("a second credential `{name}`; write another name, so that records tell who asked"), faults);
     }
-    let (cost, salt, hash) = hashed?;
-    Some(Credential { name: name.into(), cost, salt, hash })
+    Some(Credential { name: name.into(), secret: secret? })
 }
 
 /// What stands as `argon2id` is no such hash, or one that costs too little or too much. It may be the secret itself, so it is not repeated.
@@ -166,7 +171,7 @@ enum HashError {
     Length,
 }
 
-fn hash_of(text: &str) -> Result<(Cost, Box<[u8]>, [u8; HASH]), HashError> {
+fn hash_of(text: &str) -> Result<Hashed, HashError> {
     let read = PasswordHash::new(text).map_err(|_| HashError::Form)?;
     if read.algorithm.as_str() != "argon2id" || read.version != Some(Version::V0x13.into()) {
         return Err(HashError::Form);
@@ -185,5 +190,113 @@ fn hash_of(text: &str) -> Result<(Cost, Box<[u8]>, [u8; HASH]), HashError> {
     if !SALTS.contains(&salt.len()) {
         return Err(HashError::Length);
     }
-    Ok((cost, salt.as_ref().into(), hash))
+    Ok(Hashed { cost, salt: salt.as_ref().into(), hash })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> (Option<Vec<Credential>>, Vec<String>) {
+        let mut faults = Faults::new();
+        let credentials = credentials(text, 0, &mut faults);
+        (credentials, faults.iter().map(|fault| fault.line(&["f"])).collect())
+    }
+
+    fn line(hash: &str) -> String {
+        format!("credentials: [{{name: a, argon2id: \"{hash}\"}}]")
+    }
+
+    #[test]
+    fn what_is_made_can_be_pasted_and_proves_its_secret_alone() {
+        let (made, secret) = Credential::new("7", &[1; 32], &[2; 16]).unwrap();
+        assert_eq!(*secret, "sallyport_AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE");
+        let (read, faults) = read(&format!("credentials:\n  - {made}\n"));
+        assert_eq!(faults, Vec::<String>::new());
+        let read = read.unwrap();
+        assert_eq!(read, [made.clone()], "also a name made of digits");
+        assert!(read[0].proves(secret.as_bytes()));
+        for wrong in ["", "sallyport_", &secret.to_lowercase(), &format!("{} ", *secret)] {
+            assert!(!read[0].proves(wrong.as_bytes()), "`{wrong}`");
+        }
+        assert!(!format!("{made} {made:?}").contains(&secret.as_str()[12..]), "the secret itself is not kept");
+        let (other, _) = Credential::new("7", &[1; 32], &[3; 16]).unwrap();
+        assert_ne!(other, made, "a salt of its own");
+    }
+
+    #[test]
+    fn hashes_that_others_made_count() {
+        let (read, faults) = read(&line(REFERENCE));
+        assert_eq!(faults, Vec::<String>::new());
+        assert!(read.unwrap()[0].proves(b"secret"));
+    }
+
+    /// What the reference implementation (libargon2) says of `secret`: `echo -n secret | argon2 sallyportsalt000 -id -m 15 -t 2 -p 1 -l 32 -e`.
+    const REFERENCE: &str =
+        "$argon2id$v=19$m=32768,t=2,p=1$c2FsbHlwb3J0c2FsdDAwMA$PD24v6Rq3WhMaeUyOWdxAlGLAWvlm9GNQoA1nRqD1IA";
+
+    #[test]
+    fn names_that_do_not_fit() {
+        for name in ["", "a b", "a:b", "a\n", "ä", "a\"b", "batch-4111111111111111", &"a".repeat(MAX_LABEL + 1)] {
+            assert_eq!(Credential::new(name, &[0; 32], &[0; 16]).unwrap_err(), NewCredentialError::Name, "`{name}`");
+        }
+    }
+
+    #[test]
+    fn faults_of_hashes() {
+        const SALT: &str = "AgICAgICAgICAgICAgICAg";
+        const HASH: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
+        const FORM: &str =
+            "f:1:35: `argon2id` is no Argon2id hash; write the whole line that `sallyport keys new credential` prints";
+        const COST: &str = "f:1:35: `argon2id` has other parameters than are taken; use `m` from 19456 to 65536, `t` from 2 to 10, `p` from 1 to 4";
+        const LENGTH: &str =
+            "f:1:35: `argon2id` has a salt or hash of another length than are taken; use 16 to 48 bytes and 32 bytes";
+        let with = |params: &str| format!("$argon2id$v=19${params}${SALT}${HASH}");
+        for (row, hash, want) in [
+            ("good", with("m=19456,t=2,p=1"), None),
+            ("dear", with("m=65536,t=10,p=4"), None),
+            ("little memory", with("m=19455,t=2,p=1"), Some(COST)),
+            ("much memory", with("m=65537,t=2,p=1"), Some(COST)),
+            ("one pass", with("m=65536,t=1,p=1"), Some(COST)),
+            ("many passes", with("m=19456,t=11,p=1"), Some(COST)),
+            ("many lanes", with("m=19456,t=2,p=5"), Some(COST)),
+            ("no parameters", format!("$argon2id$v=19${SALT}${HASH}"), Some(COST)),
+            ("a key's id", with("m=19456,t=2,p=1,keyid=AAAA"), Some(FORM)),
+            ("argon2i", with("m=19456,t=2,p=1").replace("argon2id", "argon2i"), Some(FORM)),
+            ("an older version", with("m=19456,t=2,p=1").replace("v=19", "v=16"), Some(FORM)),
+            ("no version", with("m=19456,t=2,p=1").replace("$v=19", ""), Some(FORM)),
+            ("bcrypt", "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW".to_owned(), Some(FORM)),
+            ("the secret itself", "sallyport_AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE".to_owned(), Some(FORM)),
+            ("no hash", format!("$argon2id$v=19$m=19456,t=2,p=1${SALT}"), Some(FORM)),
+            ("a short salt", with("m=19456,t=2,p=1").replace(SALT, "AgICAgICAgICAgIC"), Some(LENGTH)),
+            ("a short hash", with("m=19456,t=2,p=1").replace(HASH, "AQEBAQEBAQEBAQEBAQEBAQ"), Some(LENGTH)),
+        ] {
+            let (_, faults) = read(&line(&hash));
+            assert_eq!(faults, want.map(str::to_owned).into_iter().collect::<Vec<_>>(), "{row}");
+        }
+    }
+
+    #[test]
+    fn faults_of_the_file() {
+        let hash = "$argon2id$v=19$m=19456,t=2,p=1$AgICAgICAgICAgICAgICAg$AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
+        let one = |name: &str| format!("  - {{name: {name}, argon2id: \"{hash}\"}}\n");
+        let many = (0..=MAX_CREDENTIALS).map(|number| one(&format!("c{number}"))).collect::<String>();
+        for (text, want) in [
+            (
+                "credentials: []".to_owned(),
+                "f:1:14: `credentials` is empty; add what `sallyport keys new credential` prints",
+            ),
+            ("credential: []".to_owned(), "f:1:1: unknown key `credential`; did you mean `credentials`?"),
+            ("credentials: [{name: a}]".to_owned(), "f:1:15: a credential lacks `argon2id`; add it"),
+            (format!("credentials: [{{argon2id: \"{hash}\"}}]"), "f:1:15: a credential lacks `name`; add it"),
+            (
+                format!("credentials:\n{}{}", one("x"), one("x")),
+                "f:3:12: a second credential `x`; write another name, so that records tell who asked",
+            ),
+            (format!("credentials:\n{many}"), "f:2:3: 1001 credentials; write at most 1000"),
+        ] {
+            let (_, faults) = read(&text);
+            assert!(faults.iter().any(|fault| fault == want), "{faults:?}\n  {want}");
+        }
+    }
 }

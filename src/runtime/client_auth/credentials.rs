@@ -74,6 +74,11 @@ impl Credentials {
         Some(Self { known: Arc::new(Known::new(credentials, key)), checker: Arc::clone(checker) })
     }
 
+    /// All of them, as they are kept.
+    pub fn iter(&self) -> impl Iterator<Item = &Credential> {
+        self.known.credentials.iter().map(|(credential, _)| credential)
+    }
+
     /// Whose credential `field` is: the value of a request's one `Proxy-Authorization`. `who` may guess so often: the client's source.
     ///
     /// # Errors

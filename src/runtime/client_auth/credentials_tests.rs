@@ -62,7 +62,11 @@ async fn a_secret_is_its_owners_alone() {
         ("Bearer", bearer("batch.1", first), Ok("batch.1".to_owned())),
         ("the other one", bearer("mail", second), Ok("mail".to_owned())),
         ("another's secret", bearer("mail", first), Err(Reason::CredentialsWrong)),
-        ("a secret too short", bearer("mail", &second[..52]), Err(Reason::CredentialsWrong)),
+        (
+            "a secret too short",
+            bearer("mail", second.trim_end_matches(char::is_alphanumeric)),
+            Err(Reason::CredentialsWrong),
+        ),
         ("nobody's name", bearer("nobody", first), Err(Reason::CredentialsWrong)),
         ("a name in capitals", bearer("MAIL", second), Err(Reason::CredentialsWrong)),
         ("another scheme", format!("Digest mail.{}", **second), Err(Reason::CredentialsWrong)),

@@ -1,18 +1,22 @@
-//! Whole handshakes over real sockets: every kind of certificate, with TLS 1.2 and 1.3, and what is no handshake at all.
+//! Whole handshakes over real sockets, and what is no handshake at all.
+//! Not here: every kind of certificate (`certificates`).
 
-use std::fmt::Debug;
+#[path = "handshake_tests/certificates.rs"]
+mod certificates;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa};
 use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs as provider;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::{ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{AlertDescription, ClientConfig, DigitallySignedStruct, Error, SignatureScheme, SupportedProtocolVersion};
-use std::sync::Arc;
+use rustls::{
+    AlertDescription, ClientConfig, DigitallySignedStruct, Error, HandshakeKind, SignatureScheme,
+    SupportedProtocolVersion,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
@@ -149,153 +153,145 @@ fn told(shaken: &Result<Shaken<TcpStream>, HandshakeFailure>) -> String {
     }
 }
 
-const ID: &str = "spiffe://voice.example/ivr/east";
+#[tokio::test]
+async fn protocols_are_agreed_upon() {
+    for asks in [true, false] {
+        let authority = Authority::new("top");
+        let tls = if asks { listener(&authority.pem(), None, StaleCrl::Refuse) } else { anonymous() };
+        let client = authority.client(&[], &Terms::default());
+        for (alpn, want) in [
+            (&["h2", "http/1.1"][..], Ok(true)),
+            (&["http/1.1", "h2"], Ok(true)),
+            (&["http/1.1"], Ok(false)),
+            (&[], Ok(false)),
+            (&["ssh/2.0"], Err(HandshakeFailure::NoProtocol)),
+        ] {
+            for version in [&TLS12, &TLS13] {
+                let (shaken, _) = meet(client_config(Some(&client), version, alpn), &tls).await;
+                let shown = shaken.as_ref().ok().map(|shaken| shaken.certificate.is_some());
+                assert_eq!(shown, want.is_ok().then_some(asks), "{alpn:?}, {version:?}");
+                assert_eq!(shaken.map(|shaken| shaken.is_h2), want, "{alpn:?}, {version:?}");
+            }
+        }
+    }
+}
+
+/// Whoever resumed a session would not show its certificate again.
+#[tokio::test]
+async fn nobody_resumes_a_session_who_has_shown_a_certificate() {
+    let authority = Authority::new("top");
+    let client = authority.client(&[], &Terms::default());
+    let (asking, other) = (listener(&authority.pem(), None, StaleCrl::Refuse), anonymous());
+    for version in [&TLS12, &TLS13] {
+        for (tls, resumes) in [(&asking, HandshakeKind::Full), (&other, HandshakeKind::Resumed)] {
+            let config = client_config(Some(&client), version, &[]);
+            let mut kinds = Vec::new();
+            for _ in 0..2 {
+                let (shaken, _) = meet(config.clone(), tls).await;
+                kinds.extend(shaken.unwrap().stream.get_ref().1.handshake_kind());
+            }
+            assert_eq!(kinds, [HandshakeKind::Full, resumes], "{version:?}");
+        }
+    }
+}
+
+/// Writes `bytes`, then closes or waits; gives how the handshake came out, and all that came back.
+async fn send(bytes: &[u8], closes: bool, deadline: Instant) -> (Result<(), HandshakeFailure>, Vec<u8>) {
+    let tls = anonymous();
+    let (mut client, server) = sockets().await;
+    let talk = async move {
+        client.write_all(bytes).await.unwrap();
+        if closes {
+            client.shutdown().await.unwrap();
+        }
+        let mut answer = Vec::new();
+        let _ = client.read_to_end(&mut answer).await;
+        answer
+    };
+    let (shaken, answer) = tokio::join!(handshake(server, &tls, deadline), talk);
+    (shaken.map(drop), answer)
+}
 
 #[tokio::test]
-async fn every_kind_of_certificate_by_table() {
-    use AlertDescription::*;
-    let top = Authority::new("top");
-    let east = top.below("east", 20);
-    let withdrawn = top.below("withdrawn", 21);
-    let (other, namesake) = (Authority::new("other"), Authority::new("top"));
-    let deep = (30..34).fold(Authority::new("deep"), |above, serial| above.below(&format!("level {serial}"), serial));
-    let narrow = top.below_with({
-        let mut params = Authority::params("narrow", TODAY);
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params
-    });
-    let listed = [&top, &east, &withdrawn, &narrow];
-    let authorities: String = listed.iter().map(|one| one.pem()).collect();
-    let lists = [
-        top.list_pem(&[13, 21], DAY),
-        east.list_pem(&[14], DAY),
-        withdrawn.list_pem(&[], DAY),
-        narrow.list_pem(&[], DAY),
-    ];
-    let tls = listener(&authorities, Some(&lists.concat()), StaleCrl::Refuse);
-    let good = Terms::default;
-    let terms = |serial| Terms { serial, ..Terms::default() };
-    let span = |span| Terms { span, ..Terms::default() };
-    let purposes = |purposes| Terms { purposes, ..Terms::default() };
-    let strangers_key = |mut client: Client| {
-        client.key = other.client(&[], &Terms::default()).key;
-        client
-    };
-    let alone = |mut client: Client| {
-        client.chain.truncate(1);
-        client
-    };
-    let ivr = "ivr-1.voice.example";
-    let rows: Vec<(&str, Option<Client>, &str, Option<AlertDescription>)> = vec![
-        ("none", None, "identity_required", Some(CertificateRequired)),
-        ("SPIFFE", Some(top.client(&[uri(ID)], &good())), ID, None),
-        ("DNS", Some(top.client(&[dns(ivr)], &good())), ivr, None),
-        (
-            "two DNS names",
-            Some(top.client(&[dns("A.voice.example"), dns("b.voice.example")], &good())),
-            "a.voice.example b.voice.example",
-            None,
-        ),
-        ("a wildcard", Some(top.client(&[dns("*.voice.example"), dns(ivr)], &good())), ivr, None),
-        ("a CN alone", Some(top.client(&[], &good())), "", None),
-        ("two URIs", Some(top.client(&[uri(ID), uri("spiffe://voice.example/b")], &good())), "", None),
-        ("two URIs and a name", Some(top.client(&[uri(ID), uri("https://b.example"), dns(ivr)], &good())), "", None),
-        ("a SPIFFE ID and a name", Some(top.client(&[uri(ID), dns(ivr)], &good())), ID, None),
-        ("another URI and a name", Some(top.client(&[uri("https://b.example/"), dns(ivr)], &good())), ivr, None),
-        ("any purpose", Some(top.client(&[uri(ID)], &purposes(vec![]))), ID, None),
-        ("of an authority between", Some(east.client(&[uri(ID)], &good())), ID, None),
-        ("of one between that it does not show", Some(alone(east.client(&[uri(ID)], &good()))), ID, None),
-        (
-            "ended",
-            Some(top.client(&[uri(ID)], &span((-2 * DAY, -1)))),
-            "client_certificate_invalid expired",
-            Some(CertificateExpired),
-        ),
-        (
-            "not begun",
-            Some(top.client(&[uri(ID)], &span((DAY, 2 * DAY)))),
-            "client_certificate_invalid not_yet_valid",
-            Some(CertificateExpired),
-        ),
-        (
-            "another authority",
-            Some(other.client(&[uri(ID)], &good())),
-            "client_certificate_invalid unknown_issuer",
-            Some(UnknownCA),
-        ),
-        (
-            "another authority of the name",
-            Some(namesake.client(&[uri(ID)], &good())),
-            "client_certificate_invalid bad_signature",
-            Some(DecryptError),
-        ),
-        (
-            "signed by itself",
-            Some(Client::self_signed(&[uri(ID)])),
-            "client_certificate_invalid unknown_issuer",
-            Some(UnknownCA),
-        ),
-        (
-            "revoked",
-            Some(top.client(&[uri(ID)], &terms(13))),
-            "client_certificate_revoked revoked",
-            Some(CertificateRevoked),
-        ),
-        (
-            "revoked below",
-            Some(east.client(&[uri(ID)], &terms(14))),
-            "client_certificate_revoked revoked",
-            Some(CertificateRevoked),
-        ),
-        ("the number of another authority's", Some(east.client(&[uri(ID)], &terms(13))), ID, None),
-        (
-            "of a revoked authority",
-            Some(withdrawn.client(&[uri(ID)], &good())),
-            "client_certificate_revoked revoked",
-            Some(CertificateRevoked),
-        ),
-        (
-            "of one without a list",
-            Some(top.below("unlisted", 22).client(&[uri(ID)], &good())),
-            "client_certificate_invalid revocation_unknown",
-            Some(UnknownCA),
-        ),
-        (
-            "for servers",
-            Some(top.client(&[uri(ID)], &purposes(vec![ExtendedKeyUsagePurpose::ServerAuth]))),
-            "client_certificate_invalid not_for_clients",
-            Some(UnsupportedCertificate),
-        ),
-        (
-            "too long",
-            Some(deep.below("level 34", 34).client(&[uri(ID)], &good())),
-            "client_certificate_invalid chain_too_long",
-            Some(CertificateUnknown),
-        ),
-        (
-            "an authority's own",
-            Some(top.client(&[uri(ID)], &Terms { is_authority: true, ..good() })),
-            "client_certificate_invalid not_permitted",
-            Some(CertificateUnknown),
-        ),
-        (
-            "below one that must be the last",
-            Some(narrow.below("too deep", 23).client(&[uri(ID)], &good())),
-            "client_certificate_invalid not_permitted",
-            Some(CertificateUnknown),
-        ),
-        (
-            "without its key",
-            Some(strangers_key(top.client(&[uri(ID)], &good()))),
-            "client_certificate_invalid bad_signature",
-            Some(DecryptError),
-        ),
-    ];
+async fn what_is_no_handshake_has_its_reason_and_its_alert() {
+    use HandshakeFailure::{Gone, Malformed, NotTls, Silent, VersionTooLow};
+    let alert = |number: u8| vec![21, 3, 3, 0, 2, 2, number];
+    let old = [&[22, 3, 1, 0, 45, 1, 0, 0, 41, 3, 2][..], &[7; 32], &[0, 0, 2, 0xc0, 0x2f, 1, 0]].concat();
+    let later = [0, 13, 0, 4, 0, 2, 4, 3, 0, 43, 0, 3, 2, 3, 2];
+    let odd =
+        [&[22, 3, 1, 0, 62, 1, 0, 0, 58, 3, 3][..], &[7; 32], &[0, 0, 2, 0xc0, 0x2f, 1, 0, 0, 15], &later].concat();
+    for (row, bytes, closes, want, answer) in [
+        ("nothing", &b""[..], true, Silent, vec![]),
+        ("HTTP", b"CONNECT api.acme.example:443 HTTP/1.1\r\n\r\n", false, NotTls, alert(10)),
+        ("SSH", b"SSH-2.0-x\r\n", false, NotTls, alert(10)),
+        ("an SSL 2 hello", &[0x80, 46, 1, 0, 2], false, NotTls, alert(10)),
+        ("another record first", &[23, 3, 3, 0, 1, 0], false, NotTls, alert(10)),
+        ("half a hello", &[22, 3, 1, 0, 200, 1], true, Gone, vec![]),
+        ("a record of nothing", &[22, 3, 1, 0, 0], false, Malformed, alert(50)),
+        ("no hello", &[22, 3, 1, 0, 4, 14, 0, 0, 0], false, Malformed, alert(50)),
+        ("TLS 1.1", &old, false, VersionTooLow, alert(70)),
+        ("TLS 1.1 with what came later", &odd, false, VersionTooLow, alert(70)),
+    ] {
+        let (came, heard) = send(bytes, closes, soon()).await;
+        assert_eq!((came, heard), (Err(want), answer), "{row}");
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_ends_at_its_deadline() {
+    for bytes in [&b""[..], &[22, 3, 1, 0, 200, 1]] {
+        let (came, heard) = send(bytes, false, Instant::now() + Duration::from_millis(50)).await;
+        assert_eq!((came, heard), (Err(HandshakeFailure::Late), vec![]), "{bytes:?}");
+    }
+}
+
+#[tokio::test]
+async fn there_is_an_end_to_handshakes_at_a_time() {
+    let tls = anonymous();
+    let places = Arc::clone(&tls.handshakes);
+    let all = u32::try_from(places.available_permits()).unwrap();
+    let taken = places.acquire_many(all).await.unwrap();
+    let config = || client_config(None, &TLS13, &[]);
+    assert_eq!(meet(config(), &tls).await.0.map(drop), Err(HandshakeFailure::TooMany));
+    drop(taken);
+    assert_eq!(meet(config(), &tls).await.0.map(drop), Ok(()));
+    assert_eq!(places.available_permits(), all as usize, "each gives its place back");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_trust_the_listener_has_gone() {
+    let authority = Authority::new("top");
     for version in [&TLS12, &TLS13] {
-        for (row, client, want, alert) in &rows {
-            let (shaken, heard) = meet(client_config(client.as_ref(), version, &[]), &tls).await;
-            assert_eq!(told(&shaken), *want, "{row}, {version:?}");
-            assert_eq!(heard, *alert, "{row}, {version:?}");
-        }
+        let mut config = client_config(None, version, &[]);
+        let roots = rustls::RootCertStore {
+            roots: vec![webpki::anchor_from_trusted_cert(&authority.der()).unwrap().to_owned()],
+        };
+        let verifier = rustls::client::WebPkiServerVerifier::builder_with_provider(
+            roots.into(),
+            Arc::new(provider::default_provider()),
+        );
+        config.dangerous().set_certificate_verifier(verifier.build().unwrap());
+        let (shaken, _) = meet(config, &anonymous()).await;
+        assert_eq!(shaken.map(drop), Err(HandshakeFailure::Gone), "{version:?}");
+    }
+}
+
+#[test]
+fn each_failure_has_its_reason() {
+    use HandshakeFailure::*;
+    for (failure, want) in [
+        (Silent, None),
+        (Gone, Some(Reason::ClientGone)),
+        (Late, Some(Reason::HeadTimeout)),
+        (TooMany, Some(Reason::Overloaded)),
+        (NotTls, Some(Reason::NotTls)),
+        (VersionTooLow, Some(Reason::TlsVersionTooLow)),
+        (NoProtocol, Some(Reason::AlpnNotAllowed)),
+        (NoCertificate, Some(Reason::IdentityRequired)),
+        (Malformed, Some(Reason::HelloMalformed)),
+        (Certificate(CertificateFault::Revoked), Some(Reason::ClientCertificateRevoked)),
+        (Certificate(CertificateFault::Expired), Some(Reason::ClientCertificateInvalid)),
+    ] {
+        assert_eq!(failure.denial().map(|denial| denial.reason()), want, "{failure}");
     }
 }

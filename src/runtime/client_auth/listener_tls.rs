@@ -187,3 +187,7 @@ fn lists(bytes: &[u8]) -> Vec<CertificateRevocationListDer<'static>> {
     }
     CertificateRevocationListDer::pem_slice_iter(bytes).collect::<Result<Vec<_>, _>>().unwrap_or_default()
 }
+
+#[cfg(test)]
+#[path = "listener_tls_tests.rs"]
+mod tests;

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber,
@@ -142,7 +144,7 @@ impl Authority {
     }
 
     /// The list of these serial numbers, with its next update in seconds from now.
-    pub fn list(&self, revoked: &[u64], next_update: i64) -> CertificateRevocationListDer<'static> {
+    pub fn list_der(&self, revoked: &[u64], next_update: i64) -> CertificateRevocationListDer<'static> {
         self.rcgen_list(revoked, next_update).der().clone()
     }
 
@@ -182,6 +184,11 @@ impl Client {
     }
 }
 
+/// Bytes as text, under this label.
+pub fn pem(label: &str, bytes: &[u8]) -> String {
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(bytes))
+}
+
 fn located(path: &Path) -> Located<String> {
     Located { value: path.display().to_string(), place: Place { file: 0, line: 1, column: 1 } }
 }
@@ -216,6 +223,12 @@ pub fn read(files: &config::ListenerTls) -> Result<Arc<ListenerTls>, Vec<String>
         Some(tls) => Ok(Arc::new(tls)),
         None => Err(reading.end().lines().to_vec()),
     }
+}
+
+/// A listener that asks clients for nothing.
+pub fn anonymous() -> Arc<ListenerTls> {
+    let folder = tempfile::tempdir().unwrap();
+    read(&config::ListenerTls { client_auth: None, ..files(folder.path(), "", None, StaleCrl::Refuse) }).unwrap()
 }
 
 /// A listener for clients of these authorities.

@@ -1,6 +1,8 @@
 //! A listener's settings as its sessions use them, and the files behind them: read at the start and with each reload.
-//! Not here: sockets (`listeners`), what certificates and credentials mean (`client_auth`).
+//! Not here: sockets (`listeners`), what certificates and credentials mean (`client_auth`), records of it (`events`).
 //! Source: the contract: `listeners`, and "Reload": whole or not at all.
+
+mod events;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use crate::config::{Config, Listener, Mode};
 use crate::runtime::client_auth::{Checker, Credentials, ListenerTls, self_test};
 use crate::runtime::clock;
 use crate::runtime::load::{LoadError, Reading};
+use crate::runtime::shared::Shared;
 
 /// One listener's settings.
 pub struct Entrance {
@@ -77,9 +80,10 @@ impl Entrance {
         Keys { tls: tls.map(Arc::new), credentials: credentials.map(Arc::new) }
     }
 
-    fn set(&self, keys: Keys) {
+    /// Gives the credentials that were in force.
+    fn set(&self, keys: Keys) -> Option<Arc<Credentials>> {
         self.tls.store(keys.tls);
-        self.credentials.store(keys.credentials);
+        self.credentials.swap(keys.credentials)
     }
 }
 
@@ -90,8 +94,10 @@ impl Entrances {
         let entrance = |listener| Arc::new(Entrance::new(listener, &checker));
         let entrances: Vec<Arc<Entrance>> = config.listeners.iter().map(entrance).collect();
         let entrances = Self { config: path.display().to_string(), entrances };
-        let read = entrances.reread(reading);
-        entrances.put_in_force(read);
+        let Reread(read) = entrances.reread(reading);
+        for (entrance, keys) in entrances.iter().zip(read) {
+            entrance.set(keys);
+        }
         entrances
     }
 
@@ -115,10 +121,21 @@ impl Entrances {
         if reading.faults.is_empty() { Ok(read) } else { Err(reading.end()) }
     }
 
-    /// Puts what was read in force: for new handshakes, and for what is judged again.
-    pub fn put_in_force(&self, Reread(read): Reread) {
-        for (entrance, keys) in self.entrances.iter().zip(read) {
-            entrance.set(keys);
+    /// Tells what is in force from the start on.
+    pub fn begin(&self, shared: &Shared) {
+        self.iter().for_each(|entrance| events::in_force(shared, entrance, None));
+    }
+
+    /// Takes what was read again: for new handshakes, and for what is judged again. A fault keeps what was last good.
+    pub fn reloaded(&self, shared: &Shared, read: Result<Reread, LoadError>) {
+        match read {
+            Ok(Reread(read)) => {
+                for (entrance, keys) in self.iter().zip(read) {
+                    let before = entrance.set(keys);
+                    events::in_force(shared, entrance, before.as_deref());
+                }
+            }
+            Err(error) => events::not_in_force(shared, &error.to_string()),
         }
     }
 
