@@ -13,7 +13,7 @@ mod presented;
 mod revocation;
 mod self_test;
 #[cfg(test)]
-mod testing;
+pub(in crate::runtime) mod testing;
 mod throttle;
 mod verifier;
 

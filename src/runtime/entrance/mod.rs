@@ -152,3 +152,6 @@ impl Entrances {
         Reread(self.entrances.iter().map(|entrance| entrance.read(reading)).collect())
     }
 }
+
+#[cfg(test)]
+mod tests;
