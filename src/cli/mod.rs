@@ -84,7 +84,7 @@ enum Command {
     /// is the first 16 hexadecimal digits of the SHA-256 over its CSV rows, without header and serial: the same list has the same serial
     /// everywhere, and another list another one.
     EgressAddresses(egress_addresses::EgressArgs),
-    /// Make keys and tokens
+    /// Make keys, tokens and credentials
     #[command(subcommand)]
     Keys(keys::Keys),
     /// Print what a shell needs to complete commands and flags

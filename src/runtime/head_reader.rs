@@ -10,6 +10,7 @@ use http::{Method, Uri};
 use httparse::{Header, Request, Status};
 
 use crate::policy::RequestHead;
+use crate::runtime::authorization::Authorization;
 use crate::runtime::proxy_header::{Looks, looks_like_header};
 
 /// Upper bound in bytes for one head, blank line included. A CONNECT with every header that a browser adds stays below 2 KiB.
@@ -33,6 +34,8 @@ pub struct Head {
     pub has_body: bool,
     /// Whether it asks for another protocol than a tunnel (RFC 8441); in HTTP/2 alone.
     pub is_extended: bool,
+    /// What it shows of credentials.
+    pub authorization: Authorization,
 }
 
 impl Head {
@@ -133,6 +136,7 @@ fn read(request: &Request<'_, '_>) -> Result<Head, Malformed> {
         hosts: named(request.headers, "host").count(),
         has_body: announces_body(request.headers, version)?,
         is_extended: false,
+        authorization: Authorization::of(named(request.headers, "proxy-authorization")),
     })
 }
 

@@ -18,6 +18,7 @@ use crate::runtime::budgets::{self, Budgets, BudgetsError};
 use crate::runtime::canary::Canary;
 use crate::runtime::denials;
 use crate::runtime::egress::{self, Pools};
+use crate::runtime::entrance::{self, Entrances};
 use crate::runtime::heartbeat::{self, HEARTBEAT_INTERVAL};
 use crate::runtime::journal::{Journal, JournalError};
 use crate::runtime::listeners::{BindError, Bound, Ear, Sockets};
@@ -36,13 +37,18 @@ const DRAIN_TICK: Duration = Duration::from_millis(20);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a reload reads again, each good or bad by itself.
-type Reread = (Result<Policy, LoadError>, Result<Access, LoadError>);
+struct Reread {
+    policy: Result<Policy, LoadError>,
+    access: Result<Access, LoadError>,
+    entrances: Result<entrance::Reread, LoadError>,
+}
 
 /// A running proxy.
 pub struct Server {
     shared: Arc<Shared>,
     source: PolicySource,
     access_source: AccessSource,
+    entrances: Arc<Entrances>,
     phase: watch::Sender<Phase>,
     workers: Vec<JoinHandle<Result<(), WorkerError>>>,
     listeners: Vec<(Arc<str>, Bound)>,
@@ -103,6 +109,7 @@ impl Server {
         let shared = Arc::new(Shared::new(&config, policy, (journal, metrics), (pools, own), connections));
         budgets.restore(shared.quotas());
         events::started(&shared, &opening);
+        entrances.begin(&shared);
         let installation = Installation::new(&config, &sockets, connections);
         let (orders, ordered) = reloads::orders();
         let admin = Arc::new(Admin::new(Arc::clone(&shared), access, installation, orders));
@@ -119,6 +126,7 @@ impl Server {
             shared,
             source,
             access_source,
+            entrances: Arc::new(entrances),
             phase,
             workers: Vec::new(),
             listeners,
@@ -229,26 +237,36 @@ impl Server {
         }
     }
 
-    /// Reads policy and admin files on a thread of their own.
+    /// Reads policy, admin files and listeners' files on a thread of their own.
     fn read_again(&self) -> task::JoinHandle<Reread> {
         let (policy, access) = (self.source.clone(), self.access_source.clone());
-        task::spawn_blocking(move || (policy.reload(), access.reload()))
+        let entrances = Arc::clone(&self.entrances);
+        task::spawn_blocking(move || Reread {
+            policy: policy.reload(),
+            access: access.reload(),
+            entrances: entrances.reload(),
+        })
     }
 
-    /// Takes a policy that was read again. A fault keeps the last good one; open tunnels are judged by the new one.
+    /// Takes what was read again. A fault keeps the last good one; open tunnels are judged by what is in force then.
     fn put_in_force(&self, read: Result<Reread, JoinError>) -> Reload {
         self.look_at_addresses();
-        let Ok((policy, access)) = read else {
+        let Ok(Reread { policy, access, entrances }) = read else {
             return events::reload_failed(&self.shared);
         };
         let access = (!self.access_source.is_empty()).then_some(access);
-        let came = Reload::new(clock::now(), &policy, access.as_ref(), self.shared.redactor());
+        let entrances = (!self.entrances.is_empty()).then_some(entrances);
+        let came = Reload::new(clock::now(), (&policy, access.as_ref(), entrances.as_ref()), self.shared.redactor());
+        let is_new = policy.is_ok() || entrances.as_ref().is_some_and(Result::is_ok);
         match policy {
-            Ok(policy) => {
-                events::reloaded(&self.shared, policy);
-                self.judge_again();
-            }
+            Ok(policy) => events::reloaded(&self.shared, policy),
             Err(error) => events::not_reloaded(&self.shared, &error.to_string()),
+        }
+        if let Some(entrances) = entrances {
+            self.entrances.reloaded(&self.shared, entrances);
+        }
+        if is_new {
+            self.judge_again();
         }
         if let Some(access) = access {
             self.admin.reloaded(access);

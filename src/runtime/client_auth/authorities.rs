@@ -44,7 +44,9 @@ impl Authorities {
     ) -> Result<Self, Vec<AuthorityFault>> {
         let mut faults = Vec::new();
         let read = authorities(certificates, lists.is_some(), now, &mut faults);
-        let revocation = lists.map(|lists| Revocation::new(lists, &read, &mut faults));
+        // Without all of them each list would look like a stranger's.
+        let are_all = !read.is_empty() && read.len() == certificates.len();
+        let revocation = lists.filter(|_| are_all).map(|lists| Revocation::new(lists, &read, &mut faults));
         if !faults.is_empty() {
             return Err(faults);
         }

@@ -109,7 +109,10 @@ impl HandshakeFailure {
     }
 
     fn of(error: &Error) -> Self {
-        use PeerIncompatible::{SupportedVersionsExtensionRequired, Tls12NotOffered, Tls12NotOfferedOrEnabled};
+        use PeerIncompatible::{
+            SignatureAlgorithmsExtensionRequired, SupportedVersionsExtensionRequired, Tls12NotOffered,
+            Tls12NotOfferedOrEnabled,
+        };
         #[expect(
             clippy::wildcard_enum_match_arm,
             reason = "the library's list is open; what is not known is malformed"
@@ -117,8 +120,12 @@ impl HandshakeFailure {
         match error {
             Error::InvalidCertificate(error) => Self::Certificate(error.into()),
             Error::NoCertificatesPresented => Self::NoCertificate,
+            // Clients of TLS 1.0 and 1.1 name no signature algorithms, which is what the library notices first.
             Error::PeerIncompatible(
-                SupportedVersionsExtensionRequired | Tls12NotOffered | Tls12NotOfferedOrEnabled,
+                SignatureAlgorithmsExtensionRequired
+                | SupportedVersionsExtensionRequired
+                | Tls12NotOffered
+                | Tls12NotOfferedOrEnabled,
             ) => Self::VersionTooLow,
             Error::NoApplicationProtocol => Self::NoProtocol,
             Error::AlertReceived(_) => Self::Gone,
@@ -182,8 +189,7 @@ where
         let mut bytes = buffer.get(..count).unwrap_or_default();
         let first = *bytes.first().ok_or(gone)?;
         if is_first && first != HANDSHAKE_RECORD {
-            let alert = tls::alert(Reason::NotTls.facts().alert);
-            return Err(refuse(socket, &alert, HandshakeFailure::NotTls).await);
+            return Err(refuse(socket, HandshakeFailure::NotTls).await);
         }
         is_first = false;
         while !bytes.is_empty() {
@@ -195,19 +201,16 @@ where
         match acceptor.accept() {
             Ok(Some(accepted)) => return Ok(accepted),
             Ok(None) => {}
-            Err((error, mut alert)) => {
-                let mut bytes = Vec::new();
-                // Into memory: nothing can fail.
-                let _ = alert.write_all(&mut bytes);
-                return Err(refuse(socket, &bytes, HandshakeFailure::of(&error)).await);
-            }
+            Err((error, _)) => return Err(refuse(socket, HandshakeFailure::of(&error)).await),
         }
     }
 }
 
-/// The alert; a client that can't be written to has gone, which changes nothing.
-async fn refuse<S: AsyncWrite + Unpin>(socket: &mut S, alert: &[u8], failure: HandshakeFailure) -> HandshakeFailure {
-    let _ = socket.write_all(alert).await;
+/// The alert of its reason; the library has none for some. A client that can't be written to has gone, which changes nothing.
+async fn refuse<S: AsyncWrite + Unpin>(socket: &mut S, failure: HandshakeFailure) -> HandshakeFailure {
+    if let Some(denial) = failure.denial() {
+        let _ = socket.write_all(&tls::alert(denial.reason().facts().alert)).await;
+    }
     failure
 }
 
@@ -224,3 +227,7 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut socket: S) -> io::Result<
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "handshake_tests.rs"]
+mod tests;

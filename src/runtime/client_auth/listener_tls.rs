@@ -113,7 +113,7 @@ impl ListenerTls {
     }
 
     /// The certificate that a client has shown in a handshake with this. `None`: none was asked for.
-    pub(super) fn certificate(&self, chain: &[CertificateDer<'_>]) -> Option<ClientCertificate> {
+    pub(in crate::runtime) fn certificate(&self, chain: &[CertificateDer<'_>]) -> Option<ClientCertificate> {
         self.verifier.as_ref()?;
         let chain: Vec<_> = chain.iter().map(|der| der.clone().into_owned()).collect();
         let identities = chain.first().map(|own| identities(own)).unwrap_or_default();
@@ -187,3 +187,7 @@ fn lists(bytes: &[u8]) -> Vec<CertificateRevocationListDer<'static>> {
     }
     CertificateRevocationListDer::pem_slice_iter(bytes).collect::<Result<Vec<_>, _>>().unwrap_or_default()
 }
+
+#[cfg(test)]
+#[path = "listener_tls_tests.rs"]
+mod tests;

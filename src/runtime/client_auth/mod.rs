@@ -4,14 +4,20 @@
 
 mod authorities;
 mod authority_fault;
+mod credentials;
 mod fault;
 mod handshake;
 mod identity;
 mod listener_tls;
+mod presented;
 mod revocation;
 mod self_test;
+#[cfg(test)]
+pub(in crate::runtime) mod testing;
+mod throttle;
 mod verifier;
 
+pub use credentials::{Checker, Credentials};
 pub use fault::CertificateFault;
 pub use handshake::{HandshakeFailure, Shaken, handshake};
 pub use listener_tls::{ClientCertificate, ListenerTls};

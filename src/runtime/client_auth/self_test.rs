@@ -107,3 +107,44 @@ fn named(name: &str) -> CertificateParams {
     (params.not_before, params.not_after) = (date_time_ymd(2026, 1, 1), date_time_ymd(2027, 1, 1));
     params
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verifier(fixture: &Fixture, lists: Option<&Lists>) -> Verifier {
+        let now = Timestamp::from_second(NOW).unwrap();
+        Verifier::new(Authorities::new(std::slice::from_ref(&fixture.authority), lists, now).unwrap())
+    }
+
+    #[test]
+    fn this_build_passes() {
+        assert_eq!(self_test(), Ok(()));
+    }
+
+    #[test]
+    fn a_verifier_that_does_not_look_or_refuses_everybody_fails() {
+        let now = Timestamp::from_second(NOW).unwrap();
+        let fixture = fixture().unwrap();
+        let (good, revoked) = (&fixture.good, &fixture.revoked);
+        let looks = verifier(&fixture, Some(&fixture.lists));
+        let blind = verifier(&fixture, None);
+        let stale = now + jiff::SignedDuration::from_hours(24 * 365);
+        for (row, verifier, good, revoked, now, want) in [
+            ("right", &looks, good, revoked, now, Ok(())),
+            ("lists are not looked at", &blind, good, revoked, now, Err(SelfTestError::RevokedPassed)),
+            ("the wrong one is refused", &looks, revoked, good, now, Err(SelfTestError::RevokedPassed)),
+            (
+                "nobody passes",
+                &looks,
+                revoked,
+                revoked,
+                now,
+                Err(SelfTestError::GoodRefused(CertificateFault::Revoked)),
+            ),
+            ("for another reason", &looks, good, revoked, stale, Err(SelfTestError::RevokedPassed)),
+        ] {
+            assert_eq!(judge(verifier, good, revoked, now), want, "{row}");
+        }
+    }
+}

@@ -13,7 +13,7 @@ use h2::ext::Protocol;
 use h2::server::{Builder, SendResponse};
 use h2::{Reason as Code, RecvStream};
 use http::request::Parts;
-use http::{Method, Request, header};
+use http::{HeaderValue, Method, Request, header};
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
@@ -21,6 +21,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::{Arrived, Asking, Asks, Coming, Known, Who};
 use crate::policy::{Denial, Reason};
+use crate::runtime::authorization::Authorization;
 use crate::runtime::entrance::Entrance;
 use crate::runtime::facts::{Came, Facts};
 use crate::runtime::gate::{Connection, Place};
@@ -227,5 +228,8 @@ fn head(parts: &Parts) -> Head {
         hosts: headers.get_all(header::HOST).iter().count(),
         has_body: headers.get_all(header::CONTENT_LENGTH).iter().any(|length| length.as_bytes() != b"0"),
         is_extended,
+        authorization: Authorization::of(
+            headers.get_all(header::PROXY_AUTHORIZATION).iter().map(HeaderValue::as_bytes),
+        ),
     }
 }

@@ -23,7 +23,9 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::config::Mode;
+use crate::name::Identity;
 use crate::policy::{Client, Denial, Policy, Reason};
+use crate::runtime::authorization::Authorization;
 use crate::runtime::captured::original_destination;
 use crate::runtime::client_auth::{CertificateFault, ClientCertificate, Shaken, handshake};
 use crate::runtime::entrance::Entrance;
@@ -116,7 +118,21 @@ impl Who {
     /// # Errors
     /// `credentials_wrong`, `rate_limited`.
     pub async fn show(&mut self, policy: &Policy, head: &Head) -> Result<(), Denial> {
-        let _ = (policy, head);
+        let Some(credentials) = self.entrance.credentials() else { return Ok(()) };
+        self.client.takes_credentials = true;
+        let origin = self.client.origin;
+        // Whoever needs none has no guesses, and costs no hash.
+        let Some(source) = policy.candidates(origin).next().filter(|_| policy.asks_credential(origin)) else {
+            return Ok(());
+        };
+        let field = match &head.authorization {
+            Authorization::Absent => return Ok(()),
+            Authorization::Field(secret) => secret.as_bytes(),
+            // Which of them would count is nobody's to say: as wrong as none of any scheme.
+            Authorization::Several => b"",
+        };
+        let shown = Identity::Credential(credentials.check(field, &source.name).await.map_err(Denial::new)?);
+        self.client.identities = self.client.identities.iter().cloned().chain([shown]).collect();
         Ok(())
     }
 }
