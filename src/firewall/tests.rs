@@ -2,12 +2,11 @@
 
 use super::*;
 use crate::config::{ListenAddress, Mode as How};
-use crate::yaml::Faults;
 
 /// A configuration with such transparent listeners, and a listener for CONNECT.
 fn config(listeners: &[(&str, &str, Capture)], more: &str) -> Config {
     let text = format!("listeners: [{{name: edge, address: '0.0.0.0:3128'}}]\npolicy: p.yaml\n{more}");
-    let mut faults = Faults::new();
+    let mut faults = Default::default();
     let mut config = config::load(&text, 0, &|_| None, "host-1", &mut faults).unwrap();
     assert!(faults.is_empty(), "{more}");
     let edge = config.listeners[0].clone();
