@@ -108,7 +108,7 @@ fn routes(doors: &Doors) -> Vec<String> {
         lines.push(format!("  ip {flag} rule add fwmark {MARK:#x} lookup {MARK}"));
         lines.push(format!("  ip {flag} route add local {all} dev lo table {MARK}"));
     }
-    lines.push("The proxy needs CAP_NET_ADMIN for its listener.".to_owned());
+    lines.push(format!("The mark {MARK:#x} and the routing table {MARK} must be nobody else's. The proxy needs CAP_NET_ADMIN for its listener."));
     lines
 }
 
