@@ -25,6 +25,8 @@ need ssconvert gnumeric
 # For a trial of the load rig.
 need dnsmasq dnsmasq-base
 need ip iproute2
+need nft nftables
+need iptables-restore iptables
 if [ ${#packages[@]} -gt 0 ]; then
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "${packages[@]}"

@@ -47,6 +47,14 @@ fn summed(added: u32) -> Vec<u8> {
     header
 }
 
+/// Recorded from `send-proxy-v2 proxy-v2-options crc32c,ssl,unique-id`.
+fn haproxy() -> Vec<u8> {
+    let addresses = [127, 0, 0, 1, 127, 0, 0, 1, 0xd9, 0x32, 0x6a, 0x43];
+    let id = extension(0x05, b"76424d3e-b7fa-434b-aa9c-1fe49cdc494c");
+    let rest = [&addresses[..], &extension(CRC32C, &[0x3b, 0xa6, 0x95, 0x12]), &id, &extension(0x20, &[0; 5])].concat();
+    binary(0x21, 0x11, &rest)
+}
+
 #[test]
 fn who_the_client_is() {
     let long = [b"PROXY UNKNOWN ".as_slice(), &[b'x'; 107 - 16], b"\r\n"].concat();
@@ -73,6 +81,7 @@ fn who_the_client_is() {
         ("v2, extensions, one of them nonsense in itself", binary(0x21, 0x21, &ssl), Some("[2001:db8::7]:4711")),
         ("v2, of the greatest length", binary(0x21, 0x11, &full), Some("192.0.2.7:4711")),
         ("v2, a checksum", summed(0), Some("192.0.2.7:4711")),
+        ("v2, as HAProxy 2.6 sends it with a checksum, an id and TLS", haproxy(), Some("127.0.0.1:55602")),
         ("v2, local", binary(0x20, 0x00, b""), None),
         ("v2, local with addresses", binary(0x20, 0x11, FOUR), None),
         ("v2, local with anything", binary(0x20, 0x7f, b"\x03\xff"), None),

@@ -35,7 +35,11 @@ mod ends;
 #[cfg(test)]
 mod export;
 #[cfg(test)]
+mod firewall_namespaces;
+#[cfg(test)]
 mod full_disk;
+#[cfg(test)]
+mod gateways;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
