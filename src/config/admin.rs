@@ -4,7 +4,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::listeners::{Bound, socket_address};
+use super::bound::{Bound, socket_address};
+use super::path;
 use crate::yaml::{Faults, Field, Located};
 
 /// The admin port's default: on loopback, so that nobody else reaches it.
@@ -55,10 +56,6 @@ fn tls(field: Field<'_>, faults: &mut Faults) -> Option<AdminTls> {
     let key = map.require("key", faults).and_then(|field| path(field, faults));
     map.finish(&[], faults);
     Some(AdminTls { certificate: certificate?, key: key? })
-}
-
-fn path(field: Field<'_>, faults: &mut Faults) -> Option<Located<String>> {
-    Some(field.located(field.text(faults)?.to_owned()))
 }
 
 #[cfg(test)]

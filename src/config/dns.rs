@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, btree_map};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Dns, DnsServer, Validation};
+use super::{Dns, DnsServer, Validation, path};
 use crate::address::canonical;
 use crate::name::Fqdn;
 use crate::yaml::{Faults, Field, MapReader, duration_text, shown};
@@ -75,7 +75,7 @@ fn validation(map: &mut MapReader<'_>, faults: &mut Faults) -> Option<Validation
             faults,
         );
     }
-    let file = field.and_then(|field| Some(field.located(field.text(faults)?.to_owned())));
+    let file = field.and_then(|field| path(field, faults));
     is_on.then_some(Validation { file, anchors: Vec::new() })
 }
 

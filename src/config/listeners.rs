@@ -1,34 +1,46 @@
-//! Where this proxy listens: for clients and for probes. No two may take each other's connections.
-//! Not here: the admin port (`admin`), binding (`runtime::listeners`).
-//! Source: the contract: `listeners`, `probes`.
+//! Where clients connect and how they come in, and what does not go together.
+//! Not here: which of them a policy needs (`policy::Ways`), files that are named (`runtime`), binding (`runtime::listeners`).
+//! Source: the contract: `listeners`; unix(7), RFC 8446 4.4.2 (client certificates), the PROXY protocol, 2 (who may send its header).
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 
-use super::{ListenAddress, Listener, Mode, label};
-use crate::address::canonical;
-use crate::yaml::{Faults, Field, not_available, shown};
+use ipnet::IpNet;
 
-/// Addresses taken so far, with the lines where they were.
-#[derive(Debug, Default)]
-pub struct Bound(Vec<(SocketAddr, u32)>);
+use super::bound::{Bound, socket_address};
+use super::{Capture, ClientAuth, ListenAddress, Listener, ListenerTls, Mode, StaleCrl, UnixAddress, label, path};
+use crate::address;
+use crate::yaml::{Faults, Field, MapReader, shown};
 
-impl Bound {
-    /// Takes `address`, unless another one would get its connections.
-    fn take(&mut self, field: Field<'_>, address: SocketAddr, faults: &mut Faults) {
-        match self.0.iter().find(|(taken, _)| overlap(*taken, address)) {
-            Some((taken, line)) => {
-                let message = format!("`{address}` is taken by `{taken}` in line {line}; write another port");
-                field.fault(message, faults);
-            }
-            None => self.0.push((address, field.place().line)),
-        }
-    }
+/// How the address of a Unix socket begins.
+const UNIX: &str = "unix:";
+
+/// The proxy's own user and its group may connect: whoever owns the host puts a client's user into that group, and nobody else has
+/// a way in that only a rule would close.
+const PERMISSIONS: u32 = 0o660;
+
+/// All mode bits that say who may connect; whoever has a uid of a source is told apart behind them.
+const EVERYBODY: u32 = 0o777;
+
+const MODES: &[(&str, Entry)] = &[("connect", Entry::Connect), ("transparent", Entry::Transparent)];
+
+const CAPTURES: &[(&str, Capture)] = &[("redirect", Capture::Redirect), ("tproxy", Capture::Tproxy)];
+
+const CLIENT_AUTH: &[(&str, Asks)] = &[("none", Asks::Nothing), ("required", Asks::Certificate)];
+
+const STALE_CRL: &[(&str, StaleCrl)] = &[("refuse", StaleCrl::Refuse), ("warn", StaleCrl::Warn)];
+
+/// What `mode` says, before `capture` is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    Connect,
+    Transparent,
 }
 
-/// Port 0 is a free one each time. `0.0.0.0` and `[::]` are kept apart by their sockets.
-fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
-    let any = a.ip().is_unspecified() || b.ip().is_unspecified();
-    a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || (any && a.is_ipv4() == b.is_ipv4()))
+/// What `client_auth` says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    Nothing,
+    Certificate,
 }
 
 /// The client listeners.
@@ -39,80 +51,183 @@ pub fn listeners(field: Field<'_>, bound: &mut Bound, faults: &mut Faults) -> Ve
     }
     let mut listeners: Vec<Listener> = Vec::with_capacity(items.len());
     for item in items {
-        let Some(mut map) = item.map("a listener", faults) else { continue };
-        let name = map.require("name", faults).and_then(|field| {
-            let name = label(field, faults)?;
-            let again = listeners.iter().any(|other| *other.name == *name);
-            if again {
-                field.fault(format!("a second listener `{name}`; write another name"), faults);
-            }
-            Some(name).filter(|_| !again)
-        });
-        let address = map.require("address", faults).and_then(|field| socket_address(field, bound, faults));
-        if let Some(mode) = map.take("mode") {
-            mode.only("connect", &["transparent"], faults);
-        }
-        map.finish(&["tls", "proxy_protocol"], faults);
-        if let (Some(name), Some(address)) = (name, address) {
-            listeners.push(Listener {
-                name: name.into(),
-                address: ListenAddress::Tcp(address),
-                mode: Mode::default(),
-                tls: None,
-                proxy_protocol: Box::default(),
-                credentials: None,
-            });
-        }
+        let Some(map) = item.map("a listener", faults) else { continue };
+        let read = listener(map, &listeners, bound, faults);
+        listeners.extend(read);
     }
     listeners
 }
 
-/// The port for probes and metrics.
-pub fn probes(field: Field<'_>, bound: &mut Bound, faults: &mut Faults) -> Option<SocketAddr> {
-    let mut map = field.map("`probes`", faults)?;
-    let address = map.require("address", faults).and_then(|field| socket_address(field, bound, faults));
+/// One of them. Every key is read, whatever is wrong with the others.
+fn listener(mut map: MapReader<'_>, others: &[Listener], bound: &mut Bound, faults: &mut Faults) -> Option<Listener> {
+    let place = map.place();
+    let name = map.require("name", faults).and_then(|field| name(field, others, faults));
+    let permissions = map.take("permissions").and_then(|field| permissions(field, faults));
+    let address = map.require("address", faults).and_then(|field| match unix_path(field) {
+        Some(path) => unix_address(field, (path, permissions), faults),
+        None => socket_address(field, bound, faults).map(ListenAddress::Tcp),
+    });
+    let mode = mode(&mut map, faults);
+    let tls = map.take("tls").and_then(|field| tls(field, faults));
+    let proxy_protocol = map.take("proxy_protocol").map(|field| proxy_protocol(field, faults));
+    let credentials = map.take("credentials").and_then(|field| path(field, faults));
+    together(&mut map, address.as_ref(), mode, faults);
     map.finish(&[], faults);
-    address
+    Some(Listener {
+        name: name?,
+        place,
+        address: address?,
+        mode,
+        tls,
+        proxy_protocol: proxy_protocol.unwrap_or_default().into(),
+        credentials,
+    })
 }
 
-/// An address to listen on, which nobody else has taken.
-pub fn socket_address(field: Field<'_>, bound: &mut Bound, faults: &mut Faults) -> Option<SocketAddr> {
-    let text = field.text(faults)?;
-    if text.starts_with("unix:") {
-        field.fault(not_available(text), faults);
+fn name(field: Field<'_>, others: &[Listener], faults: &mut Faults) -> Option<Arc<str>> {
+    let name = label(field, faults)?;
+    if others.iter().any(|other| *other.name == *name) {
+        field.fault(format!("a second listener `{name}`; write another name"), faults);
         return None;
     }
-    let Ok(address) = text.parse::<SocketAddr>() else {
-        let example = "`0.0.0.0:3128` or `[::]:3128`";
-        field.fault(format!("{} is no address; write `IP:PORT`, such as {example}", shown(text)), faults);
-        return None;
-    };
-    let address = match canonical(address.ip()) {
-        ip if ip == address.ip() => address,
-        ip => SocketAddr::new(ip, address.port()),
-    };
-    bound.take(field, address, faults);
-    Some(address)
+    Some(name.into())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The path of a Unix socket, if it is one.
+fn unix_path(field: Field<'_>) -> Option<&str> {
+    field.text(&mut Faults::new())?.strip_prefix(UNIX)
+}
 
-    #[test]
-    fn who_gets_whose_connections() {
-        for (a, b, want) in [
-            ("127.0.0.1:1", "127.0.0.1:1", true),
-            ("127.0.0.1:1", "127.0.0.1:2", false),
-            ("127.0.0.1:1", "127.0.0.2:1", false),
-            ("0.0.0.0:1", "127.0.0.1:1", true),
-            ("[::1]:1", "[::]:1", true),
-            ("0.0.0.0:1", "[::]:1", false),
-            ("127.0.0.1:0", "127.0.0.1:0", false),
-        ] {
-            let (one, other) = (a.parse().unwrap(), b.parse().unwrap());
-            assert_eq!(overlap(one, other), want, "`{a}` and `{b}`");
-            assert_eq!(overlap(other, one), want, "`{b}` and `{a}`");
+fn unix_address(
+    field: Field<'_>,
+    (path, permissions): (&str, Option<u32>),
+    faults: &mut Faults,
+) -> Option<ListenAddress> {
+    if path.is_empty() || path.contains('\0') {
+        field.fault("`unix:` needs a path; write one such as `unix:/run/sallyport/edge.sock`", faults);
+        return None;
+    }
+    let permissions = permissions.unwrap_or(PERMISSIONS);
+    Some(ListenAddress::Unix(UnixAddress { path: field.located(path.to_owned()), permissions }))
+}
+
+/// As chmod(1) has them, in quotes: YAML readers differ on what a number with a zero in front is.
+fn permissions(field: Field<'_>, faults: &mut Faults) -> Option<u32> {
+    let text = field.text(faults)?;
+    let octal = text.bytes().all(|byte| (b'0'..=b'7').contains(&byte)).then(|| u32::from_str_radix(text, 8).ok());
+    let bits = octal.flatten().filter(|bits| *bits <= EVERYBODY);
+    if bits.is_none() {
+        field.fault(
+            format!("`permissions` is {}; write octal digits up to `\"0777\"`, such as `\"0660\"`", shown(text)),
+            faults,
+        );
+    }
+    bits
+}
+
+fn mode(map: &mut MapReader<'_>, faults: &mut Faults) -> Mode {
+    let transparent = map.take("mode").and_then(|field| field.word(MODES, faults)) == Some(Entry::Transparent);
+    let written = map.take("capture");
+    let capture = written.and_then(|field| field.word(CAPTURES, faults)).unwrap_or_default();
+    if let Some(field) = written.filter(|_| !transparent) {
+        faults.at(field.key_place(), "`capture` goes with `mode: transparent` alone; remove it");
+    }
+    if transparent { Mode::Transparent(capture) } else { Mode::Connect }
+}
+
+fn tls(field: Field<'_>, faults: &mut Faults) -> Option<ListenerTls> {
+    let mut map = field.map("`tls`", faults)?;
+    let certificate = map.require("certificate", faults).and_then(|field| path(field, faults));
+    let key = map.require("key", faults).and_then(|field| path(field, faults));
+    let client_auth = client_auth(&mut map, faults);
+    map.finish(&[], faults);
+    Some(ListenerTls { certificate: certificate?, key: key?, client_auth })
+}
+
+/// Authorities without `client_auth: required` are a fault, not a default: who names them believes that certificates are checked.
+fn client_auth(map: &mut MapReader<'_>, faults: &mut Faults) -> Option<ClientAuth> {
+    let asks = map.take("client_auth").filter(|field| field.word(CLIENT_AUTH, faults) == Some(Asks::Certificate));
+    let authorities = map.take("client_ca");
+    let ca = authorities.and_then(|field| path(field, faults));
+    let lists = map.take("crl");
+    let crl = lists.and_then(|field| path(field, faults));
+    let stale = map.take("stale_crl");
+    let stale_crl = stale.and_then(|field| field.word(STALE_CRL, faults)).unwrap_or_default();
+    match (asks, authorities) {
+        (Some(field), None) => {
+            field.fault("`client_auth: required` needs `client_ca`, the authorities of the clients; add it", faults);
+        }
+        (None, Some(field)) => {
+            faults.at(
+                field.key_place(),
+                "`client_ca` goes with `client_auth: required` alone; write that beside it, or remove this",
+            );
+        }
+        (Some(_), Some(_)) | (None, None) => {}
+    }
+    let without = [(lists, "crl", authorities, "client_ca"), (stale, "stale_crl", lists, "crl")];
+    for (field, key, needed, other) in without {
+        if let (Some(field), None) = (field, needed) {
+            faults.at(
+                field.key_place(),
+                format!("`{key}` goes with `{other}` alone; write that beside it, or remove this"),
+            );
+        }
+    }
+    asks.and(ca).map(|ca| ClientAuth { ca, crl, stale_crl })
+}
+
+/// Who must send the header, and is believed whatever address it says: so no wide prefix, with no way to own up to it.
+fn proxy_protocol(field: Field<'_>, faults: &mut Faults) -> Vec<IpNet> {
+    let Some(mut map) = field.map("`proxy_protocol`", faults) else { return Vec::new() };
+    let from = map.require("from", faults);
+    map.finish(&[], faults);
+    let Some((field, items)) = from.and_then(|field| Some((field, field.list(faults)?))) else { return Vec::new() };
+    if items.len() == 0 {
+        field.fault("`from` is empty; write at least one prefix, such as `10.0.0.0/28`", faults);
+    }
+    items.filter_map(|item| prefix(item, faults)).collect()
+}
+
+fn prefix(field: Field<'_>, faults: &mut Faults) -> Option<IpNet> {
+    let prefix = field.read(address::parse_prefix, faults)?;
+    if address::is_wide(&prefix) {
+        let why = "whoever is in it may speak for any client";
+        field.fault(
+            format!("`{prefix}` is shorter than /16 (/32 for IPv6), and {why}; write the load balancers alone"),
+            faults,
+        );
+    }
+    Some(prefix)
+}
+
+/// What goes with some listeners alone.
+fn together(map: &mut MapReader<'_>, address: Option<&ListenAddress>, mode: Mode, faults: &mut Faults) {
+    let is_unix = matches!(address, Some(ListenAddress::Unix(_)));
+    if let Some(field) = map.take("permissions").filter(|_| matches!(address, Some(ListenAddress::Tcp(_)))) {
+        faults.at(field.key_place(), "`permissions` goes with a Unix socket alone; remove it");
+    }
+    let with = match mode {
+        Mode::Connect if is_unix => "a Unix socket",
+        Mode::Transparent(_) => "`mode: transparent`",
+        Mode::Connect => {
+            let credentials = map.take("credentials").filter(|_| map.take("tls").is_none());
+            if let Some(field) = credentials {
+                field.fault("`credentials` would cross the network in the clear; write `tls: {certificate: …, key: …}` beside them", faults);
+            }
+            return;
+        }
+    };
+    if let Some(field) = map.take("mode").filter(|_| is_unix && mode != Mode::Connect) {
+        field.fault("`mode: transparent` does not go with a Unix socket; write `connect`, or an address", faults);
+    }
+    for key in ["tls", "proxy_protocol", "credentials"] {
+        if let Some(field) = map.take(key) {
+            faults.at(field.key_place(), format!("`{key}` does not go with {with}; remove it"));
         }
     }
 }
+
+#[cfg(test)]
+#[path = "listeners_tests.rs"]
+mod tests;

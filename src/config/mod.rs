@@ -4,6 +4,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod admin;
+mod bound;
 mod credentials;
 mod dns;
 mod expand;
@@ -68,6 +69,8 @@ pub struct Config {
 pub struct Listener {
     /// Its name in records and metrics.
     pub name: Arc<str>,
+    /// Where it was written.
+    pub place: Place,
     /// Where it listens.
     pub address: ListenAddress,
     /// How clients come in.
@@ -148,14 +151,6 @@ pub enum StaleCrl {
     Refuse,
     /// It still counts; a warning and a metric say that it is stale.
     Warn,
-}
-
-impl ListenerTls {
-    /// The files that it names.
-    pub fn files(&mut self) -> impl Iterator<Item = &mut Located<String>> {
-        let clients = self.client_auth.iter_mut().flat_map(|clients| [Some(&mut clients.ca), clients.crl.as_mut()]);
-        [&mut self.certificate, &mut self.key].into_iter().chain(clients.flatten())
-    }
 }
 
 impl Listener {
@@ -277,16 +272,16 @@ pub fn load(
     let instance = instance(&mut map, host_name, faults);
     let state = map.take("state").and_then(|field| field.text(faults)).unwrap_or(STATE);
     let environment = map.take("environment").and_then(|field| label(field, faults));
-    let mut bound = listeners::Bound::default();
+    let mut bound = bound::Bound::default();
     let listeners = map.require("listeners", faults).map(|field| listeners::listeners(field, &mut bound, faults));
-    let policy = map.require("policy", faults).and_then(|field| Some(field.located(field.text(faults)?.to_owned())));
+    let policy = map.require("policy", faults).and_then(|field| path(field, faults));
     let dns = dns::dns(map.take("dns"), faults);
     let pools = pools::pools(map.take("egress"), faults);
     let limits = limits::limits(map.take("limits"), map.place(), faults);
     let decision_log = log::decision_log(map.take("decision_log"), state, faults);
     let redaction = redaction::redaction(map.take("redaction"), faults);
     let admin = admin::admin(map.take("admin"), &mut bound, faults);
-    let probes = map.take("probes").and_then(|field| listeners::probes(field, &mut bound, faults));
+    let probes = map.take("probes").and_then(|field| bound::probes(field, &mut bound, faults));
     map.finish(&[], faults);
     Some(Config {
         instance,
@@ -328,6 +323,11 @@ const LABEL: &str = "edge-1";
 fn is_label(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
     (1..=MAX_LABEL).contains(&text.len()) && text.bytes().all(plain) && !holds_card_number(text)
+}
+
+/// A file or folder, as written.
+fn path(field: Field<'_>, faults: &mut Faults) -> Option<Located<String>> {
+    Some(field.located(field.text(faults)?.to_owned()))
 }
 
 fn label(field: Field<'_>, faults: &mut Faults) -> Option<String> {

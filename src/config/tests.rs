@@ -179,7 +179,8 @@ fn absence_is_always_accepted() {
                   dns: {hosts: none, dnssec: none}\ndecision_log: {retention: none}\n\
                   admin: {tls: none, tokens: none}\n";
     assert_eq!(valid(&format!("{LEAST}{absent}")), valid(LEAST));
-    let listener = "listeners: [{name: edge, address: '127.0.0.1:3128', mode: none, tls: none, proxy_protocol: none}]";
+    let none = "permissions: none, mode: none, capture: none, tls: none, proxy_protocol: none, credentials: none";
+    let listener = format!("listeners: [{{name: edge, address: '127.0.0.1:3128', {none}}}]");
     assert_eq!(valid(&format!("{listener}\npolicy: policies/\n")), valid(LEAST));
     for key in
         ["profile", "instance", "state", "dns", "egress", "limits", "decision_log", "redaction", "admin", "probes"]
@@ -284,55 +285,6 @@ fn words_that_nobody_knows() {
     ] {
         let (_, faults) = read(&format!("{LEAST}{line}\n"));
         assert!(faults.len() == 1 && faults[0].contains(want), "`{line}`: {faults:#?}");
-    }
-}
-
-#[test]
-fn faults_of_listeners() {
-    for (line, column, want) in [
-        ("{address: '127.0.0.1:1'}", 13, "a listener lacks `name`; add it"),
-        ("{name: a}", 13, "a listener lacks `address`; add it"),
-        ("{name: a, address: 3128}", 32, "`address` is a number, `3128`; write it in quotes"),
-        ("{name: a, address: 'localhost:3128'}", 32, "`localhost:3128` is no address; write `IP:PORT`"),
-        (
-            "{name: a, address: 'unix:/run/a.sock'}",
-            32,
-            "`unix:/run/a.sock` is not available in this version; remove it",
-        ),
-        (
-            "{name: a, address: '127.0.0.1:1', mode: transparent}",
-            53,
-            "`mode: transparent` is not available in this version",
-        ),
-        (
-            "{name: a, address: '127.0.0.1:1', mode: conect}",
-            53,
-            "`mode` is `conect`; write `connect` (`transparent` is not available in this version)",
-        ),
-        ("{name: none, address: '127.0.0.1:1'}", 20, "`name` is `none`, but a listener needs one; write it"),
-        ("{name: a, address: '127.0.0.1:1', tls: {}}", 47, "`tls` is not available in this version; remove it"),
-        (
-            "{name: a, address: '127.0.0.1:1', proxy_protocol: {}}",
-            47,
-            "`proxy_protocol` is not available in this version",
-        ),
-        (
-            "{name: a, address: '127.0.0.1:1'}, {name: a, address: '127.0.0.1:2'}",
-            55,
-            "a second listener `a`; write another name",
-        ),
-        (
-            "{name: a, address: '[::ffff:127.0.0.1]:1'}, {name: b, address: '0.0.0.0:1'}",
-            76,
-            "`0.0.0.0:1` is taken by `127.0.0.1:1`",
-        ),
-        ("edge", 13, "a listener is `edge`; write a mapping, as `key: value`"),
-        ("", 12, "`listeners` is empty; write at least one `{name: …, address: …}`"),
-    ] {
-        let (_, faults) = read(&format!("policy: p\nlisteners: [{line}]\n"));
-        assert_eq!(faults.len(), 1, "`{line}`: {faults:#?}");
-        let want = format!("f:2:{column}: {want}");
-        assert!(faults[0].starts_with(&want), "`{line}`:\n  {}\n  {want}", faults[0]);
     }
 }
 

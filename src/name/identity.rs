@@ -86,13 +86,13 @@ impl FromStr for SpiffeId {
 }
 
 /// Whether a text can be a trust domain.
-pub(super) fn is_trust_domain(text: &str) -> bool {
+fn is_trust_domain(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'_');
     (1..=MAX_TRUST_DOMAIN).contains(&text.len()) && text.bytes().all(plain)
 }
 
 /// Whether a text can be one segment of a path.
-pub(super) fn is_segment(text: &str) -> bool {
+fn is_segment(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     !matches!(text, "" | "." | "..") && text.bytes().all(plain)
 }

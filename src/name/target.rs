@@ -60,6 +60,15 @@ pub enum TargetError {
 }
 
 impl Target {
+    /// A host and a port as they are known from elsewhere than a head. `None`: the port is 0.
+    pub fn new(host: Host, port: u16) -> Option<Self> {
+        let host = match host {
+            Host::Name(name) => Host::Name(name),
+            Host::Address(address) => Host::Address(address.to_canonical()),
+        };
+        (port != 0).then_some(Self { host, port })
+    }
+
     /// The name or literal address.
     pub fn host(&self) -> &Host {
         &self.host

@@ -50,6 +50,16 @@ impl OwnAddresses {
         self.sockets.iter().filter(heard).any(|socket| socket.port() == port)
     }
 
+    /// A client whose connection was captured must not have called the proxy itself: its connections would come back for ever.
+    pub(super) fn judge_captured(&self, original: SocketAddr) -> Result<(), Denial> {
+        let address = original.ip();
+        let mut all = std::iter::once(address).chain(address::embedded(address).map(IpAddr::V4));
+        if all.any(|one| self.listens(one, original.port())) {
+            return Err(Denial::new(Reason::AddressForbidden));
+        }
+        Ok(())
+    }
+
     /// Whether the proxy listens where a connection to `address` and `port` would arrive.
     /// A wildcard socket hears all own and all loopback addresses; a connection to the wildcard address arrives on any of these.
     pub fn listens(&self, address: IpAddr, port: u16) -> bool {

@@ -7,18 +7,19 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use super::addresses::{Answer, OwnAddresses};
+use super::client::{Client, Origin};
 use super::compile::{Grant, Policy};
 use super::decision::Denial;
 use super::request::Identified;
 use super::rule::Rule;
 use crate::address::PrefixMap;
-use crate::name::{Fqdn, Host, HostPattern, Target};
+use crate::name::{Fqdn, Host, HostPattern, IdentityPattern, Target};
 
 /// A pattern or a network. In order: names from the base on, the exact one first, then networks by address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -230,23 +231,21 @@ pub(super) fn clients(policies: &[&Policy]) -> Vec<(IpNet, IpAddr)> {
 }
 
 /// A policy's sources, each by a client of its own. Those without clients, since others have all of their subnets, are left out.
-pub(super) fn identities(policy: &Arc<Policy>) -> Vec<Identified> {
+pub(super) fn members(policy: &Arc<Policy>) -> Vec<Identified> {
     let mut found: Vec<Identified> = Vec::new();
     let mut seen: HashSet<Arc<str>> = HashSet::new();
-    for (_, client) in clients(&[policy]) {
-        let identified = policy.identify(&client.into()).ok();
-        found.extend(identified.filter(|identified| seen.insert(Arc::clone(&identified.source().name))));
+    let addresses = clients(&[policy]).into_iter().map(|(_, client)| Origin::Address(client));
+    let users = policy.sources().iter().filter_map(|source| source.uids.first().copied().map(Origin::User));
+    for origin in addresses.chain(users) {
+        for source in policy.candidates(origin).filter(|source| !seen.contains(&source.name)).collect::<Vec<_>>() {
+            let identities = source.identities.first().and_then(IdentityPattern::example).into_iter().collect();
+            let identified = policy.identify(&Client { identities, ..Client::new(origin) }).ok();
+            found.extend(identified.inspect(|identified| {
+                seen.insert(Arc::clone(&identified.source().name));
+            }));
+        }
     }
     found
-}
-
-/// Host and port as a client would write them.
-pub(super) fn target(host: &Host, port: u16) -> Option<Target> {
-    let written = match host {
-        Host::Name(name) => format!("{name}:{port}"),
-        Host::Address(address) => SocketAddr::new(*address, port).to_string(),
-    };
-    written.parse().ok()
 }
 
 /// The rule that lets a source reach a target at some time, whatever a name resolves to.

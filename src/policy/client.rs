@@ -15,6 +15,8 @@ pub struct Client {
     pub origin: Origin,
     /// What it has proved to be; empty: nothing.
     pub identities: Arc<[Identity]>,
+    /// Whether its way in takes credentials, so that it can be asked for one.
+    pub takes_credentials: bool,
 }
 
 /// Where a client comes from.
@@ -31,7 +33,7 @@ pub enum Origin {
 impl Client {
     /// A client that has proved nothing.
     pub fn new(origin: Origin) -> Self {
-        Self { origin, identities: Arc::default() }
+        Self { origin, identities: Arc::default(), takes_credentials: false }
     }
 
     /// Its address, if it has one.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::clients::Clients;
 use super::index::{HostIndex, Spot};
 use super::rule::{Rule, Source};
 use crate::address::{self, PrefixMap, PrefixSet};
@@ -20,7 +21,7 @@ pub struct Policy {
     hash: Arc<str>,
     environment: Option<Arc<str>>,
     sources: Box<[Arc<Source>]>,
-    clients: PrefixMap<u32>,
+    clients: Clients,
     grants: Box<[Grant]>,
     hosts: HostIndex,
     networks: PrefixMap<Box<[u32]>>,
@@ -89,12 +90,7 @@ impl Policy {
         paths: &[&str],
         faults: &mut Faults,
     ) -> Self {
-        let mut clients = PrefixMap::new();
-        for (index, source) in (0..).zip(&checked.sources) {
-            for subnet in &source.subnets {
-                clients.insert(*subnet, index);
-            }
-        }
+        let clients = Clients::new(&checked.sources);
         let (mut grants, mut places) = (Vec::new(), Vec::new());
         for CheckedRule { mut rule, mut sources, reach, places: of_rule } in checked.rules {
             rule.number = grants.len();
@@ -168,9 +164,9 @@ impl Policy {
         self.sources.get(usize::try_from(index).ok()?)
     }
 
-    /// Index of the source with the longest subnet that holds the client.
-    pub(super) fn source_of(&self, client: IpAddr) -> Option<u32> {
-        self.clients.longest(client).map(|(_, index)| *index)
+    /// Which source a client belongs to.
+    pub(super) fn clients(&self) -> &Clients {
+        &self.clients
     }
 
     /// The rule for `host` and `port`, of those that `source` may use: of the most specific pattern that has the port.

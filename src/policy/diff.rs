@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::classes::{self, Classes, Destination, DestinationRef};
+use super::client::Origin;
 use super::compile::Policy;
 use super::decision::Denial;
 use super::request::Identified;
@@ -78,7 +79,7 @@ pub struct Diff {
     pub reach: Vec<ReachEdit>,
     /// The sources.
     pub sources: Vec<Edit>,
-    /// Subnets whose clients belong to another source, or no longer to one.
+    /// Subnets and users whose clients belong to another source, or no longer to one.
     pub clients: Vec<Edit>,
     /// What no rule can allow.
     pub never: Vec<Edit>,
@@ -152,17 +153,22 @@ where
     pairs.map(|((field, old), (_, new))| Change { field, old, new }).collect()
 }
 
-/// Clients that belong to another source than before, each subnet for what no longer one of either policy has.
+/// Clients that may belong to other sources than before: each user, and each subnet for what no longer one of either policy has. What
+/// sources that share a subnet ask of identities is told with the sources.
 fn moved(old: &Policy, new: &Policy) -> Vec<Edit> {
-    let name = |policy: &Policy, client| {
-        let source = policy.source_of(client).and_then(|index| policy.source(index));
-        source.map(|source| source.name.to_string())
+    let names = |policy: &Policy, origin| {
+        let names: BTreeSet<&str> = policy.candidates(origin).map(|source| &*source.name).collect();
+        let names: Vec<&str> = names.into_iter().collect();
+        Some(names.join(" ")).filter(|names| !names.is_empty())
     };
-    let clients = classes::clients(&[old, new]).into_iter();
-    let told = clients.map(|(subnet, client)| (subnet, name(old, client), name(new, client)));
-    let moved = told.filter(|(_, old, new)| old != new).map(|(subnet, old, new)| Edit {
+    let subnets = classes::clients(&[old, new]).into_iter();
+    let subnets = subnets.map(|(subnet, client)| (subnet.to_string(), Origin::Address(client)));
+    let users: BTreeSet<u32> = old.clients().users().chain(new.clients().users()).collect();
+    let users = users.into_iter().map(Origin::User).map(|user| (user.to_string(), user));
+    let told = subnets.chain(users).map(|(name, origin)| (name, names(old, origin), names(new, origin)));
+    let moved = told.filter(|(_, old, new)| old != new).map(|(name, old, new)| Edit {
         mark: Mark::Changed,
-        name: subnet.to_string(),
+        name,
         changes: vec![Change { field: "source", old, new }],
     });
     moved.collect()
@@ -176,8 +182,8 @@ struct Side<'a> {
 
 impl<'a> Side<'a> {
     fn new(policy: &'a Arc<Policy>) -> Self {
-        let identities = classes::identities(policy).into_iter();
-        let sources = identities.map(|identified| (Arc::clone(&identified.source().name), identified)).collect();
+        let members = classes::members(policy).into_iter();
+        let sources = members.map(|identified| (Arc::clone(&identified.source().name), identified)).collect();
         Self { policy, sources }
     }
 
@@ -209,7 +215,7 @@ fn reach(old: &Arc<Policy>, new: &Arc<Policy>) -> Vec<ReachEdit> {
         let Some(host) = classes.representative(destination) else { continue };
         let claims: BTreeSet<(Arc<str>, u16)> = old.claims(&host).into_iter().chain(new.claims(&host)).collect();
         for (source, port) in claims {
-            let Some(target) = classes::target(&host, port) else { continue };
+            let Some(target) = Target::new(host.clone(), port) else { continue };
             let (before, after) = (old.reaches(&source, &target), new.reaches(&source, &target));
             let (mark, rule, refused, changes) = match (before, after) {
                 (Err(_), Err(_)) => continue,

@@ -220,7 +220,7 @@ decision   allow: allowed; the request is allowed";
         assert_eq!(
             json(&explained("192.0.2.1", "a", &[], None)),
             "{\"outcome\":\"deny\",\"reason\":\"source_unknown\",\"steps\":[{\"stage\":\"decision\",\
-             \"finding\":\"deny: source_unknown; the client's address belongs to no source\"}]}"
+             \"finding\":\"deny: source_unknown; the client belongs to no source\"}]}"
         );
         let found = json(&explained("10.20.0.1", "api.acme.example:443", &[], None));
         let want = "{\"outcome\":\"allow\",\"reason\":\"allowed\",\"source\":\"ivr\",\"rule\":\"acme/api\",\"customer\":\"acme\",\"steps\":[";

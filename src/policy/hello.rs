@@ -2,6 +2,7 @@
 //! Not here: reading hellos (`tls`), and the certificate, which TLS 1.3 hides.
 //! Source: the contract's "TLS" and its order: not TLS, malformed, version, ECH, SNI, ALPN; RFC 6066, RFC 7301, RFC 9849.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::addresses::Routed;
@@ -22,6 +23,7 @@ pub struct Allowed {
     rule: Arc<Rule>,
     observed: Option<Denial>,
     target: Target,
+    original: Option<SocketAddr>,
     cnames: Box<[Fqdn]>,
     hello: ClientHello,
 }
@@ -37,6 +39,7 @@ impl Routed {
             rule: Arc::clone(self.rule()),
             observed: admitted.observed().cloned(),
             target: self.target().clone(),
+            original: admitted.original(),
             cnames: self.cnames().into(),
             hello: hello.clone(),
         })
@@ -48,6 +51,18 @@ impl Routed {
             HelloError::NotTls | HelloError::SslV2 => Reason::NotTls,
             HelloError::Malformed(_) | HelloError::TooLong => Reason::HelloMalformed,
         })
+    }
+}
+
+/// The name that a client asks for, if it asks for one at all.
+///
+/// # Errors
+/// What stands there is no name, so it is none that a rule could have.
+pub(super) fn server_name(hello: &ClientHello) -> Result<Option<&Fqdn>, Denial> {
+    match &hello.server_name {
+        None => Ok(None),
+        Some(ServerName::Name(name)) => Ok(Some(name)),
+        Some(ServerName::Unusable { .. }) => Err(Denial::new(Reason::SniMismatch)),
     }
 }
 
@@ -122,6 +137,11 @@ impl Allowed {
     /// Where the tunnel goes.
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// The address that a captured client called.
+    pub(super) fn original(&self) -> Option<SocketAddr> {
+        self.original
     }
 
     /// The client.

@@ -9,6 +9,7 @@ use super::classes::{self, Classes, Destination, DestinationRef};
 use super::compile::{Grant, Policy};
 use super::request::Identified;
 use super::rule::Rule;
+use crate::name::Target;
 
 /// What one source may reach on one port.
 #[derive(Clone, Debug)]
@@ -39,7 +40,7 @@ impl Matrix {
     /// Of this policy.
     pub fn new(policy: &Arc<Policy>) -> Self {
         let classes = Classes::new(|| DestinationRef::all(policy));
-        let mut sources = classes::identities(policy);
+        let mut sources = classes::members(policy);
         sources.sort_by(|one, two| one.source().name.cmp(&two.source().name));
         Self { policy: Arc::clone(policy), classes, sources }
     }
@@ -80,7 +81,7 @@ impl Matrix {
         };
         let ports: BTreeMap<u16, Arc<Rule>> = reached.iter().flat_map::<Vec<_>, _>(ports).collect();
         let open = ports.into_iter().filter(|(port, _)| {
-            classes::target(&host, *port).is_some_and(|target| classes::reaches(source, &target).is_ok())
+            Target::new(host.clone(), *port).is_some_and(|target| classes::reaches(source, &target).is_ok())
         });
         let name = &source.source().name;
         open.map(|(port, rule)| Row { source: Arc::clone(name), destination: destination.clone(), port, rule })

@@ -6,13 +6,17 @@
 //! files → file (as written → checked) → compile (Policy) → Identified → Admitted → Routed → Allowed
 //!                                                              └──────────┴─ Denial ─┴─────────┘
 //! ```
+//! What the kernel captured has no head: there the ClientHello comes first, and `captured` stands where `request` does.
+//!
 //! Each stage is a type that only the stage before it makes, so none can be skipped; whatever no stage allows is refused.
 
 mod addresses;
 mod ask;
+mod captured;
 mod cases;
 mod classes;
 mod client;
+mod clients;
 mod compile;
 mod decision;
 mod diff;
@@ -29,6 +33,7 @@ mod reason;
 mod reload;
 mod request;
 mod rule;
+mod ways;
 mod words;
 
 #[cfg(test)]
@@ -56,4 +61,5 @@ pub use reason::{Facts, Reason, UnknownWord};
 pub use reload::{Standing, Verdict};
 pub use request::{Admitted, Identified};
 pub use rule::{Class, ControlRecord, Ech, Existing, Report, Rule, Sni, Source, TlsTerms};
+pub use ways::Ways;
 pub use words::{Words, control, terms};

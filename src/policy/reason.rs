@@ -58,13 +58,13 @@ reasons! {
     Allowed "allowed" Allow 200 InternalError "" "the request is allowed"; "nothing to do";
 
     SourceUnknown "source_unknown" Deny 403 AccessDenied "http_request_denied"
-        "the client's address belongs to no source"; "ask the proxy's owner to add the client's subnet to a source";
+        "the client belongs to no source"; "ask the proxy's owner to add the client's subnet to a source";
     EnvironmentMismatch "environment_mismatch" Deny 403 AccessDenied "http_request_denied"
         "the client belongs to another environment"; "use the proxy of the client's own environment";
     IdentityRequired "identity_required" Deny 403 AccessDenied "http_request_denied"
-        "the source must show a client certificate"; "connect with the client's certificate";
+        "the client has not shown who it is"; "connect with the client's certificate";
     IdentityNotAllowed "identity_not_allowed" Deny 403 AccessDenied "http_request_denied"
-        "the client's certificate does not name an identity of its source"; "use the certificate that was issued for this source";
+        "what the client has shown is no identity of its source"; "use the certificate or credentials that were issued for this source";
     ClientCertificateInvalid "client_certificate_invalid" Deny 403 BadCertificate "http_request_denied"
         "the client's certificate is not valid"; "renew the certificate, or use one of the right authority";
     ClientCertificateRevoked "client_certificate_revoked" Deny 403 BadCertificate "http_request_denied"

@@ -90,15 +90,27 @@ impl Policy {
         let Standing { allowed, upstream, server } = standing;
         let answer = Answer { addresses: &[*upstream], cnames: allowed.cnames() };
         let identified = self.identify(allowed.client())?;
-        let routed = identified.request(allowed.target(), at)?.addresses(&answer, own)?;
+        let admitted = match allowed.original() {
+            Some(original) => identified.captured_again(original, allowed, own, at)?,
+            None => identified.request(allowed.target(), at)?,
+        };
+        let routed = admitted.addresses(&answer, own)?;
         let allowed = routed.hello(allowed.client_hello())?;
         server.get().map_or(Ok(()), |hello| allowed.server(hello))?;
         Ok(allowed)
     }
 
-    /// `never` and removed sources cut, whatever the old rule says.
+    /// `never`, removed sources, and sources that now ask for another identity cut, whatever the old rule says.
     fn cuts(&self, standing: &Standing, reason: Reason) -> bool {
-        let refused = matches!(reason, Reason::DestinationDenied | Reason::SourceUnknown | Reason::EnvironmentMismatch);
+        let refused = matches!(
+            reason,
+            Reason::DestinationDenied
+                | Reason::SourceUnknown
+                | Reason::EnvironmentMismatch
+                | Reason::IdentityRequired
+                | Reason::IdentityNotAllowed
+                | Reason::CredentialsMissing
+        );
         refused || !self.sources().iter().any(|source| source.name == standing.allowed.source().name)
     }
 }

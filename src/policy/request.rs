@@ -2,17 +2,19 @@
 //! Not here: limits, the log's health, the lookup. Source: the contract's order of reasons: source, `never`, sensitive, rule, port,
 //! expiry, hours. Environments are compared only if both the proxy and the source state one.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::client::Client;
+use super::clients::Belongs;
 use super::compile::{Found, Grant, Policy};
 use super::decision::Denial;
 use super::hours;
 use super::reason::Reason;
 use super::rule::{Report, Rule, Source};
-use crate::name::{Fqdn, Host, Target};
+use crate::name::{Fqdn, Host, Identity, Target};
 use crate::redact::holds_card_number;
 
 /// A client whose source is known. The only way to ask for anything.
@@ -22,19 +24,24 @@ pub struct Identified {
     client: Client,
     index: u32,
     source: Arc<Source>,
+    /// Index among the client's identities.
+    identity: Option<usize>,
 }
 
 impl Policy {
-    /// Which source a client belongs to: the one with the longest subnet that holds its address.
+    /// Which source a client belongs to: of those with the longest subnet that holds its address, or of its user, the one that one of its
+    /// identities is of.
     pub fn identify(self: &Arc<Self>, client: &Client) -> Result<Identified, Denial> {
-        let unknown = || Denial::new(Reason::SourceUnknown);
-        let index = client.address().and_then(|address| self.source_of(address)).ok_or_else(unknown)?;
-        let source = Arc::clone(self.source(index).ok_or_else(|| Denial::new(Reason::SourceUnknown))?);
+        let Belongs { index, source, identity } = self.belongs(client).map_err(Denial::new)?;
         match (self.environment(), &source.environment) {
             (Some(ours), Some(theirs)) if *ours != **theirs => Err(Denial::new(Reason::EnvironmentMismatch)),
-            (Some(_) | None, Some(_) | None) => {
-                Ok(Identified { policy: Arc::clone(self), client: client.clone(), index, source })
-            }
+            (Some(_) | None, Some(_) | None) => Ok(Identified {
+                policy: Arc::clone(self),
+                client: client.clone(),
+                index,
+                source: Arc::clone(source),
+                identity,
+            }),
         }
     }
 }
@@ -48,6 +55,11 @@ impl Identified {
     /// The client.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Which of the client's identities is of the source; `None`: that asks for none.
+    pub fn matched(&self) -> Option<&Identity> {
+        self.client.identities.get(self.identity?)
     }
 
     /// The policy that judges.
@@ -64,10 +76,15 @@ impl Identified {
     pub fn request(&self, target: &Target, at: Timestamp) -> Result<Admitted, Denial> {
         match self.enforce(target, at) {
             Ok(rule) => Ok(self.admit(rule, None, target)),
-            Err(denial) => match self.report(&denial, target, at) {
-                Some(report) => Ok(self.admit(&report.terms, Some(denial), target)),
-                None => Err(denial),
-            },
+            Err(denial) => self.observe(denial, target, at),
+        }
+    }
+
+    /// What report mode makes of a refusal.
+    pub(super) fn observe(&self, denial: Denial, target: &Target, at: Timestamp) -> Result<Admitted, Denial> {
+        match self.report(&denial, target, at) {
+            Some(report) => Ok(self.admit(&report.terms, Some(denial), target)),
+            None => Err(denial),
         }
     }
 
@@ -79,7 +96,7 @@ impl Identified {
 
     /// The rule that lets the source reach `target` at `at`. Expiry and hours are judged on the chosen one alone; no other takes its
     /// place.
-    fn enforce<'a>(&'a self, target: &'a Target, at: Timestamp) -> Result<&'a Arc<Rule>, Denial> {
+    pub(super) fn enforce<'a>(&'a self, target: &'a Target, at: Timestamp) -> Result<&'a Arc<Rule>, Denial> {
         let rule = self.grant(target)?.rule();
         if rule.expires.is_some_and(|last| hours::is_over(last, at)) {
             return Err(Denial::by(rule, Reason::RuleExpired));
@@ -114,7 +131,7 @@ impl Identified {
         }
     }
 
-    fn admit(&self, rule: &Arc<Rule>, observed: Option<Denial>, target: &Target) -> Admitted {
+    pub(super) fn admit(&self, rule: &Arc<Rule>, observed: Option<Denial>, target: &Target) -> Admitted {
         Admitted {
             policy: Arc::clone(&self.policy),
             client: self.client.clone(),
@@ -122,6 +139,7 @@ impl Identified {
             rule: Arc::clone(rule),
             observed,
             target: target.clone(),
+            original: None,
         }
     }
 }
@@ -135,9 +153,20 @@ pub struct Admitted {
     rule: Arc<Rule>,
     observed: Option<Denial>,
     target: Target,
+    original: Option<SocketAddr>,
 }
 
 impl Admitted {
+    /// The same, by a client that called this address and never asked.
+    pub(super) fn of_captured(self, original: SocketAddr) -> Self {
+        Self { original: Some(original), ..self }
+    }
+
+    /// The address that a captured client called; `None`: it asked by name or address itself.
+    pub fn original(&self) -> Option<SocketAddr> {
+        self.original
+    }
+
     /// The policy that judges.
     pub fn policy(&self) -> &Arc<Policy> {
         &self.policy

@@ -12,17 +12,21 @@ use jiff::civil::Date;
 
 use super::hours::{self, Hours};
 use super::limits::Limits;
-use crate::name::Fqdn;
+use crate::name::{Fqdn, IdentityPattern};
 use crate::tls::ProtocolVersion;
 use crate::yaml;
 
-/// A named set of subnets that may use the proxy.
+/// A named set of clients that may use the proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     /// Its name.
     pub name: Arc<str>,
-    /// Its static subnets; no other source has an equal one.
+    /// Its static subnets; another source that has an equal one has identities, as this one, and none in common.
     pub subnets: Box<[IpNet]>,
+    /// What its clients prove to be, any one of these; empty: where they come from is enough.
+    pub identities: Box<[IdentityPattern]>,
+    /// The users of this host that are its clients, over Unix sockets; no other source has one of them.
+    pub uids: Box<[u32]>,
     /// The environment that it belongs to.
     pub environment: Option<Arc<str>>,
     /// Whether card data lives there.

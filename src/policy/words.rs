@@ -64,6 +64,8 @@ pub(super) fn source(source: &Source) -> impl Iterator<Item = (&'static str, Opt
     let report = source.report.as_ref();
     let own = [
         ("subnets", some(sorted(&source.subnets))),
+        ("identities", some(sorted(&source.identities))),
+        ("uids", some(sorted(&source.uids))),
         ("class", Some(class.to_owned())),
         ("environment", source.environment.as_deref().map(str::to_owned)),
         ("mode", Some(if report.is_some() { "report" } else { "enforce" }.to_owned())),

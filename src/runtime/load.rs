@@ -2,14 +2,16 @@
 //! Not here: what they mean (`config`, `policy`). All faults of all files come at once.
 
 mod cases;
+mod paths;
+mod ways;
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::config::{self, Config, ListenerTls};
-use crate::policy::{Case, Policy, PolicyFile, Setting};
+use crate::config::{self, Config};
+use crate::policy::{Case, Policy, PolicyFile, Setting, Ways};
 use crate::runtime::admin::{Access, AccessSource};
 use crate::runtime::clock;
 use crate::runtime::entrance::Entrances;
@@ -65,6 +67,8 @@ pub struct PolicySource {
     environment: Option<String>,
     /// None: not known.
     pools: Option<Vec<String>>,
+    /// None: not known.
+    ways: Option<Ways>,
 }
 
 /// Why nothing could be loaded: every fault as `FILE:LINE:COLUMN: what is wrong; what to write instead`.
@@ -133,7 +137,7 @@ impl Reading {
     fn config(&mut self, path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Option<Config> {
         let (index, text) = self.read(path)?;
         let mut config = config::load(&text, index, environment, &sys::host_name(), &mut self.faults)?;
-        anchor(&mut config, path.parent().unwrap_or(Path::new("")));
+        paths::anchor(&mut config, path.parent().unwrap_or(Path::new("")), &mut self.faults);
         Some(config)
     }
 
@@ -155,6 +159,7 @@ impl Reading {
             path: PathBuf::from(&config.policy.value),
             environment: config.environment.clone(),
             pools: Some(config.pools.keys().cloned().collect()),
+            ways: Some(ways::of(&config.listeners, &self.files)),
         };
         let policy = source.read(self);
         let files = self.files.clone();
@@ -243,7 +248,7 @@ pub fn policies<const N: usize>(paths: [&Path; N]) -> Result<[Policy; N], LoadEr
 impl PolicySource {
     /// A policy without a configuration.
     fn alone(path: &Path) -> Self {
-        Self { path: path.to_owned(), environment: None, pools: None }
+        Self { path: path.to_owned(), environment: None, pools: None, ways: None }
     }
 
     /// Reads the policy again.
@@ -284,6 +289,7 @@ impl PolicySource {
             pools: &pools,
             any_pool: self.pools.is_none(),
             partial,
+            ways: self.ways.as_ref(),
             now: clock::now(),
         };
         let mut own = Faults::new();
@@ -335,23 +341,6 @@ fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>, reading: &mut 
         if found.len() > MAX_FILES {
             return reading.wrong(folder, &format!("more than {MAX_FILES} policy files; put rules together"));
         }
-    }
-}
-
-/// Makes the configuration's paths relative to its file.
-fn anchor(config: &mut Config, base: &Path) {
-    let (log, admin) = (&mut config.decision_log, &mut config.admin);
-    let tls = admin.tls.iter_mut().flat_map(|tls| [&mut tls.certificate.value, &mut tls.key.value]);
-    let of_admin = tls.chain(admin.tokens.iter_mut().map(|tokens| &mut tokens.value));
-    let of_listeners = config.listeners.iter_mut().flat_map(|listener| {
-        let (tls, credentials) = (&mut listener.tls, &mut listener.credentials);
-        tls.iter_mut().flat_map(ListenerTls::files).chain(credentials)
-    });
-    let own = [&mut config.state, &mut config.policy.value, &mut log.directory, &mut log.key];
-    let of_dns = config.dns.validation.iter_mut().flat_map(|validation| &mut validation.file);
-    let located = of_dns.chain(of_listeners).map(|file| &mut file.value);
-    for path in own.into_iter().chain(of_admin).chain(located) {
-        *path = base.join(&*path).display().to_string();
     }
 }
 

@@ -7,12 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::sources::{self, Kind, Source, UsedPath};
 
 /// Reasons that no code of this version makes. The policy and the listeners that would make them come later.
-const NOT_REACHABLE: [&str; 13] = [
-    "IdentityRequired",
-    "IdentityNotAllowed",
+const NOT_REACHABLE: &[&str] = &[
     "ClientCertificateInvalid",
     "ClientCertificateRevoked",
-    "CredentialsMissing",
     "CredentialsWrong",
     "ProxyProtocolRefused",
     "CertificateUntrusted",
@@ -24,7 +21,7 @@ const NOT_REACHABLE: [&str; 13] = [
 ];
 
 /// Reasons that are made in more than one file, and why that is no second place to look for the rule.
-const IN_SEVERAL: [(&str, &[&str], &str); 7] = [
+const IN_SEVERAL: &[(&str, &[&str], &str)] = &[
     (
         "ClientGone",
         &["src/runtime/head.rs", "src/runtime/hello.rs", "src/runtime/session.rs"],
@@ -40,6 +37,11 @@ const IN_SEVERAL: [(&str, &[&str], &str); 7] = [
         &["src/policy/addresses.rs", "src/policy/hello.rs", "src/policy/request.rs"],
         "`never` holds for target, addresses and SNI",
     ),
+    (
+        "DestinationNotListed",
+        &["src/policy/captured.rs", "src/policy/request.rs"],
+        "no rule, or one that would lead elsewhere",
+    ),
     ("DnsFailure", &["src/policy/addresses.rs", "src/runtime/dns/mod.rs"], "no answer, an empty one"),
     (
         "HelloTimeout",
@@ -47,6 +49,7 @@ const IN_SEVERAL: [(&str, &[&str], &str); 7] = [
         "one hello, the exchange of both",
     ),
     ("Internal", &["src/policy/decision.rs", "src/runtime/session.rs"], "what cannot happen, each where it would"),
+    ("MalformedTarget", &["src/policy/captured.rs", "src/policy/head.rs"], "of a head, of a connection without one"),
     ("MalformedRequest", &["src/policy/head.rs", "src/runtime/head.rs"], "not HTTP, not a request for a tunnel"),
 ];
 

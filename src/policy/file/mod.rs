@@ -3,6 +3,7 @@
 //! Source: the contract's page on policy files.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+mod claims;
 mod limits;
 mod rule;
 mod source;
@@ -17,6 +18,7 @@ use self::rule::Rules;
 use self::source::Sources;
 use self::terms::ControlField;
 use super::compile::{Checked, Policy};
+use super::ways::Ways;
 use crate::address;
 use crate::yaml::{self, Fault, Faults, Field, MapReader, Node, Place, shown};
 
@@ -43,6 +45,8 @@ pub struct Setting<'a> {
     /// Whether files of the policy are missing here since they cannot be read: nothing is said then of names that they
     /// may define.
     pub partial: bool,
+    /// How clients come in; `None`: not known, any way is taken.
+    pub ways: Option<&'a Ways>,
     /// The moment of the check: report mode may last a month from then on.
     pub now: Timestamp,
 }

@@ -1,6 +1,6 @@
-//! Sources as written → checked: names and subnets that no two of them share.
-//! Not here: which of them a client belongs to (`request`).
-//! Source: the contract's "Which source" and "Report mode"; identities are not in this version.
+//! Sources as written → checked: names and users that no two of them share.
+//! Not here: what their clients are told apart by (`claims`), which of them a client belongs to (`clients`).
+//! Source: the contract's "Which source" and "Report mode".
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,30 +10,34 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::super::rule::{Class, Report, Rule, Source, Word};
+use super::claims::{Claims, Listed};
 use super::limits::limits;
 use super::terms;
 use super::{Context, flag, prefix, some_of};
-use crate::address::PrefixMap;
 use crate::yaml::{Faults, Field, MapReader, Place, nearest, shown};
-
-/// Keys of a source that a later version has.
-const LATER: &[&str] = &["identities"];
 
 /// How many days ahead report mode may end: longer, and nobody remembers that it is on.
 const MAX_REPORT_DAYS: i64 = 30;
+
+/// The highest user id: the one above it stands for none (chown(2)).
+const LAST_UID: u64 = 4_294_967_294;
+
+/// The user that SO_PEERCRED has for whoever has no id in this user namespace (user_namespaces(7), overflowuid).
+const OVERFLOW_UID: u32 = 65_534;
 
 /// The sources of all files.
 pub(super) struct Sources<'a> {
     context: &'a Context<'a>,
     list: Vec<Source>,
     names: BTreeMap<Arc<str>, (u32, Place)>,
-    subnets: PrefixMap<(Arc<str>, Place)>,
+    users: BTreeMap<u32, (Arc<str>, Place)>,
+    claims: Claims<'a>,
 }
 
 impl<'a> Sources<'a> {
     /// None yet.
     pub(super) fn new(context: &'a Context<'a>) -> Self {
-        Self { context, list: Vec::new(), names: BTreeMap::new(), subnets: PrefixMap::new() }
+        Self { context, list: Vec::new(), names: BTreeMap::new(), users: BTreeMap::new(), claims: Claims::new(context) }
     }
 
     /// Reads one more. One with a fault is kept too, so that rules that name it bring no further faults.
@@ -41,17 +45,27 @@ impl<'a> Sources<'a> {
         let Some(mut map) = field.map("a source", faults) else { return };
         let name = self.name(&mut map, faults);
         let wide = flag(&mut map, "wide", faults);
-        let subnets = map.require("subnets", faults);
-        let subnets =
-            subnets.map(|field| some_of(field, faults, |item, faults| self.subnet(item, (&name, wide), faults)));
+        let identities = self.claims.identities(map.take("identities"), faults);
+        let uids = self.uids(&mut map, &name, faults);
+        let subnets = if uids.is_some() { map.take("subnets") } else { map.require("subnets", faults) };
+        let claimed = (&name, &identities);
+        let subnets = subnets.map(|field| {
+            some_of(field, faults, |item, faults| {
+                let subnet = prefix(item, wide, faults)?;
+                self.claims.add(item.located(subnet), claimed, faults);
+                Some(subnet)
+            })
+        });
         let environment = map.take("environment").and_then(|field| field.parse::<Word>(faults));
         let class = map.take("class").and_then(|field| field.word(CLASSES, faults));
         let report = self.report(&mut map, class.unwrap_or_default(), faults);
         let limits = limits(&mut map, faults);
-        map.finish(LATER, faults);
+        map.finish(&[], faults);
         self.list.push(Source {
             name,
             subnets: subnets.unwrap_or_default().into(),
+            identities: identities.iter().map(|listed: &Listed| listed.value.clone()).collect(),
+            uids: uids.unwrap_or_default().into(),
             environment: environment.map(|word| word.0),
             class: class.unwrap_or_default(),
             limits,
@@ -128,28 +142,44 @@ impl<'a> Sources<'a> {
         Some(until)
     }
 
-    fn subnet(
-        &mut self,
-        field: Field<'_>,
-        (name, wide): (&Arc<str>, bool),
-        faults: &mut Faults,
-    ) -> Option<ipnet::IpNet> {
-        let subnet = prefix(field, wide, faults)?;
-        match self.subnets.get_exact(&subnet) {
+    /// Users, if any are listed. With identities they do not go: over a Unix socket nobody can show one.
+    fn uids(&mut self, map: &mut MapReader<'_>, name: &Arc<str>, faults: &mut Faults) -> Option<Vec<u32>> {
+        let field = map.take("uids")?;
+        if map.take("identities").is_some() {
+            let message = "`uids` does not go with `identities`: who comes over a Unix socket can show none; make it another source";
+            faults.at(field.key_place(), message);
+        }
+        if self.context.setting.ways.is_some_and(|ways| !ways.users) {
+            faults.at(
+                field.key_place(),
+                "no listener is a Unix socket; write `address: unix:PATH` for one, or remove `uids`",
+            );
+        }
+        Some(some_of(field, faults, |item, faults| self.uid(item, name, faults)))
+    }
+
+    fn uid(&mut self, field: Field<'_>, name: &Arc<str>, faults: &mut Faults) -> Option<u32> {
+        let uid = u32::try_from(field.number(0..=LAST_UID, faults)?).ok()?;
+        if uid == OVERFLOW_UID {
+            let message =
+                format!("user {uid} is how users of other namespaces appear, all of them; write the uid of one user");
+            field.fault(message, faults);
+        }
+        match self.users.get(&uid) {
             Some((first, place)) => {
                 let place = self.context.at(*place);
                 field.fault(
                     format!(
-                        "`{subnet}` belongs to source `{first}` already, at {place}; remove it from one of the two"
+                        "user {uid} belongs to source `{first}` already, at {place}; remove it from one of the two"
                     ),
                     faults,
                 );
             }
             None => {
-                self.subnets.insert(subnet, (Arc::clone(name), field.place()));
+                self.users.insert(uid, (Arc::clone(name), field.place()));
             }
         }
-        Some(subnet)
+        Some(uid)
     }
 }
 

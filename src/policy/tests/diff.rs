@@ -237,6 +237,30 @@ fn a_source_whose_subnets_others_have_reaches_nothing() {
 }
 
 #[test]
+fn identities_and_users_of_a_source_are_told() {
+    let rule = "rules: [{id: r, customer: c, sources: [a, b], hosts: [x.example]}]\n";
+    let old = format!(
+        "sources: [{{name: a, subnets: [10.20.0.0/24], identities: [x.example, 'spiffe://v/*']}}, {{name: b, uids: [7, 8]}}]\n{rule}"
+    );
+    let new = format!(
+        "sources: [{{name: a, subnets: [10.20.0.0/24], identities: ['spiffe://v/*']}}, {{name: b, uids: [7]}}, \
+         {{name: d, subnets: [10.20.0.0/24], identities: ['credential:d'], uids: none}}, {{name: e, uids: [8]}}]\n{rule}"
+    );
+    let diff = between(&old, &new);
+    assert_eq!(
+        edits(&diff.sources),
+        [
+            "~ a (identities spiffe://v/* x.example > spiffe://v/*)",
+            "~ b (uids 7 8 > 7)",
+            "+ d (subnets - > 10.20.0.0/24, identities - > credential:d, class - > cde, mode - > enforce)",
+            "+ e (uids - > 8, class - > cde, mode - > enforce)",
+        ]
+    );
+    assert_eq!(edits(&diff.clients), ["~ 10.20.0.0/24 (source a > a d)", "~ user 8 (source b > e)"]);
+    assert!(diff.reach.is_empty() && between(&old, &old).is_empty());
+}
+
+#[test]
 fn control_records_are_told_by_rule() {
     let old = rules(&[
         ("r", "hosts: [x.example], owner: o, ticket: T-1, review_by: 2027-01-01"),

@@ -94,3 +94,18 @@ fn order_of_files_and_rules_does_not_show() {
     let one = told(&[sources.clone(), rules("b.yaml", ["r", "s"]), rules("c.yaml", ["t", "u"])]);
     assert_eq!(one, told(&[rules("x.yaml", ["u", "t"]), sources, rules("z.yaml", ["s", "r"])]));
 }
+
+#[test]
+fn sources_that_share_a_subnet_or_have_users_have_their_rows() {
+    let text = "
+sources:
+  - {name: b, subnets: [10.20.0.0/24], identities: ['spiffe://v/*/b']}
+  - {name: a, subnets: [10.20.0.0/24], identities: ['credential:a', a.example]}
+  - {name: u, uids: [1000]}
+rules: [{id: r, customer: c, sources: [a, b, u], hosts: [x.example]}, {id: s, customer: c, sources: [b], hosts: [y.example]}]
+";
+    assert_eq!(
+        rows(text),
+        ["a c x.example 443 r", "b c x.example 443 r", "b c y.example 443 s", "u c x.example 443 r"]
+    );
+}

@@ -4,7 +4,9 @@
 mod addresses;
 mod ask;
 mod attacks;
+mod captured;
 mod cases;
+mod clients;
 mod compile;
 mod diff;
 mod hello;

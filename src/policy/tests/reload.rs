@@ -67,6 +67,40 @@ fn what_is_still_allowed_stays_and_the_rest_goes_as_its_old_rule_says() {
     }
 }
 
+/// As a source that is gone: what the client has shown is not what is asked for now.
+#[test]
+fn a_source_that_asks_for_another_identity_cuts() {
+    let sources = |identities: &str| {
+        policy(&format!(
+            "sources: [{{name: a, subnets: [10.20.0.0/24], identities: {identities}}}]\n\
+             rules: [{{id: r, customer: c, sources: [a], hosts: [a.example], existing: keep}}]\n"
+        ))
+    };
+    let tunnel = |policy: &Arc<Policy>, identities: &[&str]| {
+        let identities = identities.iter().map(|text| text.parse().unwrap()).collect();
+        let client = Client { identities, takes_credentials: true, ..Client::from(ip(CLIENT)) };
+        let admitted = policy.identify(&client).unwrap().request(&target("a.example:443"), at(AT)).unwrap();
+        let answer = Answer { addresses: &[ip("8.8.8.8")], cnames: &[] };
+        let routed = admitted.addresses(&answer, &OwnAddresses::default()).unwrap();
+        Standing::new(routed.hello(&client_hello(Some("a.example"))).unwrap(), ip("8.8.8.8"))
+    };
+    let spiffe = ["spiffe://v.example/ivr/east"];
+    for (row, before, shown, after, reason, want) in [
+        ("the same", "['spiffe://v.example/ivr/east']", &spiffe[..], "['spiffe://v.example/ivr/*']", "allowed", None),
+        ("no longer any", "['spiffe://v.example/ivr/east']", &spiffe, "none", "allowed", None),
+        ("another", "['spiffe://v.example/*/*']", &spiffe, "[a.example]", "identity_not_allowed", Some(Existing::Cut)),
+        ("now one at all", "none", &[], "[a.example]", "identity_required", Some(Existing::Cut)),
+        ("now a credential", "none", &[], "['credential:a']", "credentials_missing", Some(Existing::Cut)),
+    ] {
+        let standing = tunnel(&sources(before), shown);
+        let after = sources(after);
+        assert_eq!(word(&after.still_allows(&standing, &OwnAddresses::default(), at(AT))), reason, "{row}");
+        let verdict = after.judge_again(&standing, &OwnAddresses::default(), at(AT));
+        let gone = if let Verdict::Gone(existing) = verdict { Some(existing) } else { None };
+        assert_eq!(gone, want, "{row}");
+    }
+}
+
 #[test]
 fn the_old_rule_says_how() {
     let gone = policy("sources: [{name: a, subnets: [10.20.0.0/24]}]\n");

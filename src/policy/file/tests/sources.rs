@@ -3,6 +3,13 @@
 
 use super::*;
 
+/// The only fault of a source behind source `a`, which has 10.20.0.0/24.
+fn assert_fault(row: &str, source: &str, want: &str) {
+    let text = format!("version: 1\nsources: [{{name: a, subnets: [10.20.0.0/24]}}, {source}]\n");
+    let found = faults(&[("p", &text)]);
+    assert!(found.len() == 1 && found[0].contains(want), "{row}: {found:#?}");
+}
+
 #[test]
 fn subnets_and_words() {
     for (row, source, want) in [
@@ -28,21 +35,53 @@ fn subnets_and_words() {
             "{name: b, subnets: [10.0.0.0/24], limits: {tunnels: 0}}",
             "`tunnels` is `0`; write a whole number from 1 to 1000000",
         ),
-        (
-            "identities",
-            "{name: b, subnets: [10.0.0.0/24], identities: [x]}",
-            "`identities` is not available in this version",
-        ),
     ] {
-        let text = format!("version: 1\nsources:\n- {{name: a, subnets: [10.20.0.0/24]}}\n- {source}\n")
-            .replace("sources:\n- ", "sources: [");
-        let text = text.replacen("\n- ", ", ", 1).trim_end().to_owned() + "]\n";
-        let found = faults(&[("p", &text)]);
-        assert!(found.len() == 1 && found[0].contains(want), "{row}: {found:#?}");
+        assert_fault(row, source, want);
     }
     let owned =
         "version: 1\nsources: [{name: b, subnets: [10.0.0.0/8, '::/0'], wide: true, class: general, mode: enforce}]\n";
     assert_eq!(faults(&[("p", owned)]), [""; 0]);
+}
+
+#[test]
+fn identities_and_users() {
+    for (row, source, want) in [
+        (
+            "no identity",
+            "{name: b, subnets: [10.0.0.0/24], identities: []}",
+            "`identities` is empty; write at least one",
+        ),
+        (
+            "a bad identity",
+            "{name: b, subnets: [10.0.0.0/24], identities: ['*.v.example']}",
+            "bad `*` in `*.v.example`; it is",
+        ),
+        (
+            "a card number",
+            "{name: b, subnets: [10.0.0.0/24], identities: ['credential:4111111111111111']}",
+            "the identity holds what looks like a card number; use another one",
+        ),
+        ("neither", "{name: b, subnets: none, uids: none}", "`subnets` is `none`, but a source needs one; write it"),
+        ("no user", "{name: b, uids: []}", "`uids` is empty; write at least one"),
+        ("a user's name", "{name: b, uids: [root]}", "`uids` is `root`; write a whole number from 0 to 4294967294"),
+        ("no user at all", "{name: b, uids: [4294967295]}", "write a whole number from 0 to 4294967294"),
+        (
+            "anybody",
+            "{name: b, uids: [65534]}",
+            "user 65534 is how users of other namespaces appear, all of them; write",
+        ),
+        ("a user twice", "{name: b, uids: [7, 7]}", "user 7 belongs to source `b` already, at p:2:"),
+        (
+            "users with identities",
+            "{name: b, uids: [7], identities: [a.example], subnets: [10.0.0.0/24]}",
+            "`uids` does not go with `identities`: who comes over a Unix socket can show none; make it",
+        ),
+    ] {
+        assert_fault(row, source, want);
+    }
+    let users =
+        "version: 1\nsources: [{name: a, uids: [0, 4294967294]}, {name: b, uids: [7], subnets: [10.0.0.0/24]}]\n";
+    assert_eq!(faults(&[("p", users)]), [""; 0]);
 }
 
 #[test]
@@ -92,5 +131,133 @@ fn report_mode_is_for_general_sources_ends_and_has_a_pool() {
                 "{row}: {faults:#?}"
             ),
         }
+    }
+}
+
+/// Sources of one policy, all of subnet 10.20.0.0/24 but where they say otherwise.
+#[test]
+fn equal_subnets_are_told_apart_by_identities_or_not_at_all() {
+    for (row, sources, want) in [
+        (
+            "none has any",
+            &["", ""][..],
+            Some("p:4:24: `10.20.0.0/24` belongs to source `s0` already, at p:3:24; remove it from one"),
+        ),
+        (
+            "the first has none",
+            &["", "identities: [a.example]"],
+            Some("p:4:24: `10.20.0.0/24` belongs to source `s0` already"),
+        ),
+        (
+            "the second has none",
+            &["identities: [a.example]", ""],
+            Some("p:4:24: `10.20.0.0/24` belongs to source `s0` already"),
+        ),
+        ("apart", &["identities: [a.example]", "identities: [b.example, 'spiffe://v/*', credential:a.example]"], None),
+        (
+            "the same name",
+            &["identities: [b.example, a.example]", "identities: [c.example, A.example]"],
+            Some(
+                "p:4:63: `a.example` overlaps `a.example` of source `s0`, at p:3:63, which has `10.20.0.0/24` too; make one",
+            ),
+        ),
+        (
+            "a wildcard",
+            &["identities: ['spiffe://v/*/a']", "identities: ['spiffe://v/b/*']"],
+            Some("p:4:52: `spiffe://v/b/*` overlaps `spiffe://v/*/a` of source `s0`, at p:3:52, which has"),
+        ),
+        (
+            "the third and the first",
+            &["identities: [a.example]", "identities: [b.example]", "identities: [a.example]"],
+            Some("p:5:52: `a.example` overlaps `a.example` of source `s0`, at p:3:52"),
+        ),
+    ] {
+        let line = |(number, rest): (usize, &&str)| format!("- {{name: s{number}, subnets: [10.20.0.0/24], {rest}}}\n");
+        let text = format!("version: 1\nsources:\n{}", sources.iter().enumerate().map(line).collect::<String>());
+        let found = faults(&[("p", &text)]);
+        assert_eq!(found.len(), usize::from(want.is_some()), "{row}: {found:#?}");
+        assert!(want.is_none_or(|want| found[0].starts_with(want)), "{row}: {found:#?}");
+    }
+    let other = "version: 1\nsources: [{name: a, subnets: [10.20.0.0/24]}, {name: b, subnets: [10.20.0.0/25], identities: [a.example]}]\n";
+    assert_eq!(faults(&[("p", other)]), [""; 0], "a longer subnet is another one");
+}
+
+#[test]
+fn identities_of_one_subnet_are_bounded() {
+    let list = |name: &str, count: usize| {
+        let identities: Vec<String> = (0..count).map(|number| format!("credential:{name}-{number}")).collect();
+        format!("- {{name: {name}, subnets: [10.20.0.0/24], identities: [{}]}}\n", identities.join(", "))
+    };
+    for (counts, want) in [(&[4096][..], 0), (&[4097], 1), (&[4000, 96], 0), (&[4000, 97], 1), (&[4000, 97, 1], 1)] {
+        let sources = counts.iter().zip(["a", "b", "c"]).map(|(count, name)| list(name, *count)).collect::<String>();
+        let found = faults(&[("p", &format!("version: 1\nsources:\n{sources}"))]);
+        assert_eq!(found.len(), want, "{counts:?}: {found:?}");
+        assert!(
+            found.iter().all(|fault| fault.contains("more than 4096 identities for `10.20.0.0/24`; give")),
+            "{found:?}"
+        );
+    }
+}
+
+/// A source that none of its clients could come to, or whose clients somebody else speaks for, is a fault.
+#[test]
+fn what_sources_ask_for_some_listener_must_take() {
+    let every = Ways {
+        transparent: None,
+        certificates: true,
+        credentials: true,
+        users: true,
+        proxies: vec![("10.0.0.0/28".parse().unwrap(), "`lb` at s:2:3".into())],
+    };
+    let transparent = Ways { transparent: Some("`nat` at s:9:3".into()), ..every.clone() };
+    let none = Ways::default();
+    for (row, ways, source, want) in [
+        ("all", &every, "identities: [a.example, credential:a], subnets: [10.20.0.0/24]", None),
+        ("users", &every, "uids: [7]", None),
+        (
+            "captured",
+            &transparent,
+            "identities: [a.example], subnets: [10.20.0.0/24]",
+            Some(
+                "1:21: clients of listener `nat` at s:9:3, which is `mode: transparent`, can show no identity; remove",
+            ),
+        ),
+        ("captured, without identities", &transparent, "subnets: [10.20.0.0/24]", None),
+        (
+            "no certificates",
+            &none,
+            "identities: [a.example], subnets: [10.20.0.0/24]",
+            Some("1:34: `a.example`: no listener asks for client certificates; write `client_auth: required`"),
+        ),
+        (
+            "no credentials",
+            &none,
+            "identities: ['credential:a', 'credential:b'], subnets: [10.20.0.0/24]",
+            Some("1:34: `credential:a`: no listener takes credentials; write `credentials: FILE` beside"),
+        ),
+        ("no unix socket", &none, "uids: [7]", Some("1:21: no listener is a Unix socket; write `address: unix:PATH`")),
+        (
+            "within the load balancers'",
+            &every,
+            "subnets: [10.0.0.4/32]",
+            Some(
+                "1:31: `10.0.0.4/32` overlaps `10.0.0.0/28`, from which listener `lb` at s:2:3 takes the PROXY header",
+            ),
+        ),
+        (
+            "around them",
+            &every,
+            "subnets: [10.0.0.0/16]",
+            Some("1:31: `10.0.0.0/16` overlaps `10.0.0.0/28`, from which"),
+        ),
+        ("beside them", &every, "subnets: [10.0.0.16/28, '2001:db8::/64']", None),
+    ] {
+        let text = format!("sources: [{{name: a, {source}}}]\nversion: 1\n");
+        let file = PolicyFile { path: "p".into(), shown: "p".into(), text };
+        let mut found = Faults::new();
+        let _ = Policy::load(&[file], &Setting { ways: Some(ways), ..Setting::default() }, &mut found);
+        let found: Vec<String> = found.iter().map(|fault| fault.line(&["p"])).collect();
+        assert_eq!(found.len(), usize::from(want.is_some()), "{row}: {found:#?}");
+        assert!(want.is_none_or(|want| found[0].starts_with(&format!("p:{want}"))), "{row}: {found:#?}");
     }
 }
