@@ -139,20 +139,6 @@ async fn meet(
     tokio::join!(shaken, alert)
 }
 
-fn told(shaken: &Result<Shaken<TcpStream>, HandshakeFailure>) -> String {
-    match shaken {
-        Ok(shaken) => {
-            let identities = shaken.certificate.as_ref().map(|shown| shown.identities().to_vec()).unwrap_or_default();
-            identities.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-        }
-        Err(failure) => {
-            let reason = failure.denial().map(|denial| denial.reason().as_str());
-            let fault = failure.certificate().map(CertificateFault::as_str);
-            [reason, fault].into_iter().flatten().collect::<Vec<_>>().join(" ")
-        }
-    }
-}
-
 #[tokio::test]
 async fn protocols_are_agreed_upon() {
     for asks in [true, false] {
