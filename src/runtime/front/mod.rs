@@ -286,7 +286,7 @@ impl Coming {
         let Shaken { stream, certificate, is_h2 } = shaken;
         let mut client = Client::new(self.came.origin());
         let proof = certificate.map(|certificate| {
-            client.identities = Arc::clone(certificate.identities());
+            (client.identities, client.is_certified) = (Arc::clone(certificate.identities()), true);
             Proof { certificate: Rc::new(certificate), entrance: Arc::clone(&self.entrance) }
         });
         let who = Who { client, proof, entrance: Arc::clone(&self.entrance) };

@@ -13,6 +13,9 @@ use http::Response;
 
 use super::meter::Meter;
 
+/// What reading gives where the client has left in good order. Unlike an end, nobody is there to take what the server still sends.
+pub const GOODBYE: io::ErrorKind = io::ErrorKind::ConnectionAborted;
+
 /// A stream whose CONNECT was read.
 pub struct Http2End(RefCell<Halves>);
 
@@ -132,6 +135,8 @@ fn fill(from: &mut RecvStream, unread: &mut Bytes, cx: &mut Context<'_>) -> Poll
     Poll::Ready(Ok(true))
 }
 
+/// A client that needs a tunnel no longer says so by CANCEL, or closes the connection; all else is a reset.
 fn gone(error: h2::Error) -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionReset, error)
+    let is_goodbye = error.is_io() || matches!(error.reason(), Some(Reason::CANCEL | Reason::NO_ERROR));
+    io::Error::new(if is_goodbye { GOODBYE } else { io::ErrorKind::ConnectionReset }, error)
 }

@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
 
-pub use http2::Http2End;
+pub use http2::{GOODBYE, Http2End};
 pub use meter::{Meter, Metered, STREAM_WINDOW};
 pub use socket::Socket;
 pub use tls::TlsEnd;

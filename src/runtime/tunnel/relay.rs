@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use crate::policy::Ending;
 use crate::runtime::lane::{COPY_SIZE, Lane, PIPE_SIZE, Pipe, Step};
-use crate::runtime::stream::{End, Socket};
+use crate::runtime::stream::{End, GOODBYE, Socket};
 use crate::runtime::tunnel::Link;
 use crate::runtime::tunnel::open::OpenTunnel;
 
@@ -49,7 +49,10 @@ pub async fn relay(link: &Link, tunnel: &OpenTunnel, lane: &Lane) -> Ending {
             _ => Poll::Pending,
         }
     });
-    ending.await.unwrap_or_else(|_| {
+    ending.await.unwrap_or_else(|error| {
+        if error.kind() == GOODBYE {
+            return Ending::ClientClosed;
+        }
         client.end().reset();
         End::from(upstream).reset();
         Ending::Reset
