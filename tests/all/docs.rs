@@ -26,7 +26,14 @@ fn what_the_pages_show_works() {
     let names: Vec<&str> = pages.iter().map(|(page, _)| page.path.as_str()).collect();
     assert_eq!(
         names,
-        ["README.md", "docs/auditors.md", "docs/operators.md", "docs/policy.md"],
+        [
+            "README.md",
+            "docs/auditors.md",
+            "docs/operators.md",
+            "docs/policy.md",
+            "docs/ways/credentials.md",
+            "docs/ways/tls-and-certificates.md"
+        ],
         "pages with blocks to run"
     );
     for (page, script) in &pages {
