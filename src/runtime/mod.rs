@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod answer;
 pub mod archive;
+pub mod asking;
 pub mod balance;
 pub mod budgets;
 pub mod canary;

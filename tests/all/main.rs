@@ -98,4 +98,6 @@ mod structure;
 #[cfg(test)]
 mod tunnels;
 #[cfg(test)]
+mod ways;
+#[cfg(test)]
 mod wire;
