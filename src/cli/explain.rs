@@ -10,17 +10,18 @@ use jiff::Timestamp;
 
 use super::{Failure, Output, environment, own_addresses};
 use crate::config::Config;
-use crate::name::Fqdn;
-use crate::policy::{Admitted, Explanation, Found, Lookup, Offer, OfferedName, Question, Reason};
+use crate::name::{Fqdn, Identity};
+use crate::policy::{Admitted, Explanation, Found, Lookup, Offer, OfferedName, Origin, Question, Reason};
+use crate::runtime::asking::Asking;
 use crate::runtime::{clock, dns, load};
 use crate::tls::ProtocolVersion;
 
 #[derive(Args)]
 pub(super) struct ExplainArgs {
-    /// The client's address
-    #[arg(long, value_name = "IP")]
-    source: IpAddr,
-    /// What the client asks for
+    /// The client's address, or user:UID for a user over a Unix socket
+    #[arg(long, value_name = "IP|user:UID")]
+    source: Origin,
+    /// What the client asks for; at a transparent listener the ADDRESS:PORT that it calls
     #[arg(long, value_name = "HOST:PORT")]
     target: String,
     /// The name in the TLS hello; by default the target's
@@ -32,10 +33,10 @@ pub(super) struct ExplainArgs {
     /// What the target's name resolves to; by default what `dns.hosts` says
     #[arg(long = "address", value_name = "IP")]
     addresses: Vec<IpAddr>,
-    /// The identity in the client's certificate
-    #[arg(long, value_name = "URI")]
-    identity: Option<String>,
-    /// The listener that the client comes to
+    /// The identity in the client's certificate, or its credential
+    #[arg(long, value_name = "URI|NAME|credential:NAME")]
+    identity: Option<Identity>,
+    /// The listener that the client comes to; by default the first that takes CONNECT and such a client
     #[arg(long, value_name = "NAME")]
     listener: Option<String>,
     /// The best TLS version that the client offers
@@ -44,9 +45,9 @@ pub(super) struct ExplainArgs {
     /// An application protocol that the client offers
     #[arg(long = "alpn", value_name = "ID")]
     alpn: Vec<String>,
-    /// The HTTP method
-    #[arg(long, value_name = "METHOD", default_value = "CONNECT")]
-    method: String,
+    /// The HTTP method; by default CONNECT
+    #[arg(long, value_name = "METHOD")]
+    method: Option<String>,
     /// When, as RFC 3339; by default now
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
@@ -58,14 +59,17 @@ pub(super) struct ExplainArgs {
 pub(super) fn explain(config: &Path, args: &ExplainArgs, output: Output) -> Result<(), Failure> {
     let loaded = load::load(config, &environment)?;
     let usage = |words: String| Err(Failure::Usage(anyhow::anyhow!(words)));
-    if args.identity.is_some() {
-        return usage("`--identity` is not available in this version".to_owned());
-    }
-    if let Some(name) = &args.listener
-        && !loaded.config.listeners.iter().any(|listener| *listener.name == **name)
-    {
-        return usage(format!("no listener `{}`; write one of the configuration's", name.escape_debug()));
-    }
+    let asking = Asking {
+        origin: args.source,
+        identity: args.identity.clone(),
+        listener: args.listener.clone(),
+        target: args.target.clone(),
+        method: args.method.clone(),
+    };
+    let (client, wanted) = match asking.at(&loaded.config.listeners) {
+        Ok(asked) => asked,
+        Err(error) => return usage(error.to_string()),
+    };
     let Some(version) = ProtocolVersion::of_tls(&args.tls) else {
         return usage(format!("no TLS version `{}`; write 1.0, 1.1, 1.2 or 1.3", args.tls.escape_debug()));
     };
@@ -75,9 +79,8 @@ pub(super) fn explain(config: &Path, args: &ExplainArgs, output: Output) -> Resu
         (false, None) => OfferedName::Target,
     };
     let question = Question {
-        client: &args.source.into(),
-        method: &args.method,
-        target: &args.target,
+        client: &client,
+        wanted: &wanted,
         offer: &Offer { version, name, alpn: args.alpn.iter().map(|id| id.as_str().into()).collect() },
         at: args.at.unwrap_or_else(clock::now),
         own: &own_addresses(&loaded.config)?,

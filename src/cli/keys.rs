@@ -1,5 +1,5 @@
-//! `sallyport keys new`: a token for the admin port, or a key for the log.
-//! Not here: where tokens are kept (the operator pastes the line), changing over to a new key (`run` does at its next start).
+//! `sallyport keys new`: a token for the admin port, a client's credential, or a key for the log.
+//! Not here: where tokens and credentials are kept (the operator pastes the line), changing over to a new key (`run` does at its next start).
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::output::complain;
 use super::{Failure, Output, environment};
-use crate::config::{Role, Token};
+use crate::config::{Credential, NewCredentialError, Role, Token};
 use crate::runtime::{journal, load};
 
 #[derive(Subcommand)]
@@ -22,6 +22,8 @@ pub(super) enum Keys {
 pub(super) enum New {
     /// Make a token for the admin port; it is printed this once, and its line for the file of tokens
     Token(TokenArgs),
+    /// Make a credential for a client that can show no certificate; its secret is printed this once, and its line for the file of credentials
+    Credential(CredentialArgs),
     /// Make a key for the decision log: the first one, or one that the next start changes over to
     Log(LogArgs),
 }
@@ -45,6 +47,12 @@ enum RoleWord {
 }
 
 #[derive(Args)]
+pub(super) struct CredentialArgs {
+    /// Whose credential it is: the identity `credential:NAME`; one for each client
+    name: String,
+}
+
+#[derive(Args)]
 pub(super) struct LogArgs {
     /// Where to write it; else where the configuration says, or beside that with `.next`
     #[arg(long, value_name = "FILE")]
@@ -58,6 +66,12 @@ struct NewToken<'a> {
 }
 
 #[derive(Serialize)]
+struct NewSecret<'a> {
+    secret: &'a str,
+    line: String,
+}
+
+#[derive(Serialize)]
 struct NewKey {
     path: String,
     vkey: String,
@@ -67,6 +81,7 @@ struct NewKey {
 pub(super) fn keys(config: &Path, command: &Keys, output: Output) -> Result<(), Failure> {
     match command {
         Keys::New(New::Token(args)) => token(args, output),
+        Keys::New(New::Credential(args)) => credential(args, output),
         Keys::New(New::Log(args)) => log(config, args, output),
     }
 }
@@ -76,9 +91,7 @@ fn token(args: &TokenArgs, output: Output) -> Result<(), Failure> {
         RoleWord::Auditor => Role::Auditor,
         RoleWord::Operator => Role::Operator,
     };
-    let mut random = [0; 32];
-    aws_lc_rs::rand::fill(&mut random).map_err(|_| Failure::Outside(anyhow::anyhow!("no randomness")))?;
-    let (token, text) = Token::new(&args.name, role, &random).map_err(|error| Failure::Usage(error.into()))?;
+    let (token, text) = Token::new(&args.name, role, &random::<32>()?).map_err(|error| Failure::Usage(error.into()))?;
     output
         .print(&NewToken { token: &text, line: format!("- {token}") }, |new| format!("{}\n{}", new.token, new.line))?;
     complain(
@@ -86,6 +99,27 @@ fn token(args: &TokenArgs, output: Output) -> Result<(), Failure> {
          `admin.tokens` names, then send SIGHUP",
     );
     Ok(())
+}
+
+fn credential(args: &CredentialArgs, output: Output) -> Result<(), Failure> {
+    let made = Credential::new(&args.name, &random::<32>()?, &random::<16>()?);
+    let (credential, secret) = made.map_err(|error| match error {
+        NewCredentialError::Name => Failure::Usage(error.into()),
+        NewCredentialError::Memory => Failure::Outside(error.into()),
+    })?;
+    let new = NewSecret { secret: &secret, line: format!("- {credential}") };
+    output.print(&new, |new| format!("{}\n{}", new.secret, new.line))?;
+    complain(
+        "the first line is the secret, printed this once: the client sends it in Proxy-Authorization, as Basic with the name as user, or as \
+         `Bearer NAME.SECRET`; put the second line below `credentials:` in the file that the listener's `credentials` names, then send SIGHUP",
+    );
+    Ok(())
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Failure> {
+    let mut random = [0; N];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| Failure::Outside(anyhow::anyhow!("no randomness")))?;
+    Ok(random)
 }
 
 fn log(config: &Path, args: &LogArgs, output: Output) -> Result<(), Failure> {

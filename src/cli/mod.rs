@@ -89,7 +89,7 @@ enum Command {
     ///
     /// They are printed, not loaded. Their first lines say what they stop and what they don't.
     Firewall(firewall::FirewallArgs),
-    /// Make keys and tokens
+    /// Make keys, tokens and credentials
     #[command(subcommand)]
     Keys(keys::Keys),
     /// Print what a shell needs to complete commands and flags

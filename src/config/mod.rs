@@ -5,6 +5,7 @@
 
 mod admin;
 mod bound;
+mod credentials;
 mod dns;
 mod expand;
 mod limits;
@@ -28,6 +29,7 @@ use crate::redact::holds_card_number;
 use crate::yaml::{self, Faults, Field, Located, MapReader, Place, shown};
 
 pub use admin::{Admin, AdminTls};
+pub use credentials::{Credential, NewCredentialError, credentials};
 pub use name_server::{DnsServer, ServerError};
 pub use redaction::Redaction;
 pub use tokens::{Role, Token, TokenNameError, Tokens, tokens};

@@ -16,8 +16,8 @@ use crate::yaml::{self, Faults, Field, MapReader};
 /// Upper bound for the tokens of a file: each call is compared with all of them.
 const MAX_TOKENS: usize = 1000;
 
-/// How every token begins, so that people and scanners of secrets know one where they see it.
-const BEGIN: &str = "sallyport_";
+/// How every token and every secret begins, so that people and scanners of secrets know one where they see it.
+pub(super) const BEGIN: &str = "sallyport_";
 
 /// What a token may do. Each role has what those before it have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

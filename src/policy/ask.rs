@@ -2,7 +2,7 @@
 //! Not here: the lookup, which the caller brings; limits, which depend on what else is going on; what the server would choose.
 //! Source: the contract's `explain` and cases.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -15,7 +15,7 @@ use super::head::RequestHead;
 use super::nearest::Nearest;
 use super::reason::Reason;
 use super::request::{Admitted, Identified};
-use super::rule::Rule;
+use super::rule::{Rule, Source};
 use crate::name::{Fqdn, Host, Target};
 use crate::tls::{ClientHello, ProtocolVersion, ServerName};
 
@@ -24,16 +24,35 @@ use crate::tls::{ClientHello, ProtocolVersion, ServerName};
 pub struct Question<'a> {
     /// The client.
     pub client: &'a Client,
-    /// The method; its case counts.
-    pub method: &'a str,
-    /// The request target as sent.
-    pub target: &'a str,
+    /// Where it wants to go.
+    pub wanted: &'a Wanted,
     /// What the client would offer in TLS.
     pub offer: &'a Offer,
     /// When.
     pub at: Timestamp,
     /// The proxy's own addresses.
     pub own: &'a OwnAddresses,
+}
+
+/// How a client says where it wants to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// By a head.
+    Asked {
+        /// The method; its case counts.
+        method: Box<str>,
+        /// The request target as sent.
+        target: Box<str>,
+    },
+    /// By calling an address: the kernel captured its connection.
+    Called(SocketAddr),
+}
+
+impl Wanted {
+    /// By CONNECT.
+    pub fn connect(target: &str) -> Self {
+        Self::Asked { method: "CONNECT".into(), target: target.into() }
+    }
 }
 
 /// What a client would offer in TLS.
@@ -50,7 +69,7 @@ pub struct Offer {
 /// The name in a hello.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OfferedName {
-    /// The target's, if that has one.
+    /// The target's, if that has one; of a client that called an address, none.
     Target,
     /// None.
     Absent,
@@ -77,6 +96,8 @@ pub struct Ruling {
     pub denial: Option<Denial>,
     /// What would have refused it but for report mode.
     pub observed: Option<Denial>,
+    /// The sources that the client could be of, before its identities were looked at.
+    pub candidates: Vec<Arc<Source>>,
     /// The client's source.
     pub identified: Option<Identified>,
     /// The target that was read.
@@ -104,6 +125,7 @@ impl Question<'_> {
         let mut ruling = Ruling {
             denial: None,
             observed: None,
+            candidates: policy.candidates(self.client.origin).map(Arc::clone).collect(),
             identified: None,
             target: None,
             rule: None,
@@ -115,14 +137,27 @@ impl Question<'_> {
     }
 
     fn judge(&self, policy: &Arc<Policy>, resolve: &mut Resolve<'_>, ruling: &mut Ruling) -> Result<(), Denial> {
-        let head = RequestHead { method: self.method, target: self.target, hosts: 1, has_body: false };
-        let identified = ruling.identified.insert(policy.identify(self.client)?);
-        let target = ruling.target.insert(head.target()?);
-        let admitted =
-            identified.request(target, self.at).inspect_err(|denial| ruling.rule = denial.rule().cloned())?;
+        let identified = policy.identify(self.client)?;
+        ruling.identified = Some(identified.clone());
+        let (hello, admitted) = match *self.wanted {
+            Wanted::Asked { ref method, ref target } => {
+                let target = RequestHead { method, target, hosts: 1, has_body: false, is_extended: false }.target()?;
+                let hello = self.offer.hello(target.host());
+                (hello, identified.request(ruling.target.insert(target), self.at))
+            }
+            Wanted::Called(original) => {
+                let hello = self.offer.hello(&Host::Address(original.ip()));
+                let name = hello.server_name.as_ref().and_then(ServerName::name);
+                let host = name.map_or(Host::Address(original.ip()), |name| Host::Name(name.clone()));
+                ruling.target = Target::new(host, original.port());
+                let admitted = identified.captured(original, &hello, self.own, self.at);
+                (hello, admitted)
+            }
+        };
+        let admitted = admitted.inspect_err(|denial| ruling.rule = denial.rule().cloned())?;
+        ruling.target = Some(admitted.target().clone());
         ruling.rule = admitted.chosen().cloned();
         ruling.observed = admitted.observed().cloned();
-        let hello = self.offer.hello(target);
         match lookup(&admitted, resolve)? {
             Some(Lookup { addresses, aliases }) => {
                 let routed = admitted.addresses(&Answer { addresses: &addresses, cnames: &aliases }, self.own)?;
@@ -148,8 +183,8 @@ fn lookup(admitted: &Admitted, resolve: &mut Resolve<'_>) -> Result<Option<Looku
 }
 
 impl Offer {
-    fn hello(&self, target: &Target) -> ClientHello {
-        let server_name = match (&self.name, target.host()) {
+    fn hello(&self, host: &Host) -> ClientHello {
+        let server_name = match (&self.name, host) {
             (OfferedName::Absent, Host::Name(_) | Host::Address(_)) | (OfferedName::Target, Host::Address(_)) => None,
             (OfferedName::Target, Host::Name(name)) => Some(ServerName::Name(name.clone())),
             (OfferedName::Text(text), Host::Name(_) | Host::Address(_)) => Some(match text.parse() {

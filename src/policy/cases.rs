@@ -11,7 +11,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::addresses::OwnAddresses;
-use super::ask::{Lookup, Offer, OfferedName, Question};
+use super::ask::{Lookup, Offer, OfferedName, Question, Wanted};
+use super::client::{Client, Origin};
 use super::compile::Policy;
 use super::decision::{Decided, Outcome};
 use super::file::{some_of, terms};
@@ -22,9 +23,6 @@ use crate::name::Fqdn;
 use crate::tls::ProtocolVersion;
 use crate::yaml::{self, Faults, Field, MapReader, Place, shown};
 
-/// Keys of a case that a later version has.
-const LATER: &[&str] = &["identity"];
-
 /// A request, and what must come of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Case {
@@ -32,8 +30,8 @@ pub struct Case {
     pub name: Arc<str>,
     /// Where it stands.
     pub place: Place,
-    client: IpAddr,
-    target: Box<str>,
+    client: Client,
+    wanted: Wanted,
     offer: Offer,
     /// What the target's name resolves to; `None`: what is known, else unjudged.
     addresses: Option<Box<[IpAddr]>>,
@@ -97,9 +95,8 @@ impl Case {
     /// Asks `policy` and compares.
     pub fn try_on(&self, policy: &Arc<Policy>, surroundings: &Surroundings<'_>) -> Tried {
         let question = Question {
-            client: &self.client.into(),
-            method: "CONNECT",
-            target: &self.target,
+            client: &self.client,
+            wanted: &self.wanted,
             offer: &self.offer,
             at: self.at.unwrap_or(surroundings.now),
             own: surroundings.own,
@@ -164,7 +161,8 @@ type Names<'a> = (&'a mut HashMap<Arc<str>, Place>, &'a str);
 fn case(field: Field<'_>, names: Names<'_>, faults: &mut Faults) -> Option<Case> {
     let mut map = field.map("a case", faults)?;
     let name = map.require("name", faults).and_then(|field| name(field, names, faults));
-    let client = map.require("source", faults).and_then(|field| address(field, faults));
+    let origin = map.require("source", faults).and_then(|field| origin(field, faults));
+    let identities = map.take("identity").map(|field| field.parse(faults));
     let target = map.require("target", faults).and_then(|field| field.text(faults));
     let offered = match map.written("sni") {
         None => Some(OfferedName::Target),
@@ -180,12 +178,12 @@ fn case(field: Field<'_>, names: Names<'_>, faults: &mut Faults) -> Option<Case>
     let at = map.take("at").and_then(|field| moment(field, faults));
     let expected = map.require("expect", faults).and_then(|field| expected(field, faults));
     let place = map.place();
-    map.finish(LATER, faults);
+    map.finish(&[], faults);
     Some(Case {
         name: name?,
         place,
-        client: client?,
-        target: target?.into(),
+        client: Client { identities: identities.into_iter().flatten().collect(), ..Client::new(origin?) },
+        wanted: Wanted::connect(target?),
         offer: Offer { version: version?, name: offered?, alpn: alpn.into() },
         addresses,
         at,
@@ -213,6 +211,10 @@ fn name(field: Field<'_>, (names, path): Names<'_>, faults: &mut Faults) -> Opti
         }
     }
     Some(name)
+}
+
+fn origin(field: Field<'_>, faults: &mut Faults) -> Option<Origin> {
+    field.read(|text| text.parse::<Origin>().map_err(|error| format!("{} is {error}", shown(text))), faults)
 }
 
 fn address(field: Field<'_>, faults: &mut Faults) -> Option<IpAddr> {

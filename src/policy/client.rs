@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::address;
@@ -17,6 +18,8 @@ pub struct Client {
     pub identities: Arc<[Identity]>,
     /// Whether its way in takes credentials, so that it can be asked for one.
     pub takes_credentials: bool,
+    /// Whether it has shown a good certificate, be there an identity in it or not.
+    pub is_certified: bool,
 }
 
 /// Where a client comes from.
@@ -30,10 +33,34 @@ pub enum Origin {
     Unknown,
 }
 
+/// Why a text says nowhere that a client could come from. Not shown: it may hold anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "no address; write one such as `192.0.2.1` or `2001:db8::1`, or `user:1000` for a user who comes over a Unix socket"
+)]
+pub struct OriginError;
+
+/// How users are written.
+const USER: &str = "user:";
+
+impl FromStr for Origin {
+    type Err = OriginError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix(USER) {
+            Some(uid) if uid.bytes().all(|byte| byte.is_ascii_digit()) => {
+                uid.parse().map(Self::User).map_err(|_| OriginError)
+            }
+            Some(_) => Err(OriginError),
+            None => text.parse().map(|address| Self::Address(address::canonical(address))).map_err(|_| OriginError),
+        }
+    }
+}
+
 impl Client {
     /// A client that has proved nothing.
     pub fn new(origin: Origin) -> Self {
-        Self { origin, identities: Arc::default(), takes_credentials: false }
+        Self { origin, identities: Arc::default(), takes_credentials: false, is_certified: false }
     }
 
     /// Its address, if it has one.
@@ -49,7 +76,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(address) => address.fmt(f),
-            Self::User(uid) => write!(f, "user {uid}"),
+            Self::User(uid) => write!(f, "{USER}{uid}"),
             Self::Unknown => f.write_str("a client without an address"),
         }
     }

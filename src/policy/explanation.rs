@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::ask::{Judged, Question, Ruling};
+use super::ask::{Judged, Question, Ruling, Wanted};
 use super::decision::Decided;
 use super::request::Identified;
+use crate::name::Target;
 use crate::redact::{Redacted, clean_name};
 use crate::tls::{ClientHello, ServerName};
 
@@ -75,8 +76,9 @@ impl Explanation {
             Judged::Good(addresses) => list(addresses),
             Judged::Unknown => format!("unjudged; {unjudged}"),
         });
-        explained.step("source", source.map(|source| format!("{} is of `{}`", question.client, source.name)));
-        explained.step("target", ruling.target.as_ref().map(ToString::to_string));
+        explained.step("source", told_source(question, ruling));
+        explained.step("identity", told_identity(question, ruling));
+        explained.step("target", ruling.target.as_ref().map(|target| told_target(question, target)));
         explained.step("rule", rule);
         explained.step("dns", found.map(ToString::to_string));
         explained.step("addresses", judged);
@@ -89,6 +91,51 @@ impl Explanation {
     fn step(&mut self, stage: &'static str, finding: Option<String>) {
         self.steps.extend(finding.map(|finding| Step { stage, finding: cleaned(&finding) }));
     }
+}
+
+/// Most names or patterns that a line lists.
+const MOST_LISTED: usize = 8;
+
+/// Whose the client is, or could be.
+fn told_source(question: &Question<'_>, ruling: &Ruling) -> Option<String> {
+    let origin = question.client.origin;
+    let names = ruling.candidates.iter().map(|source| source.name.to_string());
+    match &ruling.identified {
+        Some(identified) => Some(format!("{origin} is of `{}`", identified.source().name)),
+        None => listed(names).map(|names| format!("{origin} may be of {names}")),
+    }
+}
+
+/// What made the client its source's, or what that asks for instead. Nothing if none is asked for and none shown.
+fn told_identity(question: &Question<'_>, ruling: &Ruling) -> Option<String> {
+    let shown = listed(question.client.identities.iter().map(ToString::to_string));
+    if let Some(identified) = &ruling.identified {
+        let source = &identified.source().name;
+        return match identified.matched() {
+            Some(identity) => Some(format!("`{identity}` is one of `{source}`")),
+            None => shown.map(|shown| format!("{shown} shown; `{source}` asks for none")),
+        };
+    }
+    let asked = ruling.candidates.iter().flat_map(|source| &source.identities).map(ToString::to_string);
+    listed(asked).map(|asked| format!("{} shown; asked for is {asked}", shown.as_deref().unwrap_or("none")))
+}
+
+fn told_target(question: &Question<'_>, target: &Target) -> String {
+    match question.wanted {
+        Wanted::Asked { .. } => target.to_string(),
+        Wanted::Called(original) => format!("{target}; the client called {original}"),
+    }
+}
+
+/// The first of them in backticks, and how many more there are.
+fn listed(words: impl Iterator<Item = String>) -> Option<String> {
+    let mut words = words.map(|word| format!("`{word}`"));
+    let first: Vec<String> = words.by_ref().take(MOST_LISTED).collect();
+    let more = match words.count() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (!first.is_empty()).then(|| format!("{}{more}", first.join(", ")))
 }
 
 /// What was asked is told in its words, and they may hold a card number.
@@ -145,8 +192,7 @@ rules: [{id: acme/api, customer: acme, sources: [ivr], hosts: [api.acme.example]
         let alpn = alpn.iter().map(|id| (*id).into()).collect();
         let question = Question {
             client: &client.parse::<std::net::IpAddr>().unwrap().into(),
-            method: "CONNECT",
-            target,
+            wanted: &Wanted::connect(target),
             offer: &Offer { version: ProtocolVersion::Tls13, name: OfferedName::Target, alpn },
             at: "2027-01-01T00:00:00Z".parse().unwrap(),
             own: &OwnAddresses::default(),
@@ -188,6 +234,15 @@ rules: [{id: acme/api, customer: acme, sources: [ivr], hosts: [api.acme.example]
             let found = format!("{} | {} {}", stages.join(" "), explained.outcome, explained.reason);
             assert_eq!(found, want, "{name}");
         }
+    }
+
+    #[test]
+    fn long_lists_are_cut() {
+        let words = |count: usize| super::listed((1..=count).map(|number| number.to_string()));
+        assert_eq!(words(0), None);
+        assert_eq!(words(2).as_deref(), Some("`1`, `2`"));
+        assert_eq!(words(8).as_deref(), Some("`1`, `2`, `3`, `4`, `5`, `6`, `7`, `8`"));
+        assert_eq!(words(11).as_deref(), Some("`1`, `2`, `3`, `4`, `5`, `6`, `7`, `8` and 3 more"));
     }
 
     #[test]

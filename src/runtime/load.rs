@@ -14,6 +14,7 @@ use crate::config::{self, Config};
 use crate::policy::{Case, Policy, PolicyFile, Setting, Ways};
 use crate::runtime::admin::{Access, AccessSource};
 use crate::runtime::clock;
+use crate::runtime::entrance::Entrances;
 use crate::runtime::gate::MAX_REFUSALS;
 use crate::runtime::lane::MAX_PIPES;
 use crate::runtime::sys;
@@ -51,6 +52,8 @@ pub struct Loaded {
     pub access: Access,
     /// Where that was read from, for a reload.
     pub access_source: AccessSource,
+    /// The listeners' settings, with what their files hold.
+    pub entrances: Entrances,
     /// How many connections there may be: as configured, or what the descriptor limit holds.
     pub connections: usize,
     /// The files that were read as texts: the configuration and what it names, but no keys, certificates and cases.
@@ -94,7 +97,7 @@ pub(super) struct Reading {
     /// Names of files by their index in places.
     files: Vec<String>,
     pub(super) faults: Faults,
-    /// How many of the faults are files that cannot be read.
+    /// How many of the faults are not what files say, but files that cannot be read and the like.
     unreadable: usize,
     /// Where what is being read is named: the place of faults of files and folders as a whole.
     pub(super) named: Option<Place>,
@@ -150,6 +153,7 @@ impl Reading {
         let connections = connections(&config, &mut self.faults);
         let access_source = AccessSource::new(path, &config.admin);
         let access = access_source.read(self);
+        let entrances = Entrances::read(path, &config, self);
         self.named = Some(config.policy.place);
         let source = PolicySource {
             path: PathBuf::from(&config.policy.value),
@@ -160,7 +164,7 @@ impl Reading {
         let policy = source.read(self);
         let files = self.files.clone();
         beside(&source, self);
-        Some(Loaded { config, policy: policy?, source, access, access_source, connections, files })
+        Some(Loaded { config, policy: policy?, source, access, access_source, entrances, connections, files })
     }
 
     /// The keys that DNS answers are validated from.
@@ -176,6 +180,12 @@ impl Reading {
     fn failed(&mut self, path: &Path, error: &io::Error) {
         self.unreadable = self.unreadable.saturating_add(1);
         self.wrong(path, &format!("{error}; check the path and its permissions"));
+    }
+
+    /// Something outside the files is wrong.
+    pub(super) fn failed_outside(&mut self, message: &str) {
+        self.unreadable = self.unreadable.saturating_add(1);
+        self.faults.nowhere(message);
     }
 
     pub(super) fn wrong(&mut self, path: &Path, message: &str) {

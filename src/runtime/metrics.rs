@@ -80,6 +80,7 @@ pub struct Metrics {
     /// Those of the policy in force.
     pub policy: PolicyMetrics,
     certificates: GaugeVec,
+    crls: GaugeVec,
 }
 
 /// `sallyport_decision_log_*`.
@@ -160,6 +161,12 @@ impl Metrics {
                 "When a certificate of the proxy ends.",
                 &["name"],
             )?,
+            crls: gauges(
+                &r,
+                "crl_next_update_timestamp_seconds",
+                "When the first of a listener's lists of revoked certificates is past its next update.",
+                &["listener"],
+            )?,
             registry: r,
         })
     }
@@ -231,10 +238,15 @@ impl Metrics {
     }
 
     /// `sallyport_certificate_expiry_timestamp_seconds` of one of the proxy's certificates, by what it is for; `None`: there is none.
-    pub fn set_certificate(&self, name: &'static str, expires: Option<Timestamp>) {
+    pub fn set_certificate(&self, name: &str, expires: Option<Timestamp>) {
         if let Some(expires) = expires {
             self.certificates.with_label_values(&[name]).set(expires.as_second() as f64);
         }
+    }
+
+    /// `sallyport_crl_next_update_timestamp_seconds` of a listener.
+    pub fn set_crl(&self, listener: &str, next_update: Timestamp) {
+        self.crls.with_label_values(&[listener]).set(next_update.as_second() as f64);
     }
 
     /// `sallyport_redactions_total{detector}`.

@@ -44,6 +44,9 @@ pub struct Reload {
     /// Certificate, key and tokens of the admin port; `None`: it has none of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_files: Option<Outcome>,
+    /// Certificates, keys, lists of revoked certificates and credentials of the listeners; `None`: they have none of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listener_files: Option<Outcome>,
     /// What is wrong, as `FILE:LINE:COLUMN: what; what to write instead`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Redacted>,
@@ -51,6 +54,9 @@ pub struct Reload {
     #[serde(skip_serializing_if = "is_zero")]
     pub faults_left_out: usize,
 }
+
+/// What was read again: the policy, the admin port's files, the listeners' files.
+type Read<'a, P, A, L> = (&'a Result<P, LoadError>, Option<&'a Result<A, LoadError>>, Option<&'a Result<L, LoadError>>);
 
 /// What an order to reload came to.
 pub type Came = Result<Arc<Reload>, NotRead>;
@@ -96,16 +102,16 @@ impl Order {
 }
 
 impl Reload {
-    /// What came of policy and admin files at `at`. A fault that holds a card number, as files may, is told without it.
-    pub fn new<P, A>(
+    /// What came of policy, admin files and listeners' files at `at`. A fault that holds a card number, as files may, is told without it.
+    pub fn new<P, A, L>(
         at: Timestamp,
-        policy: &Result<P, LoadError>,
-        admin_files: Option<&Result<A, LoadError>>,
+        (policy, admin_files, listener_files): Read<'_, P, A, L>,
         redactor: &Redactor,
     ) -> Self {
         let lines = |error: Option<&LoadError>| error.map(|error| error.lines().to_vec()).unwrap_or_default();
         let mut faults = lines(policy.as_ref().err());
         faults.extend(lines(admin_files.and_then(|files| files.as_ref().err())));
+        faults.extend(lines(listener_files.and_then(|files| files.as_ref().err())));
         let faults_left_out = faults.len().saturating_sub(MAX_FAULTS);
         faults.truncate(MAX_FAULTS);
         let clean = |fault: String| redactor.clean(fault.as_bytes(), MAX_FAULT).text;
@@ -113,6 +119,7 @@ impl Reload {
             at,
             policy: Outcome::of(policy),
             admin_files: admin_files.map(Outcome::of),
+            listener_files: listener_files.map(Outcome::of),
             faults: faults.into_iter().map(clean).collect(),
             faults_left_out,
         }
@@ -120,12 +127,20 @@ impl Reload {
 
     /// One that ended by a fault of the program.
     pub fn failed(at: Timestamp) -> Self {
-        Self { at, policy: Outcome::Failed, admin_files: None, faults: Vec::new(), faults_left_out: 0 }
+        Self {
+            at,
+            policy: Outcome::Failed,
+            admin_files: None,
+            listener_files: None,
+            faults: Vec::new(),
+            faults_left_out: 0,
+        }
     }
 
     /// Whether all that was read is in force.
     pub fn is_whole(&self) -> bool {
-        self.policy == Outcome::InForce && self.admin_files.is_none_or(|files| files == Outcome::InForce)
+        let files = [self.admin_files, self.listener_files];
+        self.policy == Outcome::InForce && files.into_iter().flatten().all(|files| files == Outcome::InForce)
     }
 }
 
@@ -208,7 +223,11 @@ mod tests {
             Err(LoadError::Faults(lines.iter().map(|line| (*line).to_owned()).collect()))
         };
         let reload = |policy, files: Option<Result<(), LoadError>>| {
-            Reload::new(at(), &policy, files.as_ref(), &Redactor::default())
+            Reload::new(at(), (&policy, files.as_ref(), None::<&Result<(), _>>), &Redactor::default())
+        };
+        let all = |listener_files| {
+            let good = Ok(());
+            Reload::new(at(), (&good, Some(&good), Some(&listener_files)), &Redactor::default())
         };
         for (name, reload, whole, want) in [
             ("a policy", reload(Ok(()), None), true, r#""policy":"in_force"}"#),
@@ -225,6 +244,18 @@ mod tests {
                 false,
                 r#""policy":"in_force","admin_files":"refused","faults":["t.yaml:1:1: a","t.yaml:2:1: b"]}"#,
             ),
+            (
+                "all three",
+                all(Ok(())),
+                true,
+                r#""policy":"in_force","admin_files":"in_force","listener_files":"in_force"}"#,
+            ),
+            (
+                "faults of the listeners' files alone",
+                all(wrong(&["c.yaml:1:1: a"])),
+                false,
+                r#""policy":"in_force","admin_files":"in_force","listener_files":"refused","faults":["c.yaml:1:1: a"]}"#,
+            ),
             ("a fault of the program", Reload::failed(at()), false, r#""policy":"failed"}"#),
         ] {
             assert_eq!(reload.is_whole(), whole, "{name}");
@@ -235,8 +266,11 @@ mod tests {
     #[test]
     fn faults_are_bounded_and_the_rest_is_counted() {
         let many: Vec<String> = (0..250).map(|n| format!("p.yaml:{n}:1: {}", "x".repeat(2000))).collect();
-        let reload =
-            Reload::new(at(), &Err::<(), _>(LoadError::Unreadable(many)), None::<&Result<(), _>>, &Redactor::default());
+        let reload = Reload::new(
+            at(),
+            (&Err::<(), _>(LoadError::Unreadable(many)), None::<&Result<(), _>>, None::<&Result<(), _>>),
+            &Redactor::default(),
+        );
         assert_eq!((reload.faults.len(), reload.faults_left_out), (MAX_FAULTS, 150));
         assert!(reload.faults.iter().all(|fault| fault.as_str().len() <= MAX_FAULT));
     }

@@ -18,9 +18,10 @@ use crate::runtime::budgets::{self, Budgets, BudgetsError};
 use crate::runtime::canary::Canary;
 use crate::runtime::denials;
 use crate::runtime::egress::{self, Pools};
+use crate::runtime::entrance::{self, Entrances};
 use crate::runtime::heartbeat::{self, HEARTBEAT_INTERVAL};
 use crate::runtime::journal::{Journal, JournalError};
-use crate::runtime::listeners::{BindError, Ear, Sockets};
+use crate::runtime::listeners::{BindError, Bound, Ear, Sockets};
 use crate::runtime::load::{LoadError, Loaded, PolicySource};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::reloads::{self, NotRead, Order, Ordered, Reload};
@@ -36,16 +37,21 @@ const DRAIN_TICK: Duration = Duration::from_millis(20);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a reload reads again, each good or bad by itself.
-type Reread = (Result<Policy, LoadError>, Result<Access, LoadError>);
+struct Reread {
+    policy: Result<Policy, LoadError>,
+    access: Result<Access, LoadError>,
+    entrances: Result<entrance::Reread, LoadError>,
+}
 
 /// A running proxy.
 pub struct Server {
     shared: Arc<Shared>,
     source: PolicySource,
     access_source: AccessSource,
+    entrances: Arc<Entrances>,
     phase: watch::Sender<Phase>,
     workers: Vec<JoinHandle<Result<(), WorkerError>>>,
-    listeners: Vec<(Arc<str>, SocketAddr)>,
+    listeners: Vec<(Arc<str>, Bound)>,
     admin: Arc<Admin>,
     doors: Vec<(std::net::TcpListener, Door)>,
     admin_address: SocketAddr,
@@ -89,12 +95,12 @@ impl Server {
     /// # Errors
     /// See [`StartError`]. Nothing runs then.
     pub fn start(loaded: Loaded) -> Result<Self, StartError> {
-        let Loaded { config, policy, source, access, access_source, connections, .. } = loaded;
+        let Loaded { config, policy, source, access, access_source, entrances, connections, .. } = loaded;
         sys::raise_descriptor_limit();
         let metrics = Arc::new(Metrics::new()?);
         let (journal, opening) = Journal::open(events::journal_setup(&config, &metrics))?;
         let budgets = Budgets::open((Path::new(&config.state), &config.instance), &policy, clock::now())?;
-        let sockets = Sockets::bind(&config, sys::workers())?;
+        let sockets = Sockets::bind(&config, &entrances, sys::workers())?;
         let pools = Pools::of(&config);
         let sockets_heard: Vec<SocketAddr> = sockets.addresses().collect();
         let own = own_addresses(&pools, sockets_heard.iter().copied())?;
@@ -103,20 +109,24 @@ impl Server {
         let shared = Arc::new(Shared::new(&config, policy, (journal, metrics), (pools, own), connections));
         budgets.restore(shared.quotas());
         events::started(&shared, &opening);
+        entrances.begin(&shared);
         let installation = Installation::new(&config, &sockets, connections);
         let (orders, ordered) = reloads::orders();
         let admin = Arc::new(Admin::new(Arc::clone(&shared), access, installation, orders));
         let Sockets { listeners, ears, admin: (all, admin_address), probes } = sockets;
         let probes = probes.map(|(socket, _)| (socket, Door::Probes));
-        let canary = config.redaction.canary.zip(listeners.first()).map(|(every, (_, proxy))| Canary {
+        let plain = entrances.iter().zip(&listeners).find(|(entrance, _)| entrance.is_plain());
+        let plain = plain.and_then(|(_, (_, place))| place.tcp());
+        let canary = config.redaction.canary.zip(plain).map(|(every, proxy)| Canary {
             every,
-            proxy: *proxy,
+            proxy,
             log: PathBuf::from(&config.decision_log.directory),
         });
         let mut server = Self {
             shared,
             source,
             access_source,
+            entrances: Arc::new(entrances),
             phase,
             workers: Vec::new(),
             listeners,
@@ -154,8 +164,8 @@ impl Server {
         Ok(())
     }
 
-    /// The listeners and the addresses that they have.
-    pub fn listeners(&self) -> &[(Arc<str>, SocketAddr)] {
+    /// The listeners and where they listen.
+    pub fn listeners(&self) -> &[(Arc<str>, Bound)] {
         &self.listeners
     }
 
@@ -227,26 +237,36 @@ impl Server {
         }
     }
 
-    /// Reads policy and admin files on a thread of their own.
+    /// Reads policy, admin files and listeners' files on a thread of their own.
     fn read_again(&self) -> task::JoinHandle<Reread> {
         let (policy, access) = (self.source.clone(), self.access_source.clone());
-        task::spawn_blocking(move || (policy.reload(), access.reload()))
+        let entrances = Arc::clone(&self.entrances);
+        task::spawn_blocking(move || Reread {
+            policy: policy.reload(),
+            access: access.reload(),
+            entrances: entrances.reload(),
+        })
     }
 
-    /// Takes a policy that was read again. A fault keeps the last good one; open tunnels are judged by the new one.
+    /// Takes what was read again. A fault keeps the last good one; open tunnels are judged by what is in force then.
     fn put_in_force(&self, read: Result<Reread, JoinError>) -> Reload {
         self.look_at_addresses();
-        let Ok((policy, access)) = read else {
+        let Ok(Reread { policy, access, entrances }) = read else {
             return events::reload_failed(&self.shared);
         };
         let access = (!self.access_source.is_empty()).then_some(access);
-        let came = Reload::new(clock::now(), &policy, access.as_ref(), self.shared.redactor());
+        let entrances = (!self.entrances.is_empty()).then_some(entrances);
+        let came = Reload::new(clock::now(), (&policy, access.as_ref(), entrances.as_ref()), self.shared.redactor());
+        let is_new = policy.is_ok() || entrances.as_ref().is_some_and(Result::is_ok);
         match policy {
-            Ok(policy) => {
-                events::reloaded(&self.shared, policy);
-                self.judge_again();
-            }
+            Ok(policy) => events::reloaded(&self.shared, policy),
             Err(error) => events::not_reloaded(&self.shared, &error.to_string()),
+        }
+        if let Some(entrances) = entrances {
+            self.entrances.reloaded(&self.shared, entrances);
+        }
+        if is_new {
+            self.judge_again();
         }
         if let Some(access) = access {
             self.admin.reloaded(access);

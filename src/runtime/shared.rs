@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
 
-use crate::config::{Config, Dns, Limits};
+use crate::config::{Config, Dns, Limits, Listener};
 use crate::policy::{Denial, OwnAddresses, Policy, Reason};
 use crate::redact::Redactor;
 use crate::runtime::clock;
@@ -50,6 +50,7 @@ pub struct Shared {
     started: Timestamp,
     limits: Limits,
     dns: Dns,
+    listeners: Vec<Listener>,
     lookups: Arc<Lookups>,
     in_force: ArcSwap<InForce>,
     /// Policies that were replaced, until nobody judges by them any more: a worker must not be the one who frees a million names.
@@ -82,6 +83,7 @@ impl Shared {
             started: clock::now(),
             limits: config.limits.clone(),
             dns: config.dns.clone(),
+            listeners: config.listeners.clone(),
             lookups: Arc::new(Lookups::new(&config.dns)),
             in_force: ArcSwap::from_pointee(InForce::new(
                 Arc::new(policy),
@@ -124,6 +126,11 @@ impl Shared {
     /// How names are looked up.
     pub fn dns(&self) -> &Dns {
         &self.dns
+    }
+
+    /// Where clients come in.
+    pub fn listeners(&self) -> &[Listener] {
+        &self.listeners
     }
 
     /// The lookups under way and what they have said.

@@ -224,7 +224,6 @@ fn what_is_not_built_yet_is_said() {
         "reach --customer acme",
         "doctor --attack",
         "run --take-over",
-        "explain --source 127.0.0.1 --target api.acme.test:443 --identity spiffe://a/b",
     ] {
         let ended = run(dir.path(), &words.split(' ').collect::<Vec<_>>());
         assert_eq!((ended.code, &*ended.out), (Some(2), ""), "{words}: {ended:?}");
@@ -247,7 +246,7 @@ fn wrong_usage_is_2_and_a_missing_file_is_3() {
         ("explain --target a.example:443", 2, "--source"),
         ("explain --source nowhere --target a.example:443", 2, "nowhere"),
         (&format!("{explain} --tls 9"), 2, "no TLS version `9`"),
-        (&format!("{explain} --listener back"), 2, "no listener `back`"),
+        (&format!("{explain} --listener back"), 2, "no listener of that name; write one of `edge`"),
         (&format!("{explain} --sni a --no-sni"), 2, "--no-sni"),
         (&format!("{explain} --at yesterday"), 2, "yesterday"),
     ] {

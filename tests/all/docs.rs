@@ -32,7 +32,8 @@ fn what_the_pages_show_works() {
             "docs/operators.md",
             "docs/policy.md",
             "docs/ways/proxy-protocol.md",
-            "docs/ways/transparent.md"
+            "docs/ways/transparent.md",
+            "docs/ways/unix-sockets.md"
         ],
         "pages with blocks to run"
     );

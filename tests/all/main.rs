@@ -102,4 +102,6 @@ mod structure;
 #[cfg(test)]
 mod tunnels;
 #[cfg(test)]
+mod ways;
+#[cfg(test)]
 mod wire;

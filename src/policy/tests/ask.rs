@@ -14,7 +14,8 @@ rules:
 fn ask(client: &str, method: &str, to: &str, found: Result<Option<&str>, Reason>) -> (Ruling, Vec<String>) {
     let offer = Offer { version: ProtocolVersion::Tls13, name: OfferedName::Target, alpn: Box::default() };
     let own = OwnAddresses::default();
-    let question = Question { client: &ip(client).into(), method, target: to, offer: &offer, at: at(AT), own: &own };
+    let wanted = Wanted::Asked { method: method.into(), target: to.into() };
+    let question = Question { client: &ip(client).into(), wanted: &wanted, offer: &offer, at: at(AT), own: &own };
     let mut looked_up = Vec::new();
     let ruling = question.ask(&policy(RULES), &mut |_, name| {
         looked_up.push(name.to_string());

@@ -41,7 +41,10 @@ const FAULTY: &[Faulty] = &[
     (
         "a name for a source",
         "cases: [{name: n, source: ivr, target: 'a:1', expect: {outcome: deny}}]\n",
-        &["c:1:27: `ivr` is no address; write one such as `192.0.2.1` or `\"2001:db8::1\"`"],
+        &[
+            "c:1:27: `ivr` is no address; write one such as `192.0.2.1` or `2001:db8::1`, or `user:1000` for a user who comes over a \
+           Unix socket",
+        ],
     ),
     (
         "a slip of the pen",
@@ -49,10 +52,14 @@ const FAULTY: &[Faulty] = &[
         &["c:1:9: a case lacks `expect`; add it", "c:1:70: unknown key `expct`; did you mean `expect`?"],
     ),
     (
-        "an identity",
-        "cases: [{name: n, REQUEST, identity: 'spiffe://a/b', expect: {outcome: deny}}]\n",
-        &["c:1:70: `identity` is not available in this version; remove it"],
+        "a pattern of identities",
+        "cases: [{name: n, REQUEST, identity: 'spiffe://a/*', expect: {outcome: deny}}]\n",
+        &[
+            "c:1:80: bad SPIFFE ID `spiffe://a/*`; write `spiffe://trust.domain/path` with a-z, 0-9, `.`, `-`, `_` in the domain \
+           and those and A-Z in the path",
+        ],
     ),
+    ("an identity", "cases: [{name: n, REQUEST, identity: 'spiffe://a/b', expect: {outcome: deny}}]\n", &[]),
     ("no identity", "cases: [{name: n, REQUEST, identity: none, expect: {outcome: deny}}]\n", &[]),
     (
         "TLS as a number",

@@ -16,11 +16,7 @@ sources:
 "#;
 
 fn client(origin: &str, identities: &[&str], takes_credentials: bool) -> Client {
-    let origin = match origin.strip_prefix("user ") {
-        Some(uid) => Origin::User(uid.parse().unwrap()),
-        None if origin == "-" => Origin::Unknown,
-        None => Origin::Address(ip(origin)),
-    };
+    let origin = if origin == "-" { Origin::Unknown } else { origin.parse().unwrap() };
     let identities = identities.iter().map(|text| text.parse().unwrap()).collect();
     Client { identities, takes_credentials, ..Client::new(origin) }
 }
@@ -47,9 +43,9 @@ fn the_longest_subnet_then_an_identity_and_no_wider_source() {
         ("two of one source", "10.0.3.1", &["b.v.example", "a.v.example"], "named b.v.example"),
         ("a source without identities", "10.0.1.200", &[], "plain -"),
         ("one that takes any client", "10.0.2.1", &["credential:batch"], "plain -"),
-        ("a user", "user 1000", &[], "plain -"),
-        ("the superuser", "user 0", &[], "plain -"),
-        ("another user", "user 1001", &[], "source_unknown"),
+        ("a user", "user:1000", &[], "plain -"),
+        ("the superuser", "user:0", &[], "plain -"),
+        ("another user", "user:1001", &[], "source_unknown"),
         ("a stranger", "192.0.2.1", &["spiffe://v.example/any"], "source_unknown"),
         ("nobody says", "-", &["spiffe://v.example/any"], "source_unknown"),
         ("another environment", "10.0.4.1", &["a.v.example"], "environment_mismatch"),
@@ -81,7 +77,7 @@ fn credentials_are_asked_for_where_one_would_help() {
         assert_eq!(word(&policy.identify(&client(origin, identities, takes))), want, "{row}");
     }
     for (origin, want) in
-        [("10.0.1.1", true), ("10.0.3.1", false), ("10.0.1.200", false), ("user 0", false), ("-", false)]
+        [("10.0.1.1", true), ("10.0.3.1", false), ("10.0.1.200", false), ("user:0", false), ("-", false)]
     {
         assert_eq!(policy.asks_credential(client(origin, &[], false).origin), want, "{origin}");
     }
@@ -94,8 +90,8 @@ fn before_identities_are_known_there_are_candidates() {
         ("10.0.1.1", "ivr batch"),
         ("10.0.9.1", "all"),
         ("10.0.2.1", "plain"),
-        ("user 1000", "plain"),
-        ("user 7", ""),
+        ("user:1000", "plain"),
+        ("user:7", ""),
         ("-", ""),
     ] {
         let names: Vec<&str> =

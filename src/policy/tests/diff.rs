@@ -256,7 +256,7 @@ fn identities_and_users_of_a_source_are_told() {
             "+ e (uids - > 8, class - > cde, mode - > enforce)",
         ]
     );
-    assert_eq!(edits(&diff.clients), ["~ 10.20.0.0/24 (source a > a d)", "~ user 8 (source b > e)"]);
+    assert_eq!(edits(&diff.clients), ["~ 10.20.0.0/24 (source a > a d)", "~ user:8 (source b > e)"]);
     assert!(diff.reach.is_empty() && between(&old, &old).is_empty());
 }
 

@@ -1,25 +1,21 @@
 //! Who may use the admin port: its certificate, and the tokens that open `/v1` and `/log`; read at the start and with each reload.
-//! Not here: what the files may say (`config`), which call needs which role (`route`).
-//! Source: RFC 6750 (bearer tokens); RFC 8446, RFC 7468 (PEM), RFC 5280 (certificates).
+//! Not here: what the files may say (`config`, `key_pair`), which call needs which role (`route`).
+//! Source: RFC 6750 (bearer tokens).
 
 use std::path::Path;
 use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::{self, Admin, AdminTls, Role, Token, Tokens};
+use crate::runtime::key_pair::KeyPair;
 use crate::runtime::load::{LoadError, Reading};
 
 /// Mode bits with which everybody may write a file.
 const EVERYBODY_WRITES: u32 = 0o002;
-
-/// Mode bits for everybody; the group may be let in (keys from a volume of an orchestrator come so).
-const EVERYBODY: u32 = 0o007;
 
 /// Who may use the admin port.
 #[derive(Clone, Default)]
@@ -152,55 +148,11 @@ fn tokens(path: &Path, reading: &mut Reading) -> Option<Tokens> {
     config::tokens(&text, index, &mut reading.faults)
 }
 
-/// Messages are our own: those of the libraries may repeat what a key's file holds.
 fn tls(files: &AdminTls, reading: &mut Reading) -> Option<Tls> {
-    reading.named = Some(files.key.place);
-    let key_path = Path::new(&files.key.value);
-    let key = reading.bytes(key_path).and_then(|(bytes, mode)| {
-        if mode & EVERYBODY != 0 {
-            reading.wrong(key_path, "everybody may read or write the key; take that away with `chmod o=`");
-        }
-        let key = PrivateKeyDer::from_pem_slice(&bytes).ok();
-        if key.is_none() {
-            reading.wrong(key_path, "not a private key in PEM; write one that begins `-----BEGIN PRIVATE KEY-----`");
-        }
-        key
-    });
-    reading.named = Some(files.certificate.place);
-    let path = Path::new(&files.certificate.value);
-    let (bytes, _) = reading.bytes(path)?;
-    let chain: Result<Vec<CertificateDer<'static>>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    let chain = chain.unwrap_or_default();
-    let Some(expires) = chain.first().and_then(expiry) else {
-        reading.wrong(path, "not a certificate in PEM; write one that begins `-----BEGIN CERTIFICATE-----`");
-        return None;
-    };
-    match server(chain, key?) {
-        Ok(acceptor) => Some(Tls { acceptor, expires }),
-        Err(error) => {
-            let key = &files.key.value;
-            let message = format!("it cannot be used with the key `{key}`: {error}; write two that belong together");
-            reading.wrong(path, &message);
-            None
-        }
-    }
-}
-
-/// The last second of a certificate (RFC 5280 section 4.1.2.5). `None`: it is none.
-fn expiry(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
-    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
-}
-
-/// TLS 1.2 and 1.3 with the library's own choice of suites, all of them ECDHE and AEAD.
-fn server(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<TlsAcceptor, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    let pair = KeyPair::read(&files.certificate, &files.key, reading)?;
+    let expires = pair.expires;
+    let config = pair.server(WebPkiClientVerifier::no_client_auth(), &[b"http/1.1"]);
+    Some(Tls { acceptor: TlsAcceptor::from(Arc::new(config)), expires })
 }
 
 #[cfg(test)]

@@ -12,7 +12,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::policy::{Explanation, Found, Lookup, Offer, OfferedName, Question};
+use crate::config::Listener;
+use crate::policy::{Client, Explanation, Found, Lookup, Offer, OfferedName, Question, Wanted};
+use crate::runtime::asking::Asking;
 use crate::runtime::clock;
 use crate::runtime::shared::Shared;
 use crate::tls::ProtocolVersion;
@@ -39,16 +41,16 @@ struct Written {
     method: Option<Value>,
     at: Option<Value>,
     identity: Option<Value>,
+    listener: Option<Value>,
 }
 
 /// A question that can be asked.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Asked {
-    client: IpAddr,
-    target: String,
+    client: Client,
+    wanted: Wanted,
     offer: Offer,
     addresses: Option<Vec<IpAddr>>,
-    method: String,
     /// `None`: now.
     at: Option<Timestamp>,
 }
@@ -70,9 +72,9 @@ struct Fault {
 ///
 /// # Errors
 /// All that is wrong with it.
-pub async fn asked(body: Incoming) -> Result<Asked, Faults> {
+pub async fn asked(body: Incoming, listeners: &[Listener]) -> Result<Asked, Faults> {
     match Limited::new(body, MAX_QUESTION).collect().await {
-        Ok(body) => read(&body.to_bytes()),
+        Ok(body) => read(&body.to_bytes(), listeners),
         Err(_) => Err(Faults::of(format!("the question did not come, or has more than {MAX_QUESTION} bytes"), "#")),
     }
 }
@@ -80,9 +82,8 @@ pub async fn asked(body: Incoming) -> Result<Asked, Faults> {
 /// Asks the policy in force. May look at every name of it.
 pub fn explain(asked: &Asked, shared: &Shared) -> Explanation {
     let question = Question {
-        client: &asked.client.into(),
-        method: &asked.method,
-        target: &asked.target,
+        client: &asked.client,
+        wanted: &asked.wanted,
         offer: &asked.offer,
         at: asked.at.unwrap_or_else(clock::now),
         own: &shared.own_addresses(),
@@ -100,17 +101,16 @@ pub fn explain(asked: &Asked, shared: &Shared) -> Explanation {
     Explanation::new(&question, &ruling, found.as_ref(), "give `addresses`")
 }
 
-fn read(body: &Bytes) -> Result<Asked, Faults> {
+fn read(body: &Bytes, listeners: &[Listener]) -> Result<Asked, Faults> {
     let written: Written = serde_json::from_slice(body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
-        let fields = "source, target, and as you like sni, addresses, tls, alpn, method, at, each once";
+        let fields =
+            "source, target, and as you like sni, addresses, tls, alpn, method, at, listener, identity, each once";
         Faults::of(format!("not a question at line {line}, column {column}; write a JSON object with {fields}"), "#")
     })?;
     let mut faults = Faults::default();
-    if written.identity.is_some() {
-        faults.add("#/identity", "`identity` is not available in this version; remove it");
-    }
-    let client = faults.needed("#/source", written.source.map(address), "an address, such as \"10.20.0.7\"");
+    let origin =
+        faults.needed("#/source", written.source.map(parsed), "an address, such as \"10.20.0.7\", or \"user:1000\"");
     let target = faults.needed("#/target", written.target.map(text), "a text, such as \"api.acme.example:443\"");
     let name = faults.given("#/sni", written.sni.map(text), "a text, or \"none\" for no name in the hello");
     let list = format!("a list of at most {MAX_ADDRESSES} addresses, such as [\"203.0.113.7\"]");
@@ -122,7 +122,10 @@ fn read(body: &Bytes) -> Result<Asked, Faults> {
     let alpn = faults.given("#/alpn", written.alpn.map(|list| some(list, MAX_PROTOCOLS, protocol)), &list);
     let method = faults.given("#/method", written.method.map(text), "a text, such as \"CONNECT\"");
     let at = faults.given("#/at", written.at.map(parsed), "a point in time, such as \"2027-05-03T23:00:00Z\"");
-    let (Some(client), Some(target), true) = (client, target, faults.errors.is_empty()) else { return Err(faults) };
+    let wanted = "a SPIFFE ID, a DNS name, or \"credential:NAME\"";
+    let identity = faults.given("#/identity", written.identity.map(parsed), wanted);
+    let listener = faults.given("#/listener", written.listener.map(text), "the name of a listener");
+    let (Some(origin), Some(target), true) = (origin, target, faults.errors.is_empty()) else { return Err(faults) };
     let name = match name {
         None => OfferedName::Target,
         Some(none) if none == "none" => OfferedName::Absent,
@@ -130,8 +133,9 @@ fn read(body: &Bytes) -> Result<Asked, Faults> {
     };
     let version = version.unwrap_or(ProtocolVersion::Tls13);
     let offer = Offer { version, name, alpn: alpn.unwrap_or_default().into() };
-    let method = method.unwrap_or_else(|| "CONNECT".to_owned());
-    Ok(Asked { client, target, offer, addresses, method, at })
+    let asking = Asking { origin, identity, listener, target, method };
+    let (client, wanted) = asking.at(listeners).map_err(|error| Faults::of(error.to_string(), "#"))?;
+    Ok(Asked { client, wanted, offer, addresses, at })
 }
 
 impl Faults {
@@ -186,30 +190,36 @@ fn some<T>(value: Value, most: usize, one: impl Fn(Value) -> Option<T>) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
 
     fn asked(body: &str) -> Result<Asked, Vec<String>> {
         let told =
             |faults: Faults| faults.errors.into_iter().map(|fault| format!("{} {}", fault.pointer, fault.detail));
-        read(&Bytes::copy_from_slice(body.as_bytes())).map_err(|faults| told(faults).collect())
+        let text = "policy: p\nlisteners: [{name: edge, address: '0.0.0.0:1', tls: {certificate: c, key: k, client_auth: required, \
+                    client_ca: a}}, {name: sock, address: 'unix:/s'}]\n";
+        let config = config::load(text, 0, &|_| None, "a", &mut crate::yaml::Faults::new()).unwrap();
+        read(&Bytes::copy_from_slice(body.as_bytes()), &config.listeners).map_err(|faults| told(faults).collect())
     }
 
     #[test]
     fn what_is_written_is_asked_and_the_rest_is_as_on_the_command_line() {
         let least = asked(r#"{"source":"10.20.0.7","target":"api.acme.example:443"}"#).unwrap();
         let offer = Offer { version: ProtocolVersion::Tls13, name: OfferedName::Target, alpn: Box::default() };
-        let (client, target) = ("10.20.0.7".parse().unwrap(), "api.acme.example:443".to_owned());
-        assert_eq!(
-            least,
-            Asked { client, target: target.clone(), offer, addresses: None, method: "CONNECT".into(), at: None }
-        );
+        let from = |origin: &str| Client::new(origin.parse().unwrap());
+        let (client, wanted) = (from("10.20.0.7"), Wanted::connect("api.acme.example:443"));
+        assert_eq!(least, Asked { client, wanted, offer, addresses: None, at: None });
         let all = asked(
             r#"{"source":"::1","target":"x","sni":"none","addresses":["203.0.113.7"],"tls":"1.2","alpn":["h2"],"method":"GET",
-                "at":"2027-05-03T23:00:00Z"}"#,
+                "at":"2027-05-03T23:00:00Z","identity":"a.example","listener":"edge"}"#,
         );
         let offer = Offer { version: ProtocolVersion::Tls12, name: OfferedName::Absent, alpn: ["h2".into()].into() };
-        let (client, addresses) = ("::1".parse().unwrap(), Some(vec!["203.0.113.7".parse().unwrap()]));
+        let client = Client { identities: ["a.example".parse().unwrap()].into(), ..from("::1") };
+        let wanted = Wanted::Asked { method: "GET".into(), target: "x".into() };
+        let addresses = Some(vec!["203.0.113.7".parse().unwrap()]);
         let at = Some("2027-05-03T23:00:00Z".parse().unwrap());
-        assert_eq!(all, Ok(Asked { client, target: "x".into(), offer, addresses, method: "GET".into(), at }));
+        assert_eq!(all, Ok(Asked { client, wanted, offer, addresses, at }));
+        let user = asked(r#"{"source":"user:7","target":"x"}"#).unwrap();
+        assert_eq!(user.client, from("user:7"));
         let nothing = asked(r#"{"source":"::1","target":"x","sni":null,"addresses":null,"at":null}"#).unwrap();
         assert_eq!((nothing.offer.name, nothing.addresses, nothing.at), (OfferedName::Target, None, None));
     }
@@ -231,7 +241,10 @@ mod tests {
                     "#/alpn write a list", "#/method write a text", "#/at write a point in time",
                 ],
             ),
-            (good(r#""identity":"spiffe://secret""#), &["#/identity `identity` is not available in this version"]),
+            (good(r#""identity":"spiffe://secret/*""#), &["#/identity write a SPIFFE ID"]),
+            (good(r#""listener":1"#), &["#/listener write the name of a listener"]),
+            (good(r#""listener":"secret""#), &["# no listener of that name; write one of `edge`, `sock`"]),
+            (good(r#""identity":"credential:secret""#), &["# listener `edge` takes no credentials; leave"]),
             (good(r#""tls":"ssl3.0""#), &["#/tls"]),
             (good(&format!(r#""addresses":{}"#, many("\"::2\"", MAX_ADDRESSES + 1))), &["#/addresses write a list of at most 64"]),
             (good(&format!(r#""alpn":{}"#, many("\"h2\"", MAX_PROTOCOLS + 1))), &["#/alpn write a list of at most 64"]),

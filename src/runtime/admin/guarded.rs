@@ -157,7 +157,7 @@ fn listed(
 }
 
 async fn explained(connection: &Connection, body: Incoming) -> Response<Body> {
-    let asked = match explain::asked(body).await {
+    let asked = match explain::asked(body, connection.admin.shared.listeners()).await {
         Ok(asked) => asked,
         Err(faults) => {
             let title = "the question cannot be asked";

@@ -54,6 +54,29 @@ fn a_token_is_printed_once_with_its_line() {
 }
 
 #[test]
+fn a_credential_is_printed_once_with_its_line() {
+    let dir = TempDir::new().unwrap();
+    let text = keys(&dir, "new credential batch-1");
+    let lines: Vec<&str> = text.out.lines().collect();
+    let [secret, line] = lines.as_slice() else { panic!("{text:?}") };
+    assert!(secret.starts_with("sallyport_") && secret.len() == 53, "{secret}");
+    let begin = "- {name: \"batch-1\", argon2id: \"$argon2id$v=19$m=19456,t=2,p=1$";
+    assert!(line.starts_with(begin) && line.ends_with("\"}") && !line.contains(secret), "{line}");
+    let json = keys(&dir, "new credential 7 -o json");
+    let json: Value = serde_json::from_str(&json.out).unwrap();
+    assert_ne!(json["secret"], *secret, "each is another one");
+    assert!(json["line"].as_str().unwrap().starts_with("- {name: \"7\", argon2id: "), "{json}");
+    for (words, says) in
+        [("new credential a+b", "a credential's name has 1 to 128 letters"), ("new credential", "<NAME>")]
+    {
+        let ended = keys(&dir, words);
+        assert_eq!((ended.code, &*ended.out), (Some(2), ""), "{words}");
+        assert!(ended.err.contains(says), "{words}: {}", ended.err);
+    }
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 0, "nothing is written");
+}
+
+#[test]
 fn a_log_begins_with_the_key_that_was_made_and_the_next_one_goes_beside_it() {
     let dir = TempDir::new().unwrap();
     write_setup(dir.path(), &Setup { policy: "rules: [\n", ..Setup::default() });

@@ -1,0 +1,174 @@
+//! Whether a client's credential is good: at once if it was good before, else on a thread of its own, and not too often for each source.
+//! Not here: the field (`presented`), the file (`config::credentials`), which source that makes a client (`policy`).
+//! Source: attack E11; PCI DSS 8.3.4; RFC 9106 (a check takes memory and time, so that guessing does too).
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+
+use super::presented::Presented;
+use super::throttle::Throttle;
+use crate::config::{self, Credential};
+use crate::policy::Reason;
+use crate::runtime::load::Reading;
+use crate::yaml::Located;
+
+/// Checks that wait at a time; more are refused. Each takes some 25 ms at the least cost.
+const MAX_WAITING_CHECKS: usize = 64;
+
+/// How long a client waits for its check, the others before it included.
+const CHECK_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Mode bits with which everybody may write a file.
+const EVERYBODY_WRITES: u32 = 0o002;
+
+/// A listener's credentials, as they are in force.
+pub struct Credentials {
+    known: Arc<Known>,
+    checker: Arc<Checker>,
+}
+
+/// The credentials of one file, and which of them have been shown since it was read.
+struct Known {
+    credentials: Vec<(Credential, OnceLock<hmac::Tag>)>,
+    by_name: HashMap<Arc<str>, usize>,
+    key: hmac::Key,
+}
+
+/// The one thread that checks, for all listeners, and who may still guess. It starts with the first check.
+#[derive(Default)]
+pub struct Checker {
+    jobs: OnceLock<Option<SyncSender<Job>>>,
+    throttle: Arc<Mutex<Throttle>>,
+}
+
+/// One check.
+type Job = Box<dyn FnOnce() + Send>;
+
+impl Credentials {
+    /// Reads the file. `None`: `reading` says why.
+    pub(in crate::runtime) fn read(
+        file: &Located<String>,
+        checker: &Arc<Checker>,
+        reading: &mut Reading,
+    ) -> Option<Self> {
+        reading.named = Some(file.place);
+        let path = Path::new(&file.value);
+        let (bytes, mode) = reading.bytes(path)?;
+        if mode & EVERYBODY_WRITES != 0 {
+            reading.wrong(path, "everybody may write it, and so make credentials; take that away with `chmod o-w`");
+        }
+        let (index, text) = reading.text(path, bytes);
+        let credentials = config::credentials(&text, index, &mut reading.faults)?;
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &aws_lc_rs::rand::SystemRandom::new());
+        let Ok(key) = key else {
+            reading.failed_outside("no randomness for the key by which credentials are remembered");
+            return None;
+        };
+        Some(Self { known: Arc::new(Known::new(credentials, key)), checker: Arc::clone(checker) })
+    }
+
+    /// All of them, as they are kept.
+    pub fn iter(&self) -> impl Iterator<Item = &Credential> {
+        self.known.credentials.iter().map(|(credential, _)| credential)
+    }
+
+    /// Whose credential `field` is: the value of a request's one `Proxy-Authorization`. `who` may guess so often: the client's source.
+    ///
+    /// # Errors
+    /// `credentials_wrong`: it is nobody's; `rate_limited`: too many of this source's were; `overloaded`: too many others are checked.
+    pub async fn check(&self, field: &[u8], who: &str) -> Result<Arc<str>, Reason> {
+        let presented = Presented::read(field).ok_or(Reason::CredentialsWrong)?;
+        if let Some(name) = self.known.remembered(&presented) {
+            return Ok(name);
+        }
+        if !lock(&self.checker.throttle).take(who, Instant::now()) {
+            return Err(Reason::RateLimited);
+        }
+        let (tells, told) = oneshot::channel();
+        let (known, throttle, guesser) = (Arc::clone(&self.known), Arc::clone(&self.checker.throttle), who.to_owned());
+        let job = Box::new(move || {
+            // Of whoever has gone, or has waited too long, nothing is looked at: that was no guess.
+            let proved = if tells.is_closed() { None } else { Some(known.prove(&presented)) };
+            if !matches!(proved, Some(None)) {
+                lock(&throttle).give_back(&guesser);
+            }
+            let _ = tells.send(proved.flatten());
+        });
+        if let Err(reason) = self.checker.order(job) {
+            lock(&self.checker.throttle).give_back(who);
+            return Err(reason);
+        }
+        match timeout(CHECK_DEADLINE, told).await {
+            Ok(Ok(Some(name))) => Ok(name),
+            Ok(Ok(None)) => Err(Reason::CredentialsWrong),
+            Ok(Err(_)) => Err(Reason::Internal),
+            Err(_) => Err(Reason::Overloaded),
+        }
+    }
+}
+
+impl Known {
+    fn new(credentials: Vec<Credential>, key: hmac::Key) -> Self {
+        let by_name =
+            (0..).zip(&credentials).map(|(index, credential)| (Arc::clone(&credential.name), index)).collect();
+        let credentials = credentials.into_iter().map(|credential| (credential, OnceLock::new())).collect();
+        Self { credentials, by_name, key }
+    }
+
+    /// Whose it is, if the same was good since the file was read. The secret itself is not kept: without this process's key, what is kept
+    /// tells nothing of it.
+    fn remembered(&self, presented: &Presented) -> Option<Arc<str>> {
+        let (credential, remembered) = self.credentials.get(*self.by_name.get(&*presented.name)?)?;
+        let tag = remembered.get()?;
+        hmac::verify(&self.key, &presented.secret, tag.as_ref()).ok()?;
+        Some(Arc::clone(&credential.name))
+    }
+
+    /// Whose it is. A name that nobody has takes the time of one of those that there are, each time of the same.
+    fn prove(&self, presented: &Presented) -> Option<Arc<str>> {
+        let index = self.by_name.get(&*presented.name).copied();
+        let (credential, remembered) = self.credentials.get(index.unwrap_or_else(|| self.stand_in(&presented.name)))?;
+        let is_right = credential.proves(&presented.secret);
+        index.filter(|_| is_right)?;
+        // Somebody else may have been quicker, with the same.
+        let _ = remembered.set(hmac::sign(&self.key, &presented.secret));
+        Some(Arc::clone(&credential.name))
+    }
+
+    fn stand_in(&self, name: &str) -> usize {
+        let tag = hmac::sign(&self.key, name.as_bytes());
+        let number = tag.as_ref().iter().take(4).fold(0_usize, |number, byte| (number << 8) | usize::from(*byte));
+        number.checked_rem(self.credentials.len()).unwrap_or_default()
+    }
+}
+
+impl Checker {
+    /// Lets the thread do this next but those that wait.
+    fn order(&self, job: Job) -> Result<(), Reason> {
+        let jobs = self.jobs.get_or_init(|| {
+            let (jobs, waiting) = sync_channel::<Job>(MAX_WAITING_CHECKS);
+            let thread = std::thread::Builder::new().name("credentials".to_owned());
+            thread.spawn(move || waiting.iter().for_each(|job| job())).ok().map(|_| jobs)
+        });
+        let jobs = jobs.as_ref().ok_or(Reason::Internal)?;
+        jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => Reason::Overloaded,
+            TrySendError::Disconnected(_) => Reason::Internal,
+        })
+    }
+}
+
+fn lock(throttle: &Mutex<Throttle>) -> MutexGuard<'_, Throttle> {
+    throttle.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[path = "credentials_tests.rs"]
+mod tests;

@@ -1,0 +1,179 @@
+//! A listener's settings as its sessions use them, and the files behind them: read at the start and with each reload.
+//! Not here: sockets (`listeners`), what certificates and credentials mean (`client_auth`), records of it (`events`).
+//! Source: the contract: `listeners`, and "Reload": whole or not at all.
+
+mod events;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::Semaphore;
+
+use crate::address::PrefixSet;
+use crate::config::{Config, Listener, Mode};
+use crate::runtime::client_auth::{Checker, Credentials, ListenerTls, self_test};
+use crate::runtime::clock;
+use crate::runtime::load::{LoadError, Reading};
+use crate::runtime::shared::Shared;
+
+/// One listener's settings.
+pub struct Entrance {
+    /// Its name in records and metrics.
+    pub name: Arc<str>,
+    /// How clients come in.
+    pub mode: Mode,
+    /// Who must send a PROXY header; from all others it is refused.
+    pub senders: PrefixSet,
+    files: Listener,
+    handshakes: Arc<Semaphore>,
+    checker: Arc<Checker>,
+    tls: ArcSwapOption<ListenerTls>,
+    credentials: ArcSwapOption<Credentials>,
+}
+
+/// All listeners' settings, in the order of the configuration.
+pub struct Entrances {
+    /// The configuration's file, which names the others.
+    config: String,
+    entrances: Vec<Arc<Entrance>>,
+}
+
+/// What the files of all listeners hold, read again and not in force yet; in the order of the listeners.
+pub struct Reread(Vec<Keys>);
+
+/// What a listener's files hold.
+struct Keys {
+    tls: Option<Arc<ListenerTls>>,
+    credentials: Option<Arc<Credentials>>,
+}
+
+impl Entrance {
+    /// Its TLS, as it is in force; `None`: clients speak plain HTTP, or are captured.
+    pub fn tls(&self) -> Option<Arc<ListenerTls>> {
+        self.tls.load_full()
+    }
+
+    /// Whether nothing stands before a request's head.
+    pub fn is_plain(&self) -> bool {
+        self.mode == Mode::Connect && self.files.tls.is_none() && self.senders.is_empty()
+    }
+
+    /// The credentials that clients may show, as they are in force; `None`: none count.
+    pub fn credentials(&self) -> Option<Arc<Credentials>> {
+        self.credentials.load_full()
+    }
+
+    fn new(listener: &Listener, checker: &Arc<Checker>) -> Self {
+        Self {
+            name: Arc::clone(&listener.name),
+            mode: listener.mode,
+            senders: listener.proxy_protocol.iter().copied().collect(),
+            files: listener.clone(),
+            handshakes: ListenerTls::room(),
+            checker: Arc::clone(checker),
+            tls: ArcSwapOption::empty(),
+            credentials: ArcSwapOption::empty(),
+        }
+    }
+
+    fn read(&self, reading: &mut Reading) -> Keys {
+        let tls = self.files.tls.as_ref();
+        let tls = tls.and_then(|files| ListenerTls::read(files, &self.handshakes, clock::now(), reading));
+        let credentials = self.files.credentials.as_ref();
+        let credentials = credentials.and_then(|file| Credentials::read(file, &self.checker, reading));
+        Keys { tls: tls.map(Arc::new), credentials: credentials.map(Arc::new) }
+    }
+
+    /// Gives the credentials that were in force.
+    fn set(&self, keys: Keys) -> Option<Arc<Credentials>> {
+        self.tls.store(keys.tls);
+        self.credentials.swap(keys.credentials)
+    }
+}
+
+#[cfg(test)]
+impl Entrance {
+    /// One without anything in front of heads.
+    pub(in crate::runtime) fn plain(name: &str) -> Arc<Self> {
+        let listener = Listener {
+            name: name.into(),
+            place: crate::yaml::Place { file: 0, line: 1, column: 1 },
+            address: crate::config::ListenAddress::Tcp(std::net::SocketAddr::from(([127, 0, 0, 1], 0))),
+            mode: Mode::Connect,
+            tls: None,
+            proxy_protocol: Box::default(),
+            credentials: None,
+        };
+        Arc::new(Self::new(&listener, &Arc::default()))
+    }
+}
+
+impl Entrances {
+    /// Reads the files of all listeners of the configuration in `path`. Valid only if `reading` has no faults then.
+    pub(in crate::runtime) fn read(path: &Path, config: &Config, reading: &mut Reading) -> Self {
+        let checker = Arc::default();
+        let entrance = |listener| Arc::new(Entrance::new(listener, &checker));
+        let entrances: Vec<Arc<Entrance>> = config.listeners.iter().map(entrance).collect();
+        let entrances = Self { config: path.display().to_string(), entrances };
+        let Reread(read) = entrances.reread(reading);
+        for (entrance, keys) in entrances.iter().zip(read) {
+            entrance.set(keys);
+        }
+        entrances
+    }
+
+    /// The listeners, in the order of the configuration.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Entrance>> {
+        self.entrances.iter()
+    }
+
+    /// Whether there is anything to read again.
+    pub fn is_empty(&self) -> bool {
+        self.entrances.iter().all(|entrance| entrance.files.tls.is_none() && entrance.files.credentials.is_none())
+    }
+
+    /// Reads the files again; nothing is in force yet.
+    ///
+    /// # Errors
+    /// All that is wrong with them.
+    pub fn reload(&self) -> Result<Reread, LoadError> {
+        let mut reading = Reading::behind(self.config.clone());
+        let read = self.reread(&mut reading);
+        if reading.faults.is_empty() { Ok(read) } else { Err(reading.end()) }
+    }
+
+    /// Tells what is in force from the start on.
+    pub fn begin(&self, shared: &Shared) {
+        self.iter().for_each(|entrance| events::in_force(shared, entrance, None));
+    }
+
+    /// Takes what was read again: for new handshakes, and for what is judged again. A fault keeps what was last good.
+    pub fn reloaded(&self, shared: &Shared, read: Result<Reread, LoadError>) {
+        match read {
+            Ok(Reread(read)) => {
+                for (entrance, keys) in self.iter().zip(read) {
+                    let before = entrance.set(keys);
+                    events::in_force(shared, entrance, before.as_deref());
+                }
+            }
+            Err(error) => events::not_in_force(shared, &error.to_string()),
+        }
+    }
+
+    fn reread(&self, reading: &mut Reading) -> Reread {
+        let revokes = |entrance: &Arc<Entrance>| {
+            let clients = entrance.files.tls.as_ref().and_then(|tls| tls.client_auth.as_ref());
+            clients.is_some_and(|clients| clients.crl.is_some())
+        };
+        if self.entrances.iter().any(revokes)
+            && let Err(error) = self_test()
+        {
+            reading.failed_outside(&error.to_string());
+        }
+        Reread(self.entrances.iter().map(|entrance| entrance.read(reading)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests;
