@@ -30,6 +30,7 @@ use sallyport::runtime::hello;
 use sallyport::runtime::lane::Lane;
 use sallyport::runtime::metrics::Metrics;
 use sallyport::runtime::quota::Places;
+use sallyport::runtime::stream::ClientStream;
 use sallyport::runtime::tunnel::{self, Link, Meters, OpenTunnel, Opening};
 use sallyport::tls::ClientHello;
 use sallyport::yaml::Faults;
@@ -64,13 +65,14 @@ async fn through_a_tunnel() -> Ends {
     let ((mut client, near), (upstream, mut origin)) = (pair().await, pair().await);
     let hello = client_hello(NAME);
     let (soon, lane) = (Instant::now() + Duration::from_secs(5), Lane::default());
-    let heard = hello::read(&near, hello.clone().into(), &lane, soon).await.expect("a hello");
+    let heard = hello::read((&near).into(), hello.clone().into(), &lane, soon).await.expect("a hello");
     let standing =
         Standing::new(allowed(&heard.hello).expect("an allowed tunnel"), UPSTREAM.parse().expect("an address"));
     let opening = Opening { heard, patience: Duration::from_secs(5) };
     spawn_local(async move {
         let open = OpenTunnel::new(standing, meters(), Places::default());
-        tunnel::forward(permit(), &Link { client: near, upstream }, Box::new(opening), &open, &lane).await
+        tunnel::forward(permit(), &Link { client: ClientStream::Tcp(near), upstream }, Box::new(opening), &open, &lane)
+            .await
     });
     let mut first = vec![0; hello.len()];
     origin.read_exact(&mut first).await.expect("the hello, passed on");

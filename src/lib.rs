@@ -27,6 +27,7 @@
 //! | [`decision_log`] | records, the log and its store | `name` `tls` `redact` `policy` |
 //! | [`evidence`] | what an assessor gets: exports and their manifest, all that is allowed | `redact` `policy` `decision_log` |
 //! | [`config`] | `sallyport.yaml`: as written → checked | `name` `address` `redact` `yaml` |
+//! | [`firewall`] | configuration → the kernel's rules that go with it | `config` |
 //! | [`runtime`] | where the product touches the world | all but `cli` |
 //! | [`cli`] | one file a command | all |
 //!
@@ -45,6 +46,7 @@ pub mod cli;
 pub mod config;
 pub mod decision_log;
 pub mod evidence;
+pub mod firewall;
 pub mod name;
 pub mod policy;
 pub mod redact;

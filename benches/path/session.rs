@@ -4,7 +4,9 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use sallyport::runtime::session::{self, Accepted};
+use sallyport::runtime::facts::Peer;
+use sallyport::runtime::front::{self, Accepted};
+use sallyport::runtime::stream::ClientStream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
@@ -19,9 +21,10 @@ const MESSAGE: [u8; 120] = [23; 120];
 /// One request, allowed: hellos, a message each way, the end.
 pub async fn request(setting: &Setting) {
     let Connected { mut client, accepted, peer } = setting.connect().await;
-    let connection = setting.worker.admit(peer.ip()).expect("a place");
-    let accepted = Accepted { socket: accepted, peer, listener: Arc::clone(&setting.listener), connection };
-    let serving = spawn_local(Step::Session.poll(session::serve(Rc::clone(&setting.worker), accepted)));
+    let (peer, entrance) = (Peer::Address(peer), Arc::clone(&setting.entrance));
+    let connection = setting.worker.admit(&entrance, peer).expect("a place");
+    let accepted = Accepted { stream: ClientStream::Tcp(accepted), peer, entrance, connection };
+    let serving = spawn_local(Step::Session.poll(front::serve(Rc::clone(&setting.worker), accepted)));
 
     client.write_all(&setting.head).await.expect("a head is taken");
     expect(&mut client, b"HTTP/1.1 200 Connection established\r\n\r\n").await;

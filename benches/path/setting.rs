@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use sallyport::policy::OwnAddresses;
 use sallyport::runtime::egress::Pools;
+use sallyport::runtime::entrance::Entrance;
 use sallyport::runtime::journal::Journal;
 use sallyport::runtime::load::{self, Loaded};
 use sallyport::runtime::metrics::Metrics;
@@ -30,8 +31,8 @@ const NAME: &str = "h7.c5.customer.example";
 pub struct Setting {
     /// The one worker.
     pub worker: Rc<Worker>,
-    /// The listener's name.
-    pub listener: Arc<str>,
+    /// The listener.
+    pub entrance: Arc<Entrance>,
     /// The request's head, as curl writes it.
     pub head: Vec<u8>,
     /// The client's first flight.
@@ -64,6 +65,7 @@ impl Setting {
         fs::write(dir.path().join("policy.yaml"), policy(NAMES, "127.0.0.1/32", &terms)).expect("a policy");
         fs::write(&config, CONFIG.replace("NAME", NAME)).expect("a configuration");
         let loaded = load::load(&config, &|_| None).expect("a configuration without faults");
+        let entrance = loaded.entrances.iter().next().map(Arc::clone).expect("a listener");
         let heard = edge.local_addr().expect("an address");
         let worker = Worker::new(shared(loaded, heard)).expect("a worker");
         let head = format!(
@@ -71,7 +73,7 @@ impl Setting {
         );
         Self {
             worker: Rc::new(worker),
-            listener: "edge".into(),
+            entrance,
             head: head.into_bytes(),
             hello: client_hello(NAME),
             edge,

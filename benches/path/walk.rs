@@ -1,15 +1,17 @@
 //! The steps from head to records one by one, each by the functions that `runtime::session` calls, in its order.
 //! Not here: metrics, timers and the relay, which only the whole session has.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sallyport::decision_log::{End, Entry, Log};
 use sallyport::policy::{Answer, Denial, Ending, Routed, Standing};
 use sallyport::runtime::dial::{self, Dialled};
-use sallyport::runtime::facts::Facts;
+use sallyport::runtime::facts::{Came, Facts, Peer};
 use sallyport::runtime::quota::Places;
 use sallyport::runtime::shared::Shared;
+use sallyport::runtime::stream::ClientStream;
 use sallyport::runtime::tunnel::OpenTunnel;
 use sallyport::runtime::{clock, head, hello};
 use tokio::io::AsyncWriteExt;
@@ -46,7 +48,8 @@ pub async fn request(setting: &Setting, records: &mut Records) {
     client.write_all(&setting.head).await.expect("a head");
     accepted.readable().await.expect("a head");
     let deadline = Instant::now() + shared.limits().head_timeout;
-    let reading = Step::Head.poll(head::read(accepted, &worker.lane, deadline, worker.stopped())).await;
+    let reading =
+        Step::Head.poll(head::read(ClientStream::Tcp(accepted), &worker.lane, deadline, worker.stopped())).await;
     let head = reading.head.expect("a head");
     let (now, took) = (clock::now(), Duration::from_micros(50));
 
@@ -67,13 +70,13 @@ pub async fn request(setting: &Setting, records: &mut Records) {
     connected.expect("an allowed connection");
 
     client.write_all(&setting.hello).await.expect("a hello");
-    reading.socket.readable().await.expect("a hello");
-    let heard =
-        Step::Hello.poll(hello::read(&reading.socket, reading.unread, &worker.lane, deadline)).await.expect("a hello");
+    let end = reading.stream.end();
+    poll_fn(|cx| end.poll_more(cx)).await.expect("a hello");
+    let heard = Step::Hello.poll(hello::read(end, reading.unread, &worker.lane, deadline)).await.expect("a hello");
     let allowed = Step::Hello.run(|| routed.hello(&heard.hello)).expect("an allowed hello");
 
     let (mut facts, decision) = Step::Record.run(|| {
-        let mut facts = Facts::begin(shared, Arc::clone(&setting.listener), peer);
+        let mut facts = Facts::begin(shared, &setting.entrance.name, Came::new(Peer::Address(peer)));
         facts.judged_by(&in_force);
         facts.read(&head);
         facts.identified(&identified);

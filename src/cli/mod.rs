@@ -8,6 +8,7 @@ mod demo;
 mod doctor;
 mod egress_addresses;
 mod explain;
+mod firewall;
 mod keys;
 mod manual;
 mod output;
@@ -84,6 +85,10 @@ enum Command {
     /// is the first 16 hexadecimal digits of the SHA-256 over its CSV rows, without header and serial: the same list has the same serial
     /// everywhere, and another list another one.
     EgressAddresses(egress_addresses::EgressArgs),
+    /// Print the kernel's rules that go with the configuration: to bring connections to the proxy, or to let nothing else out
+    ///
+    /// They are printed, not loaded. Their first lines say what they stop and what they don't.
+    Firewall(firewall::FirewallArgs),
     /// Make keys, tokens and credentials
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -99,7 +104,7 @@ enum Command {
 }
 
 /// Commands that are named for users already and not built yet.
-const NOT_YET: &[&str] = &["reach", "firewall"];
+const NOT_YET: &[&str] = &["reach"];
 
 /// Why a command ended without a yes.
 #[derive(Debug)]
@@ -192,6 +197,7 @@ fn command(cli: Cli) -> Result<(), Failure> {
         Command::Policy(command) => policy::policy(config, &command, output),
         Command::Redact(args) => redact::redact(named, &args, output),
         Command::EgressAddresses(args) => egress_addresses::egress_addresses(config, &args, output),
+        Command::Firewall(args) => firewall::firewall(config, &args, output),
         Command::Keys(command) => keys::keys(config, &command, output),
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::man(&args),

@@ -141,7 +141,7 @@ impl Question<'_> {
         ruling.identified = Some(identified.clone());
         let (hello, admitted) = match *self.wanted {
             Wanted::Asked { ref method, ref target } => {
-                let target = RequestHead { method, target, hosts: 1, has_body: false }.target()?;
+                let target = RequestHead { method, target, hosts: 1, has_body: false, is_extended: false }.target()?;
                 let hello = self.offer.hello(target.host());
                 (hello, identified.request(ruling.target.insert(target), self.at))
             }

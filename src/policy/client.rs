@@ -18,6 +18,8 @@ pub struct Client {
     pub identities: Arc<[Identity]>,
     /// Whether its way in takes credentials, so that it can be asked for one.
     pub takes_credentials: bool,
+    /// Whether it has shown a good certificate, be there an identity in it or not.
+    pub is_certified: bool,
 }
 
 /// Where a client comes from.
@@ -58,7 +60,7 @@ impl FromStr for Origin {
 impl Client {
     /// A client that has proved nothing.
     pub fn new(origin: Origin) -> Self {
-        Self { origin, identities: Arc::default(), takes_credentials: false }
+        Self { origin, identities: Arc::default(), takes_credentials: false, is_certified: false }
     }
 
     /// Its address, if it has one.

@@ -127,7 +127,8 @@ impl Policy {
         if client.takes_credentials && !shows_credential() && self.asks_credential(client.origin) {
             return Reason::CredentialsMissing;
         }
-        if client.identities.is_empty() { Reason::IdentityRequired } else { Reason::IdentityNotAllowed }
+        let has_shown = client.is_certified || !client.identities.is_empty();
+        if has_shown { Reason::IdentityNotAllowed } else { Reason::IdentityRequired }
     }
 }
 

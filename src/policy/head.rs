@@ -17,6 +17,8 @@ pub struct RequestHead<'a> {
     pub hosts: usize,
     /// Whether a body is announced: a CONNECT has none, and a length would hide bytes from whoever reads next.
     pub has_body: bool,
+    /// Whether it asks for another protocol than a tunnel, by HTTP/2's extended CONNECT (RFC 8441).
+    pub is_extended: bool,
 }
 
 impl RequestHead<'_> {
@@ -27,6 +29,9 @@ impl RequestHead<'_> {
     pub fn target(&self) -> Result<Target, Denial> {
         if self.hosts > 1 || (self.is_connect() && self.has_body) {
             return Err(Denial::new(Reason::MalformedRequest));
+        }
+        if self.is_extended {
+            return Err(Denial::new(Reason::MethodNotAllowed));
         }
         if self.is_connect() {
             return self.target.parse().map_err(|_| Denial::new(Reason::MalformedTarget));
@@ -66,9 +71,12 @@ mod tests {
             ("origin form", "GET", "/", 1, false, Err(Reason::MethodNotAllowed)),
             ("options", "OPTIONS", "*", 1, false, Err(Reason::MethodNotAllowed)),
         ] {
-            let head = RequestHead { method, target, hosts, has_body };
+            let head = RequestHead { method, target, hosts, has_body, is_extended: false };
             let got = head.target().map(|target| target.to_string()).map_err(|denial| denial.reason());
             assert_eq!(got, want.map(str::to_owned), "{name}");
         }
+        let target = "api.acme.example:443";
+        let head = RequestHead { method: "CONNECT", target, hosts: 1, has_body: false, is_extended: true };
+        assert_eq!(head.target().unwrap_err().reason(), Reason::MethodNotAllowed, "extended");
     }
 }

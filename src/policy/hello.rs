@@ -47,10 +47,15 @@ impl Routed {
 
     /// A hello that could not be read is refused.
     pub fn hello_error(&self, error: &HelloError) -> Denial {
-        self.deny(match error {
-            HelloError::NotTls | HelloError::SslV2 => Reason::NotTls,
-            HelloError::Malformed(_) | HelloError::TooLong => Reason::HelloMalformed,
-        })
+        self.deny(hello_reason(error))
+    }
+}
+
+/// Why a hello that could not be read is refused.
+pub fn hello_reason(error: &HelloError) -> Reason {
+    match error {
+        HelloError::NotTls | HelloError::SslV2 => Reason::NotTls,
+        HelloError::Malformed(_) | HelloError::TooLong => Reason::HelloMalformed,
     }
 }
 

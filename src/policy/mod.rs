@@ -52,7 +52,7 @@ pub use diff::{Change, Diff, Edit, Mark, ReachEdit};
 pub use explanation::{Explanation, Found};
 pub use file::{PolicyFile, Setting};
 pub use head::RequestHead;
-pub use hello::Allowed;
+pub use hello::{Allowed, hello_reason};
 pub use hours::Hours;
 pub use limits::Limits;
 pub use matrix::{Matrix, Row};

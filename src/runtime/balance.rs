@@ -3,13 +3,14 @@
 //! Source: socket(7) SO_REUSEPORT, which spreads by hash and not by load; sd_listen_fds(3), which gives one socket for all workers.
 
 use std::future::pending;
-use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc::{self, error::TrySendError};
 
+use crate::runtime::entrance::Entrance;
 use crate::runtime::gate::Connection;
+use crate::runtime::listeners::Fresh;
 
 /// How many connections more than the least loaded worker one may have, however few there are. A hand-over costs a wake-up of
 /// that worker, a small part of a tunnel. Where SO_REUSEPORT spreads 4 to 1,000 connections a worker by chance, it hands over at most one of
@@ -26,11 +27,9 @@ const MAX_HANDED: usize = 256;
 /// A connection that has been accepted and has its place in the gate; no worker has registered its socket yet.
 pub struct Arrival {
     /// The socket, nothing read yet, non-blocking.
-    pub socket: TcpStream,
-    /// Where it came from.
-    pub peer: SocketAddr,
-    /// The listener's name.
-    pub listener: Arc<str>,
+    pub socket: Fresh,
+    /// The listener.
+    pub entrance: Arc<Entrance>,
     /// Its place among the connections of this instance.
     pub connection: Connection,
 }

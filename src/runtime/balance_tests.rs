@@ -1,11 +1,12 @@
 //! Who gets a new connection, a worker that is behind, one that stops, one that is alone.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 
 use futures_util::FutureExt;
 use proptest::prelude::*;
 
 use super::*;
+use crate::runtime::facts::Peer;
 use crate::runtime::gate::Gate;
 
 /// Connections that are accepted one after the other.
@@ -26,7 +27,7 @@ impl Arrivals {
         let client = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
         let (socket, peer) = self.listener.accept().unwrap();
         let connection = self.gate.enter(Some("east")).unwrap();
-        (client, Arrival { socket, peer, listener: "edge".into(), connection })
+        (client, Arrival { socket: Fresh::Tcp(socket, peer), entrance: Entrance::plain("edge"), connection })
     }
 }
 
@@ -59,14 +60,14 @@ fn the_least_loaded_gets_what_is_beyond_the_slack() {
             .collect();
         let loads: Vec<_> = workers.iter().map(|(balance, _)| balance.watch()).collect();
         let (_client, arrival) = arrivals.next();
-        let peer = arrival.peer;
+        let peer = arrival.socket.peer();
         let kept = workers[0].0.seat(arrival);
         assert_eq!(kept.is_none(), want.is_some(), "{own} beside {others:?}");
         let server = want.unwrap_or(0);
         let count = std::iter::once(&own).chain(&others).nth(server).unwrap();
         assert_eq!(loads[server](), count + 1, "{own} beside {others:?}");
         let seated = kept.or_else(|| workers[server].1.next().now_or_never()).unwrap();
-        assert_eq!(seated.arrival.peer, peer, "{own} beside {others:?}");
+        assert_eq!(seated.arrival.socket.peer(), peer, "{own} beside {others:?}");
         drop(seated);
         assert_eq!(loads[server](), *count, "{own} beside {others:?}: the place was not given back");
     }
@@ -89,8 +90,8 @@ fn one_that_is_far_behind_gets_no_more_and_loses_nothing() {
     assert_eq!(arrivals.gate.served(), MAX_HANDED + 3);
     let handed = inbox.close().now_or_never().unwrap();
     assert_eq!(handed.len(), MAX_HANDED);
-    let peers = handed.iter().chain(&kept).map(|seated| seated.arrival.peer);
-    assert!(peers.eq(clients.iter().map(|client| client.local_addr().unwrap())), "not in their order");
+    let peers = handed.iter().chain(&kept).map(|seated| seated.arrival.socket.peer());
+    assert!(peers.eq(clients.iter().map(|client| Peer::Address(client.local_addr().unwrap()))), "not in their order");
     drop((handed, kept));
     assert_eq!((arrivals.gate.served(), idle.watch()(), busy.watch()()), (0, 0, 10 * MAX_HANDED));
 }

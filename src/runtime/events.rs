@@ -11,6 +11,7 @@ use crate::runtime::clock;
 use crate::runtime::denials;
 use crate::runtime::egress;
 use crate::runtime::journal::{Event, Opening, Setup};
+use crate::runtime::listeners::Bound;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::reloads::Reload;
 use crate::runtime::shared::Shared;
@@ -134,7 +135,7 @@ fn opened(opening: &Opening) -> Detail {
 }
 
 /// The proxy serves.
-pub fn serving(listeners: &[(Arc<str>, std::net::SocketAddr)], admin: std::net::SocketAddr) {
+pub fn serving(listeners: &[(Arc<str>, Bound)], admin: std::net::SocketAddr) {
     let listeners: Vec<String> = listeners.iter().map(|(name, address)| format!("{name}={address}")).collect();
     tracing::info!(listeners = listeners.join(" "), %admin, "serving");
 }

@@ -2,23 +2,26 @@
 //! Not here: deciding (`policy`), committing (`journal`). Every text from the client passes `redact` here.
 //! Source: PCI DSS 10.2.2 (who, what, when, where, outcome).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::address;
 use crate::decision_log::{Detail, Entry, Kind, Record, Value};
-use crate::name::{Fqdn, Host, Target};
-use crate::policy::{Admitted, Allowed, Decided, Denial, Ending, Identified, Reason, Rule};
+use crate::name::{Fqdn, Host, Identity, Target};
+use crate::policy::{Admitted, Allowed, Decided, Denial, Ending, Identified, Origin, Reason, Rule, Source};
 use crate::redact::{Cleaned, Redacted, Redactor};
+use crate::runtime::client_auth::CertificateFault;
 use crate::runtime::clock;
 use crate::runtime::dial::Dialled;
 use crate::runtime::dns::{Answer, LookupResult};
 use crate::runtime::head_reader::Head;
 use crate::runtime::journal::Unavailable;
 use crate::runtime::metrics::{Metrics, SetupStep};
+use crate::runtime::proxy_header::ProxyHeader;
 use crate::runtime::shared::Shared;
 use crate::runtime::tally::InForce;
 use crate::runtime::tunnel::OpenTunnel;
@@ -26,6 +29,9 @@ use crate::tls::ClientHello;
 
 /// Upper bound in bytes of a host in a record: no host name is longer.
 const MAX_HOST: usize = 253;
+
+/// Upper bound in bytes of a client's identity in a record; a SPIFFE ID may have 2048.
+const MAX_IDENTITY: usize = 2048;
 
 /// Upper bound in bytes of a method in a record.
 const MAX_METHOD: usize = 32;
@@ -36,6 +42,68 @@ const MAX_ALPN: usize = 64;
 /// Upper bound of ALPN ids in a record: clients offer two or three.
 const MAX_ALPN_IDS: usize = 16;
 
+/// Where a connection came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// An address.
+    Address(SocketAddr),
+    /// A user of this host.
+    User(u32),
+}
+
+/// How a connection came in, as far as every request on it has that in common.
+#[derive(Clone, Copy)]
+pub struct Came {
+    peer: Peer,
+    through: Option<ProxyHeader>,
+    at: Instant,
+}
+
+impl Came {
+    /// A connection of `peer`, just accepted.
+    pub fn new(peer: Peer) -> Self {
+        Self { peer, through: None, at: Instant::now() }
+    }
+
+    /// Who connected.
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// When it connected.
+    pub fn at(&self) -> Instant {
+        self.at
+    }
+
+    /// Notes whom the peer named as its client.
+    pub fn through(&mut self, header: ProxyHeader) {
+        self.through = Some(header);
+    }
+
+    /// The same connection, another request, now.
+    pub fn again(&self) -> Self {
+        Self { at: Instant::now(), ..*self }
+    }
+
+    /// Where the client comes from, for the policy.
+    pub fn origin(&self) -> Origin {
+        match (self.peer, self.client()) {
+            (Peer::User(user), _) => Origin::User(user),
+            (Peer::Address(_), Some(client)) => Origin::Address(address::canonical(client.ip())),
+            (Peer::Address(_), None) => Origin::Unknown,
+        }
+    }
+
+    /// The client's address: its own, or what the peer says of it.
+    fn client(&self) -> Option<SocketAddr> {
+        match (self.peer, self.through) {
+            (_, Some(header)) => header.client,
+            (Peer::Address(peer), None) => Some(peer),
+            (Peer::User(_), None) => None,
+        }
+    }
+}
+
 /// Everything known of one request.
 pub struct Facts {
     record: Box<Record>,
@@ -44,34 +112,66 @@ pub struct Facts {
     counted_by: Option<(Arc<InForce>, Option<Arc<Rule>>)>,
     /// Whether there is a permit for it.
     permitted: bool,
-    client: SocketAddr,
     last: Instant,
     started: Instant,
 }
 
 impl Facts {
-    /// A connection has come in.
-    pub fn begin(shared: &Shared, listener: Arc<str>, client: SocketAddr) -> Self {
+    /// A request has come in.
+    pub fn begin(shared: &Shared, listener: &Arc<str>, came: Came) -> Self {
         let mut record = Record::new(Kind::Decision, clock::now(), clock::new_id(), Arc::clone(shared.instance()));
         record.environment = shared.environment().cloned();
-        record.listener = Some(listener);
-        record.client_ip = Some(client.ip().to_canonical());
-        record.client_port = Some(client.port());
-        let now = Instant::now();
+        record.listener = Some(Arc::clone(listener));
+        record.client_ip = came.client().map(|client| client.ip().to_canonical());
+        record.client_port = came.client().map(|client| client.port());
+        let redactor = shared.redactor();
+        match came.peer {
+            Peer::Address(peer) => record.peer_ip = came.through.map(|_| peer.ip().to_canonical()),
+            Peer::User(user) => {
+                record.client_identity = Some(redactor.clean(format!("user:{user}").as_bytes(), MAX_IDENTITY).text)
+            }
+        }
         Self {
             record: Box::new(record),
-            redactor: Arc::clone(shared.redactor()),
+            redactor: Arc::clone(redactor),
             counted_by: None,
             permitted: false,
-            client,
-            last: now,
-            started: now,
+            last: came.at,
+            started: came.at,
         }
     }
 
-    /// The client's address.
-    pub fn client_ip(&self) -> IpAddr {
-        self.client.ip().to_canonical()
+    /// The client has proved to be one of these; the first stands in the record until a source asks for another one.
+    pub fn proved(&mut self, identities: &[Identity]) {
+        identities.first().into_iter().for_each(|identity| self.identity(identity));
+    }
+
+    fn identity(&mut self, identity: &Identity) {
+        let cleaned = self.redactor.clean(identity.to_string().as_bytes(), MAX_IDENTITY);
+        self.record.client_identity = Some(self.marked("client_identity", cleaned));
+    }
+
+    /// What is wrong with the client's certificate.
+    pub fn certificate(&mut self, fault: CertificateFault) {
+        self.record.detail = Detail::new().with("certificate", fault.as_str());
+    }
+
+    /// The error by which an HTTP/2 connection ends.
+    pub fn http2_error(&mut self, word: Arc<str>) {
+        self.record.detail = Detail::new().with("http2", Value::Name(word));
+    }
+
+    /// The source, if of those that it may be there is but one.
+    pub fn may_be<'a>(&mut self, mut sources: impl Iterator<Item = &'a Arc<Source>>) {
+        if let (Some(source), None) = (sources.next(), sources.next()) {
+            self.record.source = Some(Arc::clone(&source.name));
+        }
+    }
+
+    /// The kernel brought it, on its way to `original`.
+    pub fn captured(&mut self, original: SocketAddr) {
+        self.record.original_ip = Some(original.ip().to_canonical());
+        self.record.port = Some(original.port());
     }
 
     /// The id that the client gets as `decision_id`.
@@ -106,14 +206,19 @@ impl Facts {
             (Err(_), None) => return,
         };
         if !host.is_empty() {
-            let host = self.redactor.clean_name(host.as_bytes(), MAX_HOST);
-            self.record.host = Some(self.marked("host", host));
+            self.host(&host);
         }
         self.record.port = port;
     }
 
+    fn host(&mut self, host: &str) {
+        let host = self.redactor.clean_name(host.as_bytes(), MAX_HOST);
+        self.record.host = Some(self.marked("host", host));
+    }
+
     /// The client's source is known.
     pub fn identified(&mut self, identified: &Identified) {
+        identified.matched().into_iter().for_each(|identity| self.identity(identity));
         self.record.source = Some(Arc::clone(&identified.source().name));
     }
 
@@ -122,6 +227,10 @@ impl Facts {
         admitted.chosen().into_iter().for_each(|rule| self.chosen(rule));
         if let Host::Address(address) = admitted.target().host() {
             self.record.addresses = vec![*address];
+        }
+        // A captured request has no head that names it.
+        if self.record.original_ip.is_some() {
+            self.host(&admitted.target().host().to_string());
         }
     }
 

@@ -2,7 +2,9 @@
 //! the last places are for sources that have less than their share, so that one that runs wild, or two, don't shut out the others.
 //! Not here: limits of rules and sources (`quota`), deadlines. Counting takes no lock.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -41,8 +43,19 @@ pub struct Connection {
     admission: Admission,
 }
 
+/// A connection's place as one request holds it. An HTTP/2 connection lends its own to one of its tunnels at a time, so that it counts
+/// for as many as it has tunnels, and for one if it has none.
+pub enum Place {
+    /// The request's own.
+    Own(Connection),
+    /// That of the connection on which it came.
+    Lent(Rc<RefCell<Connection>>),
+}
+
 /// How far a connection may come.
 enum Admission {
+    /// Which source it has is not known yet.
+    Pending,
     /// Its source has a place for it.
     Served(#[expect(dead_code, reason = "held, not read: dropping it gives the place back")] SourcePlace),
     /// The instance serves as many as it may, or has places left for others alone.
@@ -86,7 +99,7 @@ impl Gate {
             Some(name) => self.enter_source(name),
         };
         let (counter, most) = match admission {
-            Admission::Served(_) => (&self.served, usize::MAX),
+            Admission::Served(_) | Admission::Pending => (&self.served, usize::MAX),
             Admission::Overloaded | Admission::SourceFull | Admission::Stranger => (&self.refused, MAX_REFUSALS),
         };
         let before = counter.fetch_add(1, Ordering::Relaxed);
@@ -94,7 +107,17 @@ impl Gate {
         (before < most).then_some(connection)
     }
 
-    /// A place for a connection that comes while the proxy drains: all that it gets is a refusal.
+    /// A place for a connection whose source only its PROXY header, certificate or credential will tell; see [`Connection::settle`]. Such
+    /// connections leave the last places to others.
+    pub fn enter_pending(&self) -> Option<Connection> {
+        if self.served() >= self.sources.load().common.min(self.limit) {
+            return self.enter_refused();
+        }
+        self.served.fetch_add(1, Ordering::Relaxed);
+        Some(Connection { counter: Arc::clone(&self.served), admission: Admission::Pending })
+    }
+
+    /// A place for a connection that comes while the proxy drains, or is full: all that it gets is a refusal.
     pub fn enter_refused(&self) -> Option<Connection> {
         let before = self.refused.fetch_add(1, Ordering::Relaxed);
         let connection = Connection { counter: Arc::clone(&self.refused), admission: Admission::Overloaded };
@@ -127,6 +150,13 @@ impl Gate {
 }
 
 impl Connection {
+    /// Takes a place among those of its source, now that it is known; `None`: it has none. Does nothing to one that is settled.
+    pub fn settle(&mut self, gate: &Gate, source: Option<&str>) {
+        if matches!(self.admission, Admission::Pending) {
+            self.admission = source.map_or(Admission::Stranger, |name| gate.enter_source(name));
+        }
+    }
+
     /// Whether the instance has a place for it; else all that it gets is `overloaded`.
     pub fn is_within_limit(&self) -> bool {
         !matches!(self.admission, Admission::Overloaded)
@@ -135,6 +165,42 @@ impl Connection {
     /// Whether its source has a place for it; else all that it gets is `connection_limit`. A stranger has no source to be full.
     pub fn is_within_source_limit(&self) -> bool {
         matches!(self.admission, Admission::Served(_))
+    }
+}
+
+impl Place {
+    /// That of a connection with one request.
+    pub fn own(connection: Connection) -> Self {
+        Self::Own(connection)
+    }
+
+    /// That of an HTTP/2 connection, if no other request holds it. `None`: find one of its own.
+    pub fn lend(home: &Rc<RefCell<Connection>>) -> Option<Self> {
+        (Rc::strong_count(home) == 1).then(|| Self::Lent(Rc::clone(home)))
+    }
+
+    /// See [`Connection::settle`].
+    pub fn settle(&mut self, gate: &Gate, source: Option<&str>) {
+        match self {
+            Self::Own(connection) => connection.settle(gate, source),
+            Self::Lent(connection) => connection.borrow_mut().settle(gate, source),
+        }
+    }
+
+    /// See [`Connection::is_within_limit`].
+    pub fn is_within_limit(&self) -> bool {
+        match self {
+            Self::Own(connection) => connection.is_within_limit(),
+            Self::Lent(connection) => connection.borrow().is_within_limit(),
+        }
+    }
+
+    /// See [`Connection::is_within_source_limit`].
+    pub fn is_within_source_limit(&self) -> bool {
+        match self {
+            Self::Own(connection) => connection.is_within_source_limit(),
+            Self::Lent(connection) => connection.borrow().is_within_source_limit(),
+        }
     }
 }
 
@@ -216,6 +282,26 @@ mod tests {
         let more = full(&gate, "a", 81);
         assert_eq!((a.len(), b.len(), more.len()), (35, 35, 5), "up to its share it finds a place");
         assert_eq!(full(&gate, "b", 81).len(), 5);
+    }
+
+    #[test]
+    fn a_source_that_shows_late_counts_from_then_on() {
+        let gate = gate(16, 1);
+        let mut pending: Vec<Connection> = (0..14).map(|_| gate.enter_pending().unwrap()).collect();
+        assert_eq!(gate.served(), 14);
+        assert!(!gate.enter_pending().unwrap().is_within_limit(), "the last places are for others");
+        assert!(gate.enter(Some("west")).unwrap().is_within_source_limit());
+        assert!(pending.iter().all(|one| one.is_within_limit() && !one.is_within_source_limit()));
+        let want = [(Some("east"), true), (Some("east"), false), (None, false), (Some("gone"), false)];
+        for (one, (source, served)) in pending.iter_mut().zip(want) {
+            one.settle(&gate, source);
+            assert_eq!((one.is_within_limit(), one.is_within_source_limit()), (true, served), "{source:?}");
+            one.settle(&gate, Some("west"));
+            assert_eq!(one.is_within_source_limit(), served, "settled once");
+        }
+        drop(pending);
+        assert_eq!(gate.connections(), 0);
+        assert!(gate.enter(Some("east")).unwrap().is_within_source_limit(), "its place is free again");
     }
 
     #[test]

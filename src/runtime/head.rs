@@ -1,4 +1,4 @@
-//! Reads one HTTP/1 request head from a client's socket, in time, and hands the socket back with the bytes that came behind it.
+//! Reads one HTTP/1 request head from a client's end, in time, and hands the end back with the bytes that came behind it.
 //! Not here: its syntax (`head_reader`), what it may say (`policy::head`), answers (`answer`).
 //! Source: RFC 9112 (message syntax), RFC 9110 section 9.3.6 (CONNECT).
 
@@ -6,12 +6,12 @@ use std::future::{Future, poll_fn};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
 use crate::policy::{Denial, Reason};
 use crate::runtime::head_reader::{Head, HeadReader, Malformed};
 use crate::runtime::lane::Lane;
+use crate::runtime::stream::{ClientStream, End};
 
 /// Bytes taken from the socket in one call while a head is read: a head and the first flight behind it.
 const READ_SIZE: usize = 4 * 1024;
@@ -29,6 +29,8 @@ pub enum HeadError {
     CutOff,
     /// The parser, or one of its bounds, refused it.
     Malformed,
+    /// It is a PROXY header, which must not come from there.
+    Proxied,
 }
 
 impl HeadError {
@@ -39,27 +41,28 @@ impl HeadError {
             Self::Silent | Self::Gone | Self::CutOff => Reason::ClientGone,
             Self::Late => Reason::HeadTimeout,
             Self::Malformed => Reason::MalformedRequest,
+            Self::Proxied => Reason::ProxyProtocolRefused,
         })
     }
 }
 
-/// The socket and the bytes behind the head, and what was read.
+/// The client's end and the bytes behind the head, and what was read.
 pub struct Reading {
-    /// The client's socket.
-    pub socket: TcpStream,
+    /// The client's end.
+    pub stream: ClientStream,
     /// Bytes that came behind the head: the start of the ClientHello.
     pub unread: Bytes,
     /// The head, or why there is none.
     pub head: Result<Head, HeadError>,
 }
 
-/// Reads one head from `socket` until `deadline`, for the whole head and not per read, or until `cut_off` ends. Never answers.
-pub async fn read(socket: TcpStream, lane: &Lane, deadline: Instant, cut_off: impl Future<Output = ()>) -> Reading {
+/// Reads one head from `stream` until `deadline`, for the whole head and not per read, or until `cut_off` ends. Never answers.
+pub async fn read(stream: ClientStream, lane: &Lane, deadline: Instant, cut_off: impl Future<Output = ()>) -> Reading {
     let mut reader = HeadReader::default();
     let mut deadline = std::pin::pin!(sleep_until(deadline));
     let mut cut_off = std::pin::pin!(cut_off);
     let head = poll_fn(|cx| {
-        if let Poll::Ready(head) = poll_head(&socket, lane, &mut reader, cx) {
+        if let Poll::Ready(head) = poll_head(stream.end(), lane, &mut reader, cx) {
             return Poll::Ready(head);
         }
         if cut_off.as_mut().poll(cx).is_ready() {
@@ -70,26 +73,26 @@ pub async fn read(socket: TcpStream, lane: &Lane, deadline: Instant, cut_off: im
     .await;
     let head = match head {
         Err(HeadError::Gone | HeadError::CutOff) if reader.is_empty() => Err(HeadError::Silent),
+        Err(HeadError::Malformed) if reader.is_proxied() => Err(HeadError::Proxied),
         head => head,
     };
-    Reading { socket, unread: reader.into_unread(), head }
+    Reading { stream, unread: reader.into_unread(), head }
 }
 
 /// Reads what is there.
 fn poll_head(
-    socket: &TcpStream,
+    from: End<'_>,
     lane: &Lane,
     reader: &mut HeadReader,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Head, HeadError>> {
     loop {
-        ready!(socket.poll_read_ready(cx)).map_err(|_| HeadError::Gone)?;
-        let came = lane.read(socket, READ_SIZE, |bytes| (!bytes.is_empty()).then(|| reader.push(bytes)));
-        match came.map_err(|_| HeadError::Gone)? {
-            None | Some(Some(Ok(None))) => {}
-            Some(None) => return Poll::Ready(Err(HeadError::Gone)),
-            Some(Some(Ok(Some(head)))) => return Poll::Ready(Ok(head)),
-            Some(Some(Err(Malformed))) => return Poll::Ready(Err(HeadError::Malformed)),
+        let came = lane.poll_read(cx, from, READ_SIZE, |_, bytes| (!bytes.is_empty()).then(|| reader.push(bytes)));
+        match ready!(came).map_err(|_| HeadError::Gone)? {
+            Some(Ok(None)) => {}
+            None => return Poll::Ready(Err(HeadError::Gone)),
+            Some(Ok(Some(head))) => return Poll::Ready(Ok(head)),
+            Some(Err(Malformed)) => return Poll::Ready(Err(HeadError::Malformed)),
         }
     }
 }

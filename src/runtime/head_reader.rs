@@ -10,6 +10,8 @@ use http::{Method, Uri};
 use httparse::{Header, Request, Status};
 
 use crate::policy::RequestHead;
+use crate::runtime::authorization::Authorization;
+use crate::runtime::proxy_header::{Looks, looks_like_header};
 
 /// Upper bound in bytes for one head, blank line included. A CONNECT with every header that a browser adds stays below 2 KiB.
 pub const MAX_HEAD: usize = 8 * 1024;
@@ -30,12 +32,22 @@ pub struct Head {
     pub hosts: usize,
     /// Whether a body was announced: `Content-Length` other than 0, or any `Transfer-Encoding`.
     pub has_body: bool,
+    /// Whether it asks for another protocol than a tunnel (RFC 8441); in HTTP/2 alone.
+    pub is_extended: bool,
+    /// What it shows of credentials.
+    pub authorization: Authorization,
 }
 
 impl Head {
     /// The head as the policy judges it.
     pub fn request(&self) -> RequestHead<'_> {
-        RequestHead { method: self.method.as_str(), target: &self.target, hosts: self.hosts, has_body: self.has_body }
+        RequestHead {
+            method: self.method.as_str(),
+            target: &self.target,
+            hosts: self.hosts,
+            has_body: self.has_body,
+            is_extended: self.is_extended,
+        }
     }
 
     /// Whether the answer must have no body.
@@ -85,6 +97,11 @@ impl HeadReader {
         self.bytes.is_empty()
     }
 
+    /// Whether what came is a PROXY header.
+    pub fn is_proxied(&self) -> bool {
+        looks_like_header(&self.bytes) == Looks::Yes
+    }
+
     /// What came behind the head: the start of the ClientHello.
     pub fn into_unread(self) -> Bytes {
         let mut bytes = Bytes::from(self.bytes);
@@ -118,6 +135,8 @@ fn read(request: &Request<'_, '_>) -> Result<Head, Malformed> {
         target: target.to_owned(),
         hosts: named(request.headers, "host").count(),
         has_body: announces_body(request.headers, version)?,
+        is_extended: false,
+        authorization: Authorization::of(named(request.headers, "proxy-authorization")),
     })
 }
 

@@ -5,11 +5,13 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
 use tokio::io::Interest;
-use tokio::net::TcpStream;
+
+use crate::runtime::stream::{End, Socket};
 
 /// Bytes moved by one copy. Larger buffers brought nothing in measurements; below 64 KiB bulk gets dearer.
 pub const COPY_SIZE: usize = 64 * 1024;
@@ -37,8 +39,6 @@ pub enum Step {
     Moved(usize),
     /// So many bytes came; these of them the other side did not take yet.
     Left(usize, Vec<u8>),
-    /// Nothing to read now.
-    Empty,
     /// The sender has ended its direction.
     End,
 }
@@ -48,7 +48,7 @@ impl Step {
     pub fn came(&self) -> usize {
         match self {
             Self::Moved(count) | Self::Left(count, _) => *count,
-            Self::Empty | Self::End => 0,
+            Self::End => 0,
         }
     }
 }
@@ -75,34 +75,43 @@ impl Lane {
     /// One read of at most `most` bytes, into the shared buffer, and one write. Only what the receiver does not take is copied to the heap.
     ///
     /// # Errors
-    /// What the sockets give.
-    pub fn copy(&self, from: &TcpStream, to: &TcpStream, most: usize) -> io::Result<Step> {
-        let mut buffer = self.buffer.borrow_mut();
-        let most = most.min(buffer.len());
-        let Some(bytes) = read(from, buffer.get_mut(..most).unwrap_or_default())? else { return Ok(Step::Empty) };
-        if bytes.is_empty() {
-            return Ok(Step::End);
-        }
-        let count = bytes.len();
-        let taken = match to.try_write(bytes) {
-            Ok(taken) => taken,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            Err(error) => return Err(error),
-        };
-        match bytes.get(taken..) {
-            Some(rest) if !rest.is_empty() => Ok(Step::Left(count, rest.to_vec())),
-            _ => Ok(Step::Moved(count)),
-        }
+    /// What the ends give.
+    pub fn poll_copy(
+        &self,
+        cx: &mut Context<'_>,
+        (from, to): (End<'_>, End<'_>),
+        most: usize,
+    ) -> Poll<io::Result<Step>> {
+        self.poll_read(cx, from, most, |cx, bytes| {
+            if bytes.is_empty() {
+                return Ok(Step::End);
+            }
+            let taken = match to.poll_write(cx, bytes)? {
+                Poll::Ready(taken) => taken,
+                Poll::Pending => 0,
+            };
+            match bytes.get(taken..) {
+                Some(rest) if !rest.is_empty() => Ok(Step::Left(bytes.len(), rest.to_vec())),
+                _ => Ok(Step::Moved(bytes.len())),
+            }
+        })?
     }
 
-    /// Reads what is there, at most `most` bytes, and lends it to `see`; nothing to see: the sender has ended. `None`: nothing there now.
+    /// Reads what is there, at most `most` bytes, and lends it to `see`; nothing to see: the sender has ended.
     ///
     /// # Errors
-    /// What the socket gives.
-    pub fn read<T>(&self, from: &TcpStream, most: usize, see: impl FnOnce(&[u8]) -> T) -> io::Result<Option<T>> {
+    /// What the end gives.
+    pub fn poll_read<T>(
+        &self,
+        cx: &mut Context<'_>,
+        from: End<'_>,
+        most: usize,
+        see: impl FnOnce(&mut Context<'_>, &[u8]) -> T,
+    ) -> Poll<io::Result<T>> {
         let mut buffer = self.buffer.borrow_mut();
         let most = most.min(buffer.len());
-        Ok(read(from, buffer.get_mut(..most).unwrap_or_default())?.map(see))
+        let count = ready!(from.poll_read(cx, buffer.get_mut(..most).unwrap_or_default()))?;
+        Poll::Ready(Ok(see(cx, buffer.get(..count).unwrap_or_default())))
     }
 
     /// An empty pipe. `None`: none to be had now, so copy.
@@ -133,7 +142,7 @@ impl Pipe {
     ///
     /// # Errors
     /// `WouldBlock`: nothing there now. Else what splice(2) gives.
-    pub fn fill(&self, from: &TcpStream, most: usize) -> io::Result<usize> {
+    pub fn fill(&self, from: Socket<'_>, most: usize) -> io::Result<usize> {
         from.try_io(Interest::READABLE, || move_bytes(from, &self.write, most.min(PIPE_SIZE)))
     }
 
@@ -141,7 +150,7 @@ impl Pipe {
     ///
     /// # Errors
     /// `WouldBlock`: `to` takes nothing now. Else what splice(2) gives.
-    pub fn drain(&self, to: &TcpStream, left: usize) -> io::Result<usize> {
+    pub fn drain(&self, to: Socket<'_>, left: usize) -> io::Result<usize> {
         to.try_io(Interest::WRITABLE, || move_bytes(&self.read, to, left))
     }
 }
@@ -149,23 +158,6 @@ impl Pipe {
 impl Drop for Pipe {
     fn drop(&mut self) {
         self.live.set(self.live.get().saturating_sub(1));
-    }
-}
-
-/// One read; no bytes: the sender has ended. `None`: nothing there now. What does not fill `into` has emptied the socket, and more will
-/// be a new event (epoll(7), edge-triggered): so the socket counts as empty at once, without another read to find that out. The one
-/// exception are TCP's urgent data, which TLS never sends: a peer that does stalls its own stream until its next segment.
-fn read<'a>(from: &TcpStream, into: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
-    let mut came = None;
-    let tried = from.try_io(Interest::READABLE, || {
-        let count = rustix::io::retry_on_intr(|| rustix::io::read(from, &mut *into))?;
-        came = Some(count);
-        if count == 0 || count == into.len() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
-    });
-    match (came, tried) {
-        (Some(count), _) => Ok(into.get(..count)),
-        (None, Err(error)) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-        (None, _) => Ok(None),
     }
 }
 

@@ -1,20 +1,30 @@
 //! Listening sockets: one a worker for the same address, or one for all; accepted from for ever.
 //! Not here: which worker serves a connection (`balance`), what becomes of it (`session`).
-//! Source: listen(2), accept(2), epoll(7) on edges, socket(7) SO_REUSEPORT.
+//! Source: listen(2), accept(2), epoll(7) on edges, socket(7) SO_REUSEPORT, unix(7) SO_PEERCRED.
 
+mod unix;
+
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::net::{SocketFlags, acceptfrom_with};
+use rustix::net::{SocketFlags, accept_with, acceptfrom_with};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
-use crate::config::Config;
+use crate::config::{self, Capture, Config, ListenAddress, Mode};
+use crate::runtime::entrance::{Entrance, Entrances};
+use crate::runtime::facts::Peer;
+use crate::runtime::stream::ClientStream;
+use crate::runtime::{captured, sys};
 
 /// Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn.
 const BACKLOG: i32 = 4096;
@@ -28,16 +38,97 @@ const MAX_ACCEPTED: usize = 16;
 
 /// A listening socket as one worker gets it.
 pub struct Ear {
-    /// The listener's name.
-    pub name: Arc<str>,
-    /// The socket, non-blocking.
-    pub socket: TcpListener,
+    /// What its clients go through.
+    pub entrance: Arc<Entrance>,
+    /// The socket.
+    pub socket: Listening,
+}
+
+/// A listening socket, non-blocking.
+pub enum Listening {
+    /// On an address.
+    Tcp(TcpListener),
+    /// On a path.
+    Unix(UnixListener),
+}
+
+impl AsFd for Listening {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
+        }
+    }
+}
+
+impl AsRawFd for Listening {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+/// A connection that was accepted and that no runtime knows of yet, so that any worker can take it. Non-blocking.
+pub enum Fresh {
+    /// With where it came from.
+    Tcp(TcpStream, SocketAddr),
+    /// With the user it came from.
+    Unix(UnixStream, u32),
+}
+
+impl Fresh {
+    /// Where it came from.
+    pub fn peer(&self) -> Peer {
+        match self {
+            Self::Tcp(_, peer) => Peer::Address(*peer),
+            Self::Unix(_, user) => Peer::User(*user),
+        }
+    }
+}
+
+/// Must be made inside the runtime.
+impl TryFrom<Fresh> for ClientStream {
+    type Error = io::Error;
+
+    fn try_from(fresh: Fresh) -> io::Result<Self> {
+        match fresh {
+            Fresh::Tcp(socket, _) => tokio::net::TcpStream::from_std(socket).map(Self::Tcp),
+            Fresh::Unix(socket, _) => tokio::net::UnixStream::from_std(socket).map(Self::Unix),
+        }
+    }
+}
+
+/// Where a listener listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// An address, with the port that it has.
+    Tcp(SocketAddr),
+    /// A path.
+    Unix(Box<str>),
+}
+
+impl Bound {
+    /// The address, if there is one.
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{path}"),
+        }
+    }
 }
 
 /// Every socket that the configuration asks for, bound.
 pub struct Sockets {
-    /// The listeners and the addresses that they have.
-    pub listeners: Vec<(Arc<str>, SocketAddr)>,
+    /// The listeners and where they listen.
+    pub listeners: Vec<(Arc<str>, Bound)>,
     /// For each worker its own socket of each listener. Where there is but one for all, the first worker has it and hands over.
     pub ears: Vec<Vec<Ear>>,
     /// The admin port's socket and the address that it has.
@@ -46,12 +137,12 @@ pub struct Sockets {
     pub probes: Option<(TcpListener, SocketAddr)>,
 }
 
-/// An address cannot be listened on.
+/// It cannot be listened there.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {error}; free the address or write another one")]
+#[error("cannot listen on {place}: {error}; free the address or write another one")]
 pub struct BindError {
-    /// The address as configured.
-    pub address: SocketAddr,
+    /// The place as configured.
+    pub place: Bound,
     /// What the system says.
     pub error: io::Error,
 }
@@ -60,16 +151,15 @@ impl Sockets {
     /// Binds all of them, listeners once for each of so many workers.
     ///
     /// # Errors
-    /// The first address that cannot be had.
-    pub fn bind(config: &Config, workers: usize) -> Result<Self, BindError> {
+    /// The first place that cannot be had.
+    pub fn bind(config: &Config, entrances: &Entrances, workers: usize) -> Result<Self, BindError> {
         let mut ears: Vec<Vec<Ear>> = (0..workers).map(|_| Vec::new()).collect();
         let mut listeners = Vec::with_capacity(config.listeners.len());
-        for listener in &config.listeners {
-            let Some(address) = listener.tcp() else { continue };
-            let sockets = bind_at(address, workers)?;
-            listeners.extend(sockets.first().map(|(_, address)| (Arc::clone(&listener.name), *address)));
-            for (own, (socket, _)) in ears.iter_mut().zip(sockets) {
-                own.push(Ear { name: Arc::clone(&listener.name), socket });
+        for (listener, entrance) in config.listeners.iter().zip(entrances.iter()) {
+            let (place, sockets) = listen(listener, workers)?;
+            listeners.push((Arc::clone(&listener.name), place));
+            for (own, socket) in ears.iter_mut().zip(sockets) {
+                own.push(Ear { entrance: Arc::clone(entrance), socket });
             }
         }
         let admin = bind_one(config.admin.address)?;
@@ -80,30 +170,56 @@ impl Sockets {
     /// Every address that is listened on.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         let others = std::iter::once(&self.admin).chain(&self.probes).map(|(_, address)| *address);
-        self.listeners.iter().map(|(_, address)| *address).chain(others)
+        self.listeners.iter().filter_map(|(_, place)| place.tcp()).chain(others)
+    }
+}
+
+/// The sockets of one listener, one for each of so many workers or one for all.
+fn listen(listener: &config::Listener, workers: usize) -> Result<(Bound, Vec<Listening>), BindError> {
+    match &listener.address {
+        ListenAddress::Tcp(address) => {
+            let transparent = listener.mode == Mode::Transparent(Capture::Tproxy);
+            let sockets = bind_at(*address, workers, transparent)?;
+            let bound = sockets.first().map_or(*address, |(_, bound)| *bound);
+            Ok((Bound::Tcp(bound), sockets.into_iter().map(|(socket, _)| Listening::Tcp(socket)).collect()))
+        }
+        ListenAddress::Unix(place) => {
+            let bound = Bound::Unix(place.path.value.as_str().into());
+            match unix::bind(Path::new(&place.path.value), place.permissions, BACKLOG) {
+                Ok(socket) => Ok((bound, vec![Listening::Unix(socket)])),
+                Err(error) => Err(BindError { place: bound, error }),
+            }
+        }
     }
 }
 
 fn bind_one(address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
-    let none = || BindError { address, error: io::ErrorKind::AddrNotAvailable.into() };
-    bind_at(address, 1)?.pop().ok_or_else(none)
+    let none = || BindError { place: Bound::Tcp(address), error: io::ErrorKind::AddrNotAvailable.into() };
+    bind_at(address, 1, false)?.pop().ok_or_else(none)
 }
 
-fn bind_at(address: SocketAddr, count: usize) -> Result<Vec<(TcpListener, SocketAddr)>, BindError> {
+fn bind_at(address: SocketAddr, count: usize, transparent: bool) -> Result<Vec<(TcpListener, SocketAddr)>, BindError> {
     let with_address = |socket: TcpListener| socket.local_addr().map(|address| (socket, address));
     let share = |socket: &Socket| socket.set_reuse_port(true);
-    let bound = bind(address, count, share).and_then(|sockets| sockets.into_iter().map(with_address).collect());
-    bound.map_err(|error| BindError { address, error })
+    let prepare = |socket: &Socket| if transparent { captured::make_transparent(socket) } else { Ok(()) };
+    let bound =
+        bind(address, count, (prepare, share)).and_then(|sockets| sockets.into_iter().map(with_address).collect());
+    bound.map_err(|error| BindError { place: Bound::Tcp(address), error })
 }
 
 /// `count` listening sockets for one address (port 0: one that is free), so that the kernel spreads connections and no worker is woken
 /// for another's. The first is bound alone: an address that another process has, even one that would share it, is an error.
-/// Where the kernel lets no socket `share` its address, that first one is all there is.
+/// Each is `prepare`d before it is bound. Where the kernel lets no socket `share` its address, that first one is all there is.
 ///
 /// # Errors
 /// What socket(2), bind(2) and listen(2) give.
-fn bind(address: SocketAddr, count: usize, share: impl Fn(&Socket) -> io::Result<()>) -> io::Result<Vec<TcpListener>> {
+fn bind(
+    address: SocketAddr,
+    count: usize,
+    (prepare, share): (impl Fn(&Socket) -> io::Result<()>, impl Fn(&Socket) -> io::Result<()>),
+) -> io::Result<Vec<TcpListener>> {
     let first = unbound(address)?;
+    prepare(&first)?;
     first.bind(&address.into())?;
     let bound = first.local_addr()?;
     let shared = count > 1 && share(&first).is_ok();
@@ -111,6 +227,7 @@ fn bind(address: SocketAddr, count: usize, share: impl Fn(&Socket) -> io::Result
     if shared {
         for _ in 1..count {
             let socket = unbound(address)?;
+            prepare(&socket)?;
             share(&socket)?;
             socket.bind(&bound)?;
             sockets.push(socket);
@@ -141,14 +258,14 @@ pub async fn accept(listener: &tokio::net::TcpListener) -> (tokio::net::TcpStrea
 }
 
 /// A listening socket in a worker's runtime.
-pub struct Listener(AsyncFd<TcpListener>);
+pub struct Listener(AsyncFd<Listening>);
 
 impl Listener {
     /// Must be made inside the runtime.
     ///
     /// # Errors
     /// The socket cannot be watched.
-    pub fn new(socket: TcpListener) -> io::Result<Self> {
+    pub fn new(socket: Listening) -> io::Result<Self> {
         #[expect(
             deprecated,
             reason = "its successor is unsafe, for types that do not own their descriptor; this one does"
@@ -157,7 +274,7 @@ impl Listener {
     }
 
     /// Gives every connection to `take`, for ever. Errors as with [`accept`].
-    pub async fn accept_all(self, mut take: impl FnMut(TcpStream, SocketAddr)) {
+    pub async fn accept_all(self, mut take: impl FnMut(Fresh)) {
         loop {
             match self.accept_some(&mut take).await {
                 Ok(MAX_ACCEPTED) => yield_now().await,
@@ -169,11 +286,11 @@ impl Listener {
 
     /// Waits for connections and takes all that are there, up to [`MAX_ACCEPTED`]; gives how many. The wake-up comes on an edge, so only
     /// a call that finds nothing shows that all are taken.
-    async fn accept_some(&self, take: &mut impl FnMut(TcpStream, SocketAddr)) -> io::Result<usize> {
+    async fn accept_some(&self, take: &mut impl FnMut(Fresh)) -> io::Result<usize> {
         let mut ready = self.0.readable().await?;
         for taken in 0..MAX_ACCEPTED {
             match ready.try_io(|listener| accept_one(listener.get_ref())) {
-                Ok(accepted) => accepted.map(|(socket, peer)| take(socket, peer))?,
+                Ok(accepted) => take(accepted?),
                 Err(_nothing_waits) => return Ok(taken),
             }
         }
@@ -181,95 +298,20 @@ impl Listener {
     }
 }
 
-/// One connection, which no runtime knows of yet, so that any worker can take it.
-fn accept_one(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-    let (socket, peer) = acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
-    let peer = peer.ok_or(io::ErrorKind::InvalidData)?;
-    Ok((socket.into(), peer.try_into()?))
+fn accept_one(listener: &Listening) -> io::Result<Fresh> {
+    match listener {
+        Listening::Tcp(listener) => {
+            let (socket, peer) = acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+            let peer = peer.ok_or(io::ErrorKind::InvalidData)?;
+            Ok(Fresh::Tcp(socket.into(), peer.try_into()?))
+        }
+        Listening::Unix(listener) => {
+            let socket: UnixStream = accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?.into();
+            let user = sys::peer_user(&socket)?;
+            Ok(Fresh::Unix(socket, user))
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::{Cell, RefCell};
-    use std::collections::HashSet;
-    use std::io::ErrorKind;
-
-    use tokio::time::timeout;
-
-    use super::*;
-
-    fn share(socket: &Socket) -> io::Result<()> {
-        socket.set_reuse_port(true)
-    }
-
-    #[test]
-    fn several_sockets_share_an_address_that_nobody_else_gets() {
-        let sockets = bind("127.0.0.1:0".parse().unwrap(), 4, share).unwrap();
-        let address = sockets[0].local_addr().unwrap();
-        assert!(sockets.iter().all(|socket| socket.local_addr().unwrap() == address));
-        let again = bind(address, 4, share).unwrap_err();
-        assert_eq!(again.kind(), ErrorKind::AddrInUse);
-
-        let clients: Vec<TcpStream> = (0..64).map(|_| TcpStream::connect(address).unwrap()).collect();
-        let mut heard = HashSet::new();
-        let mut accepted = 0;
-        for (number, socket) in sockets.iter().enumerate() {
-            while socket.accept().is_ok() {
-                heard.insert(number);
-                accepted += 1;
-            }
-        }
-        assert_eq!(accepted, clients.len());
-        assert!(heard.len() > 1, "all 64 came to one of four sockets");
-    }
-
-    #[test]
-    fn where_none_can_be_shared_there_is_one_for_all() {
-        let refused = |_: &Socket| Err(io::Error::from(ErrorKind::Unsupported));
-        let sockets = bind("127.0.0.1:0".parse().unwrap(), 4, refused).unwrap();
-        assert_eq!(sockets.len(), 1);
-        let _client = TcpStream::connect(sockets[0].local_addr().unwrap()).unwrap();
-        assert!(bind(sockets[0].local_addr().unwrap(), 1, refused).is_err_and(|e| e.kind() == ErrorKind::AddrInUse));
-    }
-
-    /// More than one go takes, some of them before it listens in the runtime, of both families; others have their turn between two goes.
-    #[test]
-    fn all_that_wait_are_taken_with_their_addresses_ready_to_be_read() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        for address in ["127.0.0.1:0", "[::1]:0"] {
-            let socket = bind(address.parse().unwrap(), 1, share).unwrap().remove(0);
-            let address = socket.local_addr().unwrap();
-            let connect = |count| (0..count).map(move |_| TcpStream::connect(address).unwrap());
-            let mut clients: Vec<TcpStream> = connect(3 * MAX_ACCEPTED + 1).collect();
-            let taken = RefCell::new(Vec::new());
-            let at_one_go = Cell::new(0);
-            runtime.block_on(async {
-                let listener = Listener::new(socket).unwrap();
-                let mut accepting = std::pin::pin!(listener.accept_all(|socket, peer| {
-                    taken.borrow_mut().push(peer);
-                    at_one_go.update(|count| count + 1);
-                    assert!(at_one_go.get() <= MAX_ACCEPTED, "nobody else has had a turn");
-                    assert!(socket.nodelay().unwrap(), "small messages would wait for acknowledgements");
-                    let error = io::Read::read(&mut &socket, &mut [0]).unwrap_err();
-                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
-                }));
-                for more in [0, 1, MAX_ACCEPTED] {
-                    clients.extend(connect(more));
-                    let all = async {
-                        while taken.borrow().len() < clients.len() {
-                            at_one_go.set(0);
-                            yield_now().await;
-                        }
-                    };
-                    tokio::select! {
-                        biased;
-                        done = timeout(Duration::from_secs(20), all) => done.expect("not all were taken"),
-                        () = &mut accepting => unreachable!(),
-                    }
-                }
-            });
-            let expected: Vec<SocketAddr> = clients.iter().map(|client| client.local_addr().unwrap()).collect();
-            assert_eq!(taken.into_inner(), expected);
-        }
-    }
-}
+mod tests;

@@ -21,7 +21,7 @@ use crate::runtime::egress::{self, Pools};
 use crate::runtime::entrance::{self, Entrances};
 use crate::runtime::heartbeat::{self, HEARTBEAT_INTERVAL};
 use crate::runtime::journal::{Journal, JournalError};
-use crate::runtime::listeners::{BindError, Ear, Sockets};
+use crate::runtime::listeners::{BindError, Bound, Ear, Sockets};
 use crate::runtime::load::{LoadError, Loaded, PolicySource};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::reloads::{self, NotRead, Order, Ordered, Reload};
@@ -51,7 +51,7 @@ pub struct Server {
     entrances: Arc<Entrances>,
     phase: watch::Sender<Phase>,
     workers: Vec<JoinHandle<Result<(), WorkerError>>>,
-    listeners: Vec<(Arc<str>, SocketAddr)>,
+    listeners: Vec<(Arc<str>, Bound)>,
     admin: Arc<Admin>,
     doors: Vec<(std::net::TcpListener, Door)>,
     admin_address: SocketAddr,
@@ -100,7 +100,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new()?);
         let (journal, opening) = Journal::open(events::journal_setup(&config, &metrics))?;
         let budgets = Budgets::open((Path::new(&config.state), &config.instance), &policy, clock::now())?;
-        let sockets = Sockets::bind(&config, sys::workers())?;
+        let sockets = Sockets::bind(&config, &entrances, sys::workers())?;
         let pools = Pools::of(&config);
         let sockets_heard: Vec<SocketAddr> = sockets.addresses().collect();
         let own = own_addresses(&pools, sockets_heard.iter().copied())?;
@@ -115,9 +115,11 @@ impl Server {
         let admin = Arc::new(Admin::new(Arc::clone(&shared), access, installation, orders));
         let Sockets { listeners, ears, admin: (all, admin_address), probes } = sockets;
         let probes = probes.map(|(socket, _)| (socket, Door::Probes));
-        let canary = config.redaction.canary.zip(listeners.first()).map(|(every, (_, proxy))| Canary {
+        let plain = entrances.iter().zip(&listeners).find(|(entrance, _)| entrance.is_plain());
+        let plain = plain.and_then(|(_, (_, place))| place.tcp());
+        let canary = config.redaction.canary.zip(plain).map(|(every, proxy)| Canary {
             every,
-            proxy: *proxy,
+            proxy,
             log: PathBuf::from(&config.decision_log.directory),
         });
         let mut server = Self {
@@ -162,8 +164,8 @@ impl Server {
         Ok(())
     }
 
-    /// The listeners and the addresses that they have.
-    pub fn listeners(&self) -> &[(Arc<str>, SocketAddr)] {
+    /// The listeners and where they listen.
+    pub fn listeners(&self) -> &[(Arc<str>, Bound)] {
         &self.listeners
     }
 

@@ -9,47 +9,42 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::decision_log::Permit;
-use crate::policy::{Admitted, Allowed, Answer, Denial, Ending, Reason, Routed, Standing};
+use crate::policy::{Admitted, Allowed, Answer, Denial, Ending, Identified, Policy, Reason, Routed, Standing};
 use crate::runtime::dial::{self, Dialled};
 use crate::runtime::egress::Departure;
 use crate::runtime::facts::Facts;
-use crate::runtime::gate::Connection;
-use crate::runtime::head::{self, HeadError, Reading};
+use crate::runtime::front::{Arrived, Asking, Asks, Known, Proof, Who};
+use crate::runtime::head::{self, HeadError};
 use crate::runtime::head_reader::Head;
-use crate::runtime::hello::{self, Heard};
+use crate::runtime::hello::{self, Heard, HelloFailure};
 use crate::runtime::metrics::SetupStep;
 use crate::runtime::quota::Places;
+use crate::runtime::stream::ClientStream;
 use crate::runtime::tally::InForce;
 use crate::runtime::tunnel::{self, Link, OpenTunnel, Opening, Place};
 use crate::runtime::worker::{Unfinished, Worker};
-use crate::runtime::{answer, clock};
-
-/// A connection as a listener gives it.
-pub struct Accepted {
-    /// The socket, nothing read yet.
-    pub socket: TcpStream,
-    /// Where it came from.
-    pub peer: SocketAddr,
-    /// The listener's name.
-    pub listener: Arc<str>,
-    /// Its place among the connections of this instance.
-    pub connection: Connection,
-}
+use crate::runtime::{answer, clock, gate};
 
 /// The client's end while a tunnel is set up.
-struct Client {
-    socket: TcpStream,
+struct ClientEnd {
+    stream: ClientStream,
     /// What came behind the head: the start of the ClientHello.
     unread: Bytes,
-    /// Whether the `200` has gone out: refusals are alerts from then on.
+    /// Whether the client sends TLS by now: refusals are alerts then.
     established: bool,
     /// Whether the method was HEAD, whose answers have no body.
     head_only: bool,
+}
+
+/// What is asked for, or why nothing is.
+enum Asked {
+    /// A head.
+    Head(Result<Head, HeadError>),
+    /// A connection to this address, with this hello.
+    Captured(SocketAddr, Result<Heard, HelloFailure>),
 }
 
 /// Everything that an allowed request has brought together.
@@ -71,94 +66,158 @@ struct Guards {
 /// An allowed request with its record: all that is left is to forward.
 struct Recorded<'a> {
     permit: Permit,
-    link: Link,
+    /// On the heap: the future that carries it would hold it several times.
+    link: Box<Link>,
     opening: Box<Opening>,
     open: Place<'a>,
     guards: Guards,
 }
 
-/// One connection from accept to its last record.
-pub async fn serve(worker: Rc<Worker>, accepted: Accepted) {
-    let Accepted { socket, peer, listener, connection } = accepted;
-    let mut facts = Facts::begin(worker.shared(), listener, peer);
+/// One request from its first word to its last record.
+pub async fn serve(worker: Rc<Worker>, arrived: Arrived) {
+    let Arrived { asking, mut known } = arrived;
+    let Known { place, facts } = &mut *known;
     // What only setting up needs lives in this future and is freed before a byte is forwarded.
-    let setting_up = Box::pin(decide(&worker, socket, &connection, &mut facts));
+    let setting_up = Box::pin(decide(&worker, asking, place, facts));
     // A fault of the program ends this request alone, with a record like any other.
     let ended = match AssertUnwindSafe(setting_up).catch_unwind().await {
-        Ok(Some(recorded)) => AssertUnwindSafe(carry(&worker, recorded, &mut facts)).catch_unwind().await,
+        Ok(Some(recorded)) => AssertUnwindSafe(carry(&worker, recorded, facts)).catch_unwind().await,
         Ok(None) => Ok(()),
         Err(fault) => Err(fault),
     };
     if ended.is_err() {
         worker.shared().journal().note(facts.fault(worker.shared(), &Denial::new(Reason::Internal)));
     }
-    drop(connection);
 }
 
-/// Runs the line and records what came out of it. `None`: the request has been answered.
+/// Runs the line and records what came out of it. `None`: the request has been answered, or nothing was asked for.
 async fn decide<'a>(
     worker: &'a Worker,
-    socket: TcpStream,
-    connection: &Connection,
+    asking: Box<Asking>,
+    place: &mut gate::Place,
     facts: &mut Facts,
 ) -> Option<Recorded<'a>> {
     let unfinished = worker.begin();
-    let deadline = Instant::now() + worker.shared().limits().head_timeout;
-    let Reading { socket, unread, head } = head::read(socket, &worker.lane, deadline, worker.stopped()).await;
-    if matches!(head, Err(HeadError::Silent)) {
-        worker.metrics().silent.inc();
-        return None;
-    }
-    let mut client = Client { socket, unread, established: false, head_only: false };
+    let Asking { stream, asks, mut who } = *asking;
+    let (mut end, asked) = ask(worker, stream, asks, facts).await?;
     // At the end of a drain what is still being set up is refused, so that it has its record.
     let result = tokio::select! {
         biased;
-        result = set_up(worker, &mut client, (head, connection), facts) => result,
+        result = set_up(worker, (&mut end, asked), (&mut who, place), facts) => result,
         denial = worker.cut_off() => Err(denial),
     };
     match result {
-        Ok(ready) => commit(worker, client, (ready, unfinished), facts).await,
+        Ok(ready) => commit(worker, end, (ready, who.proof, unfinished), facts).await,
         Err(denial) => {
-            refuse(worker, client, &denial, facts).await;
+            refuse(worker, end, &denial, facts).await;
             None
         }
     }
 }
 
+/// Hears what is asked for, whichever way it is. `None`: the client has closed without a byte.
+async fn ask(worker: &Worker, stream: ClientStream, asks: Asks, facts: &mut Facts) -> Option<(ClientEnd, Asked)> {
+    let mut end = ClientEnd { stream, unread: Bytes::new(), established: false, head_only: false };
+    let asked = match asks {
+        Asks::Head(deadline) => {
+            let read = head::read(end.stream, &worker.lane, deadline, worker.stopped()).await;
+            (end.stream, end.unread) = (read.stream, read.unread);
+            Asked::Head(read.head)
+        }
+        Asks::Http2(head) => Asked::Head(Ok(head)),
+        Asks::Captured(original) => {
+            facts.captured(original);
+            end.established = true;
+            let deadline = Instant::now() + worker.shared().limits().hello_timeout;
+            let heard = hello::read_first(end.stream.end(), &worker.lane, deadline, worker.stopped()).await;
+            Asked::Captured(original, heard)
+        }
+    };
+    match &asked {
+        Asked::Head(Err(HeadError::Silent)) | Asked::Captured(_, Err(HelloFailure::Silent)) => {
+            worker.metrics().silent.inc();
+            return None;
+        }
+        Asked::Head(Ok(head)) => {
+            facts.read(head);
+            end.head_only = head.is_head();
+        }
+        Asked::Captured(_, Ok(heard)) => {
+            let took = facts.step(worker.metrics(), SetupStep::Hello);
+            facts.heard(&heard.hello, took);
+        }
+        Asked::Head(Err(_)) | Asked::Captured(_, Err(_)) => {}
+    }
+    Some((end, asked))
+}
+
 /// The line: head → source → policy: request → log healthy? → resolve → policy: addresses → dial → 200 → ClientHello → policy: hello.
+/// A captured request has its ClientHello in place of a head, and no 200.
 async fn set_up(
     worker: &Worker,
-    client: &mut Client,
-    (head, connection): (Result<Head, HeadError>, &Connection),
+    (end, asked): (&mut ClientEnd, Asked),
+    (who, place): (&mut Who, &mut gate::Place),
     facts: &mut Facts,
 ) -> Result<Ready, Denial> {
     let in_force = worker.shared().in_force();
     facts.judged_by(&in_force);
-    if let Ok(head) = &head {
-        facts.read(head);
-        client.head_only = head.is_head();
-    }
     facts.step(worker.metrics(), SetupStep::Identify);
-    let identified = in_force.policy.identify(&facts.client_ip().into());
+    let identified = identify(&in_force.policy, (who, &asked), facts).await;
+    place.settle(worker.shared().gate(), identified.as_ref().ok().map(|identified| &*identified.source().name));
     // Also what is overloaded tells whose it was.
     identified.iter().for_each(|identified| facts.identified(identified));
-    worker.open_for(connection)?;
-    let identified = identified?;
-    let target = head.map_err(HeadError::denial)?.request().target()?;
-    let admitted = identified.request(&target, clock::now())?;
+    worker.open_for(place)?;
+    let (admitted, heard) = admit(worker, &identified?, asked)?;
     facts.admitted(&admitted);
-    worker.within_source_limit(connection, &admitted)?;
+    worker.within_source_limit(place, &admitted)?;
     let places = worker.within_quotas(&admitted)?;
     worker.shared().log_is_healthy()?;
     facts.step(worker.metrics(), SetupStep::Policy);
     let routed = resolve(worker, &admitted, facts).await?;
     let (dialled, departure) = connect(worker, &routed, facts).await?;
-    let deadline = Instant::now() + worker.shared().limits().hello_timeout;
-    establish(client, &routed, deadline).await?;
-    let heard = hear(worker, client, (&routed, deadline), facts).await?;
+    let patience = worker.shared().limits().hello_timeout;
+    let heard = match heard {
+        Some(heard) => heard,
+        None => {
+            let deadline = Instant::now() + patience;
+            establish(end, &routed, deadline).await?;
+            hear(worker, end, (&routed, deadline), facts).await?
+        }
+    };
     let allowed = routed.hello(&heard.hello)?;
-    let opening = Opening { heard, patience: worker.shared().limits().hello_timeout };
-    Ok(Ready { allowed, in_force, dialled, opening, departure, places })
+    Ok(Ready { allowed, in_force, dialled, opening: Opening { heard, patience }, departure, places })
+}
+
+/// The client's source, by all that it has shown.
+async fn identify(
+    policy: &Arc<Policy>,
+    (who, asked): (&mut Who, &Asked),
+    facts: &mut Facts,
+) -> Result<Identified, Denial> {
+    if let Some(proof) = &who.proof {
+        facts.proved(&who.client.identities);
+        // Each stream of a connection is judged by the lists of its moment.
+        proof.holds(clock::now()).map_err(Denial::new)?;
+    }
+    if let Asked::Head(Ok(head)) = asked {
+        who.show(policy, head).await?;
+    }
+    policy.identify(&who.client)
+}
+
+/// What is asked for, if the policy lets it through; with the hello, if that has come before.
+fn admit(worker: &Worker, identified: &Identified, asked: Asked) -> Result<(Admitted, Option<Heard>), Denial> {
+    match asked {
+        Asked::Head(head) => {
+            let target = head.map_err(HeadError::denial)?.request().target()?;
+            Ok((identified.request(&target, clock::now())?, None))
+        }
+        Asked::Captured(original, heard) => {
+            let heard = heard.map_err(|failure| hello::early_denial(&failure))?;
+            let own = worker.shared().own_addresses();
+            Ok((identified.captured(original, &heard.hello, &own, clock::now())?, Some(heard)))
+        }
+    }
 }
 
 /// The name's addresses, every one of them judged. A literal is judged without a lookup.
@@ -193,12 +252,9 @@ async fn connect(worker: &Worker, routed: &Routed, facts: &mut Facts) -> Result<
 }
 
 /// Tells the client that the tunnel is open for its ClientHello.
-async fn establish(client: &mut Client, routed: &Routed, deadline: Instant) -> Result<(), Denial> {
-    match timeout_at(deadline, client.socket.write_all(answer::ESTABLISHED)).await {
-        Ok(Ok(())) => {}
-        // A client that does not read is as good as gone.
-        Ok(Err(_)) | Err(_) => return Err(routed.deny(Reason::ClientGone)),
-    }
+async fn establish(client: &mut ClientEnd, routed: &Routed, deadline: Instant) -> Result<(), Denial> {
+    // A client that does not read is as good as gone.
+    answer::establish(&client.stream, deadline).await.map_err(|_| routed.deny(Reason::ClientGone))?;
     client.established = true;
     Ok(())
 }
@@ -206,11 +262,11 @@ async fn establish(client: &mut Client, routed: &Routed, deadline: Instant) -> R
 /// The whole ClientHello, from what came behind the head on.
 async fn hear(
     worker: &Worker,
-    client: &mut Client,
+    client: &mut ClientEnd,
     (routed, deadline): (&Routed, Instant),
     facts: &mut Facts,
 ) -> Result<Heard, Denial> {
-    let read = hello::read(&client.socket, std::mem::take(&mut client.unread), &worker.lane, deadline).await;
+    let read = hello::read(client.stream.end(), std::mem::take(&mut client.unread), &worker.lane, deadline).await;
     let heard = read.map_err(|failure| hello::denial(routed, &failure))?;
     let took = facts.step(worker.metrics(), SetupStep::Hello);
     facts.heard(&heard.hello, took);
@@ -220,8 +276,8 @@ async fn hear(
 /// The record that lets the request through, and its permit. `None`: the log did not take it, so the tunnel ends here.
 async fn commit<'a>(
     worker: &'a Worker,
-    mut client: Client,
-    (ready, unfinished): (Ready, Unfinished),
+    client: ClientEnd,
+    (ready, proof, unfinished): (Ready, Option<Proof>, Unfinished),
     facts: &mut Facts,
 ) -> Option<Recorded<'a>> {
     let Ready { allowed, in_force, dialled, opening, departure, places } = ready;
@@ -232,15 +288,16 @@ async fn commit<'a>(
             facts.step(worker.metrics(), SetupStep::Record);
             let meters = in_force.meters(worker.metrics(), allowed.rule());
             facts.count(worker.shared(), allowed.decided());
-            let link = Link { client: client.socket, upstream: dialled.socket };
-            let tunnel = OpenTunnel::new(Standing::new(allowed, dialled.upstream), meters, places);
+            let link = Box::new(Link { client: client.stream, upstream: dialled.socket });
+            let standing = Standing::new(allowed, dialled.upstream);
+            let tunnel = OpenTunnel::new(standing, meters, places).proved_by(proof);
             let open = worker.enter(tunnel, in_force.policy.hash());
             Some(Recorded { permit, link, opening: Box::new(opening), open, guards })
         }
         Err(error) => {
             worker.shared().journal().note(facts.uncommitted(error, &allowed));
             facts.count(worker.shared(), Reason::DecisionLogUnavailable.into());
-            answer::end_with_alert(&mut client.socket, Reason::DecisionLogUnavailable).await;
+            answer::end_with_alert(&client.stream, Reason::DecisionLogUnavailable).await;
             None
         }
     }
@@ -248,28 +305,31 @@ async fn commit<'a>(
 
 /// Bytes, then the record of the end.
 async fn carry(worker: &Worker, recorded: Recorded<'_>, facts: &mut Facts) {
-    let Recorded { permit, mut link, opening, open, guards } = recorded;
+    let Recorded { permit, link, opening, open, guards } = recorded;
     let ending = tunnel::forward(permit, &link, opening, open.tunnel(), &worker.lane).await;
     worker.metrics().ended(ending);
     worker.metrics().tunnel_duration.observe(open.tunnel().opened().elapsed().as_secs_f64());
     worker.shared().journal().note(facts.close(ending, open.tunnel()));
-    drop((link.upstream, open, guards));
+    drop((open, guards));
+    let Link { client, upstream } = *link;
+    drop(upstream);
     if let Ending::Refused(refused) = ending {
-        Box::pin(answer::end_with_alert(&mut link.client, refused.reason())).await;
+        Box::pin(answer::end_with_alert(&client, refused.reason())).await;
     }
 }
 
 /// Record, then the answer. Refusals do not wait for the disk.
-async fn refuse(worker: &Worker, mut client: Client, denial: &Denial, facts: &mut Facts) {
+async fn refuse(worker: &Worker, client: ClientEnd, denial: &Denial, facts: &mut Facts) {
     record(worker, denial, facts);
     match (denial.reason(), client.established) {
         (Reason::ClientGone, _) => {}
-        (reason, true) => answer::end_with_alert(&mut client.socket, reason).await,
-        (reason, false) => answer::refuse(&mut client.socket, reason, facts.id(), client.head_only).await,
+        (reason, true) => answer::end_with_alert(&client.stream, reason).await,
+        (reason, false) => answer::refuse(&client.stream, reason, facts.id(), client.head_only).await,
     }
 }
 
-fn record(worker: &Worker, denial: &Denial, facts: &mut Facts) {
+/// Records a refusal, or counts it for a summary, and counts it in the metrics.
+pub fn record(worker: &Worker, denial: &Denial, facts: &mut Facts) {
     let shared = worker.shared();
     if shared.denials().is_recorded(facts.source(), denial.reason()) {
         shared.journal().note(facts.deny(denial));
@@ -282,6 +342,7 @@ fn record(worker: &Worker, denial: &Denial, facts: &mut Facts) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::front::{self, Accepted};
 
     /// Bytes: two sockets, the facts for the last record, and what moves bytes. With the record, the sockets' own state and the tunnel's
     /// place among the open ones that makes some 3 KiB an idle tunnel.
@@ -293,7 +354,7 @@ mod tests {
 
     #[test]
     fn what_waits_for_a_tunnel_is_small() {
-        let size = size(serve);
+        let size = size(front::serve);
         assert!(size <= MOST, "an open tunnel's future has {size} bytes");
     }
 }

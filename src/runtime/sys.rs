@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
@@ -107,6 +107,14 @@ pub fn forbid_core_dumps() -> io::Result<()> {
     Ok(setrlimit(Resource::Core, limit)?)
 }
 
+/// The user id of the process at the other end of a Unix socket, as it was when it connected (unix(7), SO_PEERCRED).
+///
+/// # Errors
+/// What getsockopt(2) gives.
+pub fn peer_user(socket: impl AsFd) -> io::Result<u32> {
+    Ok(rustix::net::sockopt::socket_peercred(socket)?.uid.as_raw())
+}
+
 /// The addresses of this host's interfaces, for the rule that the proxy is never its own destination.
 ///
 /// # Errors
@@ -123,4 +131,15 @@ pub fn host_name() -> String {
 /// How many workers to run: the processors that this process may use.
 pub fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peer_of_a_unix_socket_has_its_user() {
+        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert_eq!(peer_user(&one).unwrap(), rustix::process::geteuid().as_raw());
+    }
 }

@@ -1,22 +1,22 @@
 //! The life of one worker's thread: a runtime of its own, its sockets, until the proxy stops.
 //! Not here: what a connection goes through (`session`), what its sessions share (`worker`), starting all threads (`server`).
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::lazy;
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet, spawn_local, yield_now};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::runtime::balance::{Arrival, Balance, Inbox, Seat, Seated};
 use crate::runtime::dns::ResolverError;
-use crate::runtime::listeners::{Ear, Listener};
-use crate::runtime::session::{self, Accepted};
+use crate::runtime::entrance::Entrance;
+use crate::runtime::front::{self, Accepted};
+use crate::runtime::listeners::{Ear, Fresh, Listener};
 use crate::runtime::shared::{Phase, Shared, Stage};
+use crate::runtime::stream::ClientStream;
 use crate::runtime::tunnel::SWEEP;
 use crate::runtime::worker::Worker;
 
@@ -91,8 +91,8 @@ async fn serve(
     let (worker, balance) = (Rc::new(Worker::new(shared)?), Rc::new(balance));
     let mut tasks = JoinSet::new();
     for ear in ears {
-        let Ear { name, socket } = ear;
-        tasks.spawn_local(hear(Rc::clone(&worker), Rc::clone(&balance), Listener::new(socket)?, name));
+        let Ear { entrance, socket } = ear;
+        tasks.spawn_local(hear(Rc::clone(&worker), Rc::clone(&balance), Listener::new(socket)?, entrance));
     }
     tasks.spawn_local(sweep(Rc::clone(&worker)));
     // A starter that has gone stops this worker through the phase.
@@ -118,13 +118,13 @@ async fn serve(
 }
 
 /// Accepts for ever. Whoever serves a connection, it is admitted here: while it waits it has its place, and one that gets none wakes nobody.
-async fn hear(worker: Rc<Worker>, balance: Rc<Balance>, listener: Listener, name: Arc<str>) {
-    let take = |socket, peer: SocketAddr| {
-        let Some(connection) = worker.admit(peer.ip()) else {
+async fn hear(worker: Rc<Worker>, balance: Rc<Balance>, listener: Listener, entrance: Arc<Entrance>) {
+    let take = |socket: Fresh| {
+        let Some(connection) = worker.admit(&entrance, socket.peer()) else {
             worker.metrics().dropped.inc();
             return;
         };
-        let arrival = Arrival { socket, peer, listener: Arc::clone(&name), connection };
+        let arrival = Arrival { socket, entrance: Arc::clone(&entrance), connection };
         if let Some(seated) = balance.seat(arrival) {
             begin(&worker, seated);
         }
@@ -141,9 +141,10 @@ fn begin(worker: &Rc<Worker>, seated: Seated) {
 
 /// Watches a connection's socket. `None`: the kernel has no memory for that, and nothing can be read from it.
 fn register(worker: &Worker, seated: Seated) -> Option<(Accepted, Seat)> {
-    let Seated { arrival: Arrival { socket, peer, listener, connection }, seat } = seated;
-    match TcpStream::from_std(socket) {
-        Ok(socket) => Some((Accepted { socket, peer, listener, connection }, seat)),
+    let Seated { arrival: Arrival { socket, entrance, connection }, seat } = seated;
+    let peer = socket.peer();
+    match ClientStream::try_from(socket) {
+        Ok(stream) => Some((Accepted { stream, peer, entrance, connection }, seat)),
         Err(_) => {
             worker.metrics().dropped.inc();
             None
@@ -159,7 +160,7 @@ fn attend(worker: &Rc<Worker>, accepted: Accepted, seat: Seat) {
     let serving = lazy(move |_| {
         // It counts itself from its first step on, which is in this turn.
         drop(waiting);
-        session::serve(worker, accepted)
+        front::serve(worker, accepted)
     });
     spawn_local(serving.flatten().map(move |()| drop(seat)));
 }

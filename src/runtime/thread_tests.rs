@@ -16,7 +16,7 @@ use crate::policy::OwnAddresses;
 use crate::runtime::balance::between;
 use crate::runtime::egress::Pools;
 use crate::runtime::journal::Journal;
-use crate::runtime::listeners::Sockets;
+use crate::runtime::listeners::{Listening, Sockets};
 use crate::runtime::load::{self, Loaded};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::{events, sys};
@@ -62,10 +62,10 @@ impl Scene {
         let path = dir.path().join("sallyport.yaml");
         fs::write(&path, CONFIG).unwrap();
         fs::write(dir.path().join("policy.yaml"), POLICY).unwrap();
-        let Loaded { config, policy, connections, .. } = load::load(&path, &|_| None).unwrap();
+        let Loaded { config, policy, entrances, connections, .. } = load::load(&path, &|_| None).unwrap();
         let metrics = Arc::new(Metrics::new().unwrap());
         let (journal, opening) = Journal::open(events::journal_setup(&config, &metrics)).unwrap();
-        let sockets = Sockets::bind(&config, sockets).unwrap();
+        let sockets = Sockets::bind(&config, &entrances, sockets).unwrap();
         let own = OwnAddresses::new([], sockets.addresses());
         let shared = Shared::new(&config, policy, (journal, metrics), (Pools::default(), own), connections);
         events::started(&shared, &opening);
@@ -73,7 +73,7 @@ impl Scene {
     }
 
     fn address(&self) -> SocketAddr {
-        self.sockets.listeners[0].1
+        self.sockets.listeners[0].1.tcp().unwrap()
     }
 
     /// Starts a worker. `ears` may be empty: then it serves what is handed to it.
@@ -107,7 +107,7 @@ impl Scene {
         let mut addresses = Vec::new();
         while addresses.len() < count {
             let client = self.client(ANY).unwrap();
-            let heard = |ears: &Vec<Ear>| ears[0].socket.accept().is_ok();
+            let heard = |ears: &Vec<Ear>| tcp(&ears[0]).accept().is_ok();
             let first = iter::repeat_with(|| self.sockets.ears.iter().position(heard)).flatten().next().unwrap();
             addresses.extend((first == 0).then(|| client.local_addr().unwrap()));
             // A reset, so that the address is free at once.
@@ -238,9 +238,13 @@ fn what_waits_for_a_worker_that_stops_is_answered_and_recorded() {
     let mut clients = scene.clients(200);
     let mut kept = Vec::new();
     for _ in 0..clients.len() {
-        let (socket, peer) = accept(&ear.socket);
+        let (socket, peer) = accept(tcp(&ear));
         let connection = scene.shared.gate().enter(Some("tests")).unwrap();
-        kept.extend(busy.seat(Arrival { socket, peer, listener: Arc::clone(&ear.name), connection }));
+        kept.extend(busy.seat(Arrival {
+            socket: Fresh::Tcp(socket, peer),
+            entrance: Arc::clone(&ear.entrance),
+            connection,
+        }));
     }
     let handed = load();
     assert!(handed > 60, "only {handed} were handed over");
@@ -253,6 +257,13 @@ fn what_waits_for_a_worker_that_stops_is_answered_and_recorded() {
     let decisions = scene.decisions();
     assert_eq!(decisions.len(), handed);
     assert!(decisions.iter().all(|(_, reason)| reason == "draining"), "{decisions:?}");
+}
+
+fn tcp(ear: &Ear) -> &std::net::TcpListener {
+    match &ear.socket {
+        Listening::Tcp(listener) => listener,
+        Listening::Unix(_) => panic!("a Unix socket"),
+    }
 }
 
 fn accept(listener: &std::net::TcpListener) -> (TcpStream, SocketAddr) {

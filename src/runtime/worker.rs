@@ -2,23 +2,26 @@
 //! Not here: what a connection goes through (`session`), the thread itself (`thread`).
 
 use std::cell::Cell;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, interval, timeout};
 
-use crate::policy::{Admitted, Denial, Ending, Reason};
+use crate::address;
+use crate::policy::{Admitted, Client, Denial, Ending, Existing, OwnAddresses, Policy, Reason, Verdict};
 use crate::runtime::clock;
 use crate::runtime::dns::{Names, ResolverError};
-use crate::runtime::gate::Connection;
+use crate::runtime::entrance::Entrance;
+use crate::runtime::facts::{Came, Peer};
+use crate::runtime::gate::{Connection, Place};
 use crate::runtime::lane::Lane;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::quota::Places;
 use crate::runtime::shared::Shared;
-use crate::runtime::tunnel::{Deadlines, OpenTunnel, OpenTunnels, Place};
+use crate::runtime::tunnel::{self, Deadlines, OpenTunnel, OpenTunnels};
 
 /// How long the sessions of a stopping worker may take to write their last records and alerts.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -68,13 +71,33 @@ impl Worker {
         self.shared.metrics()
     }
 
-    /// A place for a connection from `client`, among those of its source. `None`: close it unread.
-    pub fn admit(&self, client: IpAddr) -> Option<Connection> {
+    /// A place for a connection of `peer`, among those of its source if that is known already. `None`: close it unread.
+    pub fn admit(&self, entrance: &Entrance, peer: Peer) -> Option<Connection> {
         let gate = self.shared.gate();
         if self.shared.is_draining() {
             return gate.enter_refused();
         }
-        let identified = self.shared.policy().identify(&client.into());
+        if let Peer::Address(peer) = peer
+            && entrance.senders.contains(address::canonical(peer.ip()))
+        {
+            return gate.enter_pending();
+        }
+        let policy = self.shared.policy();
+        let mut candidates = policy.candidates(Came::new(peer).origin());
+        match (candidates.next(), candidates.next()) {
+            (None, _) => gate.enter(None),
+            (Some(source), None) => gate.enter(Some(&source.name)),
+            (Some(_), Some(_)) => gate.enter_pending(),
+        }
+    }
+
+    /// A place for one more request of `client` on a connection that has its own. `None`: refuse it unread.
+    pub fn admit_more(&self, client: &Client) -> Option<Connection> {
+        let gate = self.shared.gate();
+        if self.shared.is_draining() {
+            return gate.enter_refused();
+        }
+        let identified = self.shared.policy().identify(client);
         gate.enter(identified.as_ref().ok().map(|identified| &*identified.source().name))
     }
 
@@ -82,10 +105,10 @@ impl Worker {
     ///
     /// # Errors
     /// `draining`, `overloaded`.
-    pub fn open_for(&self, connection: &Connection) -> Result<(), Denial> {
+    pub fn open_for(&self, place: &Place) -> Result<(), Denial> {
         if self.shared.is_draining() {
             Err(draining())
-        } else if !connection.is_within_limit() {
+        } else if !place.is_within_limit() {
             Err(Denial::new(Reason::Overloaded))
         } else {
             Ok(())
@@ -96,8 +119,8 @@ impl Worker {
     ///
     /// # Errors
     /// `connection_limit`.
-    pub fn within_source_limit(&self, connection: &Connection, admitted: &Admitted) -> Result<(), Denial> {
-        if connection.is_within_source_limit() { Ok(()) } else { Err(admitted.deny(Reason::ConnectionLimit)) }
+    pub fn within_source_limit(&self, place: &Place, admitted: &Admitted) -> Result<(), Denial> {
+        if place.is_within_source_limit() { Ok(()) } else { Err(admitted.deny(Reason::ConnectionLimit)) }
     }
 
     /// Places for a request, in the quotas of its rule and source.
@@ -110,12 +133,11 @@ impl Worker {
     }
 
     /// Puts a tunnel among the open ones. One that was set up while another policy came into force is judged by that at once.
-    pub fn enter(&self, tunnel: OpenTunnel, judged_by: &Arc<str>) -> Place<'_> {
+    pub fn enter(&self, tunnel: OpenTunnel, judged_by: &Arc<str>) -> tunnel::Place<'_> {
         let place = self.tunnels.enter(tunnel);
         let policy = self.shared.policy();
         if policy.hash() != judged_by {
-            let standing = place.tunnel().standing();
-            let verdict = policy.judge_again(standing, &self.shared.own_addresses(), clock::now());
+            let verdict = judge(&policy, place.tunnel(), (&self.shared.own_addresses(), clock::now()));
             place.tunnel().obey(Instant::now(), verdict, self.shared.quotas());
         }
         place
@@ -138,8 +160,7 @@ impl Worker {
     /// Judges every open tunnel by the policy in force.
     pub async fn judge_again(&self) {
         let (policy, own, now) = (self.shared.policy(), self.shared.own_addresses(), clock::now());
-        let gone =
-            self.tunnels.judge_again(self.shared.quotas(), |standing| policy.judge_again(standing, &own, now)).await;
+        let gone = self.tunnels.judge_again(self.shared.quotas(), |tunnel| judge(&policy, tunnel, (&own, now))).await;
         if gone > 0 {
             tracing::info!(tunnels = gone, "open tunnels are no longer allowed");
         }
@@ -171,6 +192,11 @@ impl Worker {
             ticks.tick().await;
         }
     }
+}
+
+/// What becomes of an open tunnel under `policy`. One whose certificate is not good any more is cut, whatever its rule says.
+fn judge(policy: &Arc<Policy>, tunnel: &OpenTunnel, (own, now): (&OwnAddresses, Timestamp)) -> Verdict {
+    if tunnel.is_proved(now) { policy.judge_again(tunnel.standing(), own, now) } else { Verdict::Gone(Existing::Cut) }
 }
 
 fn draining() -> Denial {

@@ -222,7 +222,6 @@ fn what_is_not_built_yet_is_said() {
         "policy import squid squid.conf",
         "audit report --from a --to b",
         "reach --customer acme",
-        "firewall --mode redirect",
         "doctor --attack",
         "run --take-over",
     ] {
@@ -239,6 +238,10 @@ fn wrong_usage_is_2_and_a_missing_file_is_3() {
     for (words, code, says) in [
         ("frobnicate", 2, "unknown command `frobnicate`"),
         ("check --nope", 2, "--nope"),
+        ("firewall --mode redirect", 2, "no listener has `mode: transparent` and `capture: redirect`"),
+        ("firewall --mode sideways", 2, "only-way-out"),
+        ("firewall --mode only-way-out --user a;b", 2, "bad user"),
+        ("firewall --mode only-way-out --exclude 10.0.0.1/8", 2, "10.0.0.0/8"),
         ("check -o xml", 2, "xml"),
         ("explain --target a.example:443", 2, "--source"),
         ("explain --source nowhere --target a.example:443", 2, "nowhere"),

@@ -32,7 +32,9 @@ fn what_the_pages_show_works() {
             "docs/operators.md",
             "docs/policy.md",
             "docs/ways/credentials.md",
+            "docs/ways/proxy-protocol.md",
             "docs/ways/tls-and-certificates.md",
+            "docs/ways/transparent.md",
             "docs/ways/unix-sockets.md"
         ],
         "pages with blocks to run"

@@ -8,6 +8,8 @@ mod audit;
 #[cfg(test)]
 mod canary;
 #[cfg(test)]
+mod captured;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod commands;
@@ -35,7 +37,11 @@ mod ends;
 #[cfg(test)]
 mod export;
 #[cfg(test)]
+mod firewall_namespaces;
+#[cfg(test)]
 mod full_disk;
+#[cfg(test)]
+mod gateways;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
@@ -48,6 +54,8 @@ mod instructions;
 mod kills;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod load_balancers;
 #[cfg(test)]
 mod lookups;
 #[cfg(test)]

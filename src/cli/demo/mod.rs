@@ -36,7 +36,7 @@ pub(super) fn demo(args: &DemoArgs) -> Result<(), Failure> {
     say(&format!("folder    {}", setting.folder.display()))?;
     let loaded = load::load(&setting.config, &environment)?;
     let mut server = Server::start(loaded)?;
-    let proxy = server.listeners().first().map(|(_, address)| *address);
+    let proxy = server.listeners().first().and_then(|(_, place)| place.tcp());
     let proxy = proxy.context("the demo has no listener").map_err(outside)?;
     say(&format!(
         "proxy     {proxy}\nadmin     http://{}/metrics\norigin    https://127.0.0.1:{}\n",

@@ -14,7 +14,7 @@ use crate::config::{Config, Durability, Limits};
 use crate::evidence::TreeHead;
 use crate::policy::Policy;
 use crate::runtime::clock;
-use crate::runtime::listeners::Sockets;
+use crate::runtime::listeners::{Bound, Sockets};
 use crate::runtime::reloads::{Reload, time};
 use crate::runtime::shared::Shared;
 use crate::yaml::duration_text;
@@ -28,7 +28,7 @@ pub struct Installation {
     durability: Durability,
     commit_interval: Duration,
     connections: usize,
-    listeners: Vec<(Arc<str>, SocketAddr)>,
+    listeners: Vec<(Arc<str>, Bound)>,
     admin: SocketAddr,
     probes: Option<SocketAddr>,
 }
@@ -127,7 +127,7 @@ struct LimitsStatus {
 #[derive(Serialize)]
 struct ListenerStatus<'a> {
     name: &'a str,
-    address: SocketAddr,
+    address: String,
 }
 
 #[derive(Serialize)]
@@ -157,7 +157,7 @@ impl<'a> Status<'a> {
             connections: shared.gate().connections(),
             tunnels: shared.metrics().open_tunnels(),
             limits: limits(shared.limits(), installation.connections),
-            listeners: listeners.map(|(name, address)| ListenerStatus { name, address: *address }).collect(),
+            listeners: listeners.map(|(name, address)| ListenerStatus { name, address: address.to_string() }).collect(),
             admin: AdminStatus {
                 address: installation.admin,
                 tls: access.tls().is_some(),

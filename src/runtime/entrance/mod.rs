@@ -54,6 +54,11 @@ impl Entrance {
         self.tls.load_full()
     }
 
+    /// Whether nothing stands before a request's head.
+    pub fn is_plain(&self) -> bool {
+        self.mode == Mode::Connect && self.files.tls.is_none() && self.senders.is_empty()
+    }
+
     /// The credentials that clients may show, as they are in force; `None`: none count.
     pub fn credentials(&self) -> Option<Arc<Credentials>> {
         self.credentials.load_full()
@@ -84,6 +89,23 @@ impl Entrance {
     fn set(&self, keys: Keys) -> Option<Arc<Credentials>> {
         self.tls.store(keys.tls);
         self.credentials.swap(keys.credentials)
+    }
+}
+
+#[cfg(test)]
+impl Entrance {
+    /// One without anything in front of heads.
+    pub(in crate::runtime) fn plain(name: &str) -> Arc<Self> {
+        let listener = Listener {
+            name: name.into(),
+            place: crate::yaml::Place { file: 0, line: 1, column: 1 },
+            address: crate::config::ListenAddress::Tcp(std::net::SocketAddr::from(([127, 0, 0, 1], 0))),
+            mode: Mode::Connect,
+            tls: None,
+            proxy_protocol: Box::default(),
+            credentials: None,
+        };
+        Arc::new(Self::new(&listener, &Arc::default()))
     }
 }
 

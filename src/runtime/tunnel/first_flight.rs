@@ -1,5 +1,9 @@
-//! Drives the exchange of hellos between the two sockets: nothing passes that the exchange has not handed out.
+//! Drives the exchange of hellos between the two ends: nothing passes that the exchange has not handed out.
 //! Not here: which bytes may pass (`tls::Exchange`), what a server may choose (`policy::hello`). Source: RFC 8446 section 4.1.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll};
 
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
@@ -29,6 +33,12 @@ pub(super) async fn judge(link: &Link, opening: Box<Opening>, tunnel: &OpenTunne
     }
 }
 
+/// What one of the two has said; `None`: it has ended.
+enum Heard {
+    Server(Option<Result<ServerStep, ExchangeError>>),
+    Client(Option<Result<ClientStep, ExchangeError>>),
+}
+
 struct FirstFlight<'a> {
     exchange: Exchange,
     link: &'a Link,
@@ -38,50 +48,36 @@ struct FirstFlight<'a> {
 
 impl FirstFlight<'_> {
     async fn run(&mut self, hello: &[u8], trailing: &[u8]) -> Result<(), Ending> {
-        let Link { client, upstream } = self.link;
         self.to_server(hello).await?;
         if !trailing.is_empty() {
             let step = self.exchange.client(trailing);
             self.client_sent(step).await?;
         }
         loop {
-            tokio::select! {
-                biased;
-                ready = upstream.readable() => {
-                    ready.map_err(|_| Ending::Reset)?;
-                    if self.hear_server().await? {
+            match poll_fn(|cx| self.poll_heard(cx)).await.map_err(|_| Ending::Reset)? {
+                Heard::Server(Some(step)) => {
+                    if self.server_sent(step).await? {
                         return Ok(());
                     }
                 }
-                ready = client.readable() => {
-                    ready.map_err(|_| Ending::Reset)?;
-                    self.hear_client().await?;
-                }
+                Heard::Client(Some(step)) => self.client_sent(step).await?,
+                Heard::Server(None) => return Err(Ending::ServerClosed),
+                Heard::Client(None) => return Err(Ending::ClientClosed),
             }
         }
     }
 
-    /// Whether the exchange is over and all bytes are free.
-    async fn hear_server(&mut self) -> Result<bool, Ending> {
-        let exchange = &mut self.exchange;
-        let heard =
-            self.lane.read(&self.link.upstream, READ_SIZE, |bytes| (!bytes.is_empty()).then(|| exchange.server(bytes)));
-        match heard.map_err(|_| Ending::Reset)? {
-            None => Ok(false),
-            Some(None) => Err(Ending::ServerClosed),
-            Some(Some(step)) => self.server_sent(step).await,
+    /// What the next one to speak has said, the server first.
+    fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Heard>> {
+        let Self { exchange, link, lane, .. } = self;
+        let server = lane.poll_read(cx, (&link.upstream).into(), READ_SIZE, |_, bytes| {
+            (!bytes.is_empty()).then(|| exchange.server(bytes))
+        })?;
+        if let Poll::Ready(step) = server {
+            return Poll::Ready(Ok(Heard::Server(step)));
         }
-    }
-
-    async fn hear_client(&mut self) -> Result<(), Ending> {
-        let exchange = &mut self.exchange;
-        let heard =
-            self.lane.read(&self.link.client, READ_SIZE, |bytes| (!bytes.is_empty()).then(|| exchange.client(bytes)));
-        match heard.map_err(|_| Ending::Reset)? {
-            None => Ok(()),
-            Some(None) => Err(Ending::ClientClosed),
-            Some(Some(step)) => self.client_sent(step).await,
-        }
+        lane.poll_read(cx, link.client.end(), READ_SIZE, |_, bytes| (!bytes.is_empty()).then(|| exchange.client(bytes)))
+            .map_ok(Heard::Client)
     }
 
     async fn client_sent(&self, step: Result<ClientStep, ExchangeError>) -> Result<(), Ending> {
@@ -135,11 +131,11 @@ impl FirstFlight<'_> {
                 Spending::Busy => yield_now().await,
             }
         }
-        write_all(&self.link.upstream, bytes, self.tunnel.bytes_out()).await.map_err(|_| Ending::Reset)
+        write_all((&self.link.upstream).into(), bytes, self.tunnel.bytes_out()).await.map_err(|_| Ending::Reset)
     }
 
     async fn to_client(&self, bytes: &[u8]) -> Result<(), Ending> {
-        write_all(&self.link.client, bytes, self.tunnel.bytes_in()).await.map_err(|_| Ending::Reset)
+        write_all(self.link.client.end(), bytes, self.tunnel.bytes_in()).await.map_err(|_| Ending::Reset)
     }
 }
 

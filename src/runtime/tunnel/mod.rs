@@ -13,13 +13,14 @@ use crate::decision_log::Permit;
 use crate::policy::Ending;
 use crate::runtime::hello::Heard;
 use crate::runtime::lane::Lane;
+use crate::runtime::stream::ClientStream;
 
 pub use open::{Deadlines, Meters, OpenTunnel, OpenTunnels, Place, SWEEP};
 
 /// The two ends of a tunnel.
 pub struct Link {
     /// Towards the source.
-    pub client: TcpStream,
+    pub client: ClientStream,
     /// Towards the customer.
     pub upstream: TcpStream,
 }

@@ -8,11 +8,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use prometheus::{IntCounter, IntGauge};
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use crate::policy::{Ending, Existing, Standing, Verdict};
+use crate::runtime::front::Proof;
 use crate::runtime::quota::{Places, Quotas};
 
 /// How often idle and overlong tunnels are looked for; so the deadlines of open tunnels are exact to a second.
@@ -39,6 +41,7 @@ pub struct OpenTunnel {
     stop: Cell<Option<Ending>>,
     waker: RefCell<Option<Waker>>,
     standing: Standing,
+    proof: Option<Proof>,
     meters: Meters,
     places: RefCell<Places>,
 }
@@ -89,9 +92,20 @@ impl OpenTunnel {
             stop: Cell::new(None),
             waker: RefCell::new(None),
             standing,
+            proof: None,
             meters,
             places: RefCell::new(places),
         }
+    }
+
+    /// The same, let in by a certificate that must stay good.
+    pub fn proved_by(self, proof: Option<Proof>) -> Self {
+        Self { proof, ..self }
+    }
+
+    /// Whether the certificate that let it in, if one did, is good at `now`.
+    pub fn is_proved(&self, now: Timestamp) -> bool {
+        self.proof.as_ref().is_none_or(|proof| proof.holds(now).is_ok())
     }
 
     /// Bytes that the server's side took, client to server.
@@ -270,12 +284,12 @@ impl OpenTunnels {
 
     /// Judges every open tunnel again with `judge` and gives how many were allowed until now. Others have their turn in between; what opens
     /// meanwhile is judged when it enters.
-    pub async fn judge_again(&self, quotas: &Quotas, judge: impl Fn(&Standing) -> Verdict) -> usize {
+    pub async fn judge_again(&self, quotas: &Quotas, judge: impl Fn(&OpenTunnel) -> Verdict) -> usize {
         let tunnels: Vec<Rc<OpenTunnel>> = self.tunnels.borrow().values().map(Rc::clone).collect();
         let mut gone = 0_usize;
         for some in tunnels.chunks(JUDGED_AT_ONCE) {
             let now = Instant::now();
-            let judged = some.iter().filter(|tunnel| tunnel.obey(now, judge(&tunnel.standing), quotas)).count();
+            let judged = some.iter().filter(|tunnel| tunnel.obey(now, judge(tunnel), quotas)).count();
             gone = gone.saturating_add(judged);
             yield_now().await;
         }

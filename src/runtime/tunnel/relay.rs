@@ -5,14 +5,10 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
-
-use socket2::SockRef;
-use tokio::io::ReadBuf;
-use tokio::net::TcpStream;
 
 use crate::policy::Ending;
 use crate::runtime::lane::{COPY_SIZE, Lane, PIPE_SIZE, Pipe, Step};
+use crate::runtime::stream::{End, GOODBYE, Socket};
 use crate::runtime::tunnel::Link;
 use crate::runtime::tunnel::open::OpenTunnel;
 
@@ -34,9 +30,11 @@ pub async fn relay(link: &Link, tunnel: &OpenTunnel, lane: &Lane) -> Ending {
             return Poll::Ready(Ok(ending));
         }
         if tunnel.is_to_be_looked_at() {
-            broken(client)?;
-            broken(upstream)?;
+            client.end().broken(cx)?;
+            End::from(upstream).broken(cx)?;
         }
+        // What TLS has taken and its socket has not: pending, it wakes this task, and there is nothing to wait for here.
+        let _ = client.end().poll_flush(cx)?;
         // Made anew for each poll: a tunnel that waits holds neither.
         let (out_flow, back_flow) = flows(link, tunnel, lane);
         let out = out_side.poll(&out_flow, cx)?;
@@ -51,17 +49,20 @@ pub async fn relay(link: &Link, tunnel: &OpenTunnel, lane: &Lane) -> Ending {
             _ => Poll::Pending,
         }
     });
-    ending.await.unwrap_or_else(|_| {
-        reset(client);
-        reset(upstream);
+    ending.await.unwrap_or_else(|error| {
+        if error.kind() == GOODBYE {
+            return Ending::ClientClosed;
+        }
+        client.end().reset();
+        End::from(upstream).reset();
         Ending::Reset
     })
 }
 
 /// Where a direction's bytes come from and go to, and what counts and bounds them.
 struct Flow<'a> {
-    from: &'a TcpStream,
-    to: &'a TcpStream,
+    from: End<'a>,
+    to: End<'a>,
     /// What the receiver took.
     count: &'a Cell<u64>,
     /// The tunnel whose budgets bound it, if they do.
@@ -71,14 +72,19 @@ struct Flow<'a> {
 
 /// Client to server, which budgets bound, and server to client.
 fn flows<'a>(link: &'a Link, tunnel: &'a OpenTunnel, lane: &'a Lane) -> (Flow<'a>, Flow<'a>) {
-    let Link { client, upstream } = link;
+    let (client, upstream) = (link.client.end(), End::from(&link.upstream));
     (
         Flow { from: client, to: upstream, count: tunnel.bytes_out(), budget: Some(tunnel), lane },
         Flow { from: upstream, to: client, count: tunnel.bytes_in(), budget: None, lane },
     )
 }
 
-impl Flow<'_> {
+impl<'a> Flow<'a> {
+    /// Both ends, if the kernel can move what flows.
+    fn sockets(&self) -> Option<(Socket<'a>, Socket<'a>)> {
+        self.from.socket().zip(self.to.socket())
+    }
+
     /// Moves at most `most` bytes by `step`, which tells how many came, as far as the budgets go. `None`: nothing is left, or
     /// others have reserved it for a moment.
     fn within_budget<T>(
@@ -95,9 +101,8 @@ impl Flow<'_> {
 
     /// What follows when the budgets give nothing: an end of the sender is passed on as ever; its next byte ends the tunnel.
     fn spent(&self, cx: &mut Context<'_>) -> Poll<io::Result<Mode>> {
-        let mut byte = [0];
-        if ready!(self.from.poll_peek(cx, &mut ReadBuf::new(&mut byte)))? == 0 {
-            return Poll::Ready(end(self.to).map(|()| Mode::Done));
+        if !ready!(self.from.poll_more(cx))? {
+            return Poll::Ready(Ok(Mode::End));
         }
         match self.budget.filter(|tunnel| tunnel.places().is_spent()) {
             Some(tunnel) => tunnel.stop(Ending::ByteBudgetSpent),
@@ -124,7 +129,9 @@ enum Mode {
     Bulk,
     /// Empty it again: so many bytes came, so many are left.
     Drain { pipe: Pipe, filled: usize, left: usize },
-    /// The sender has ended, and the receiver knows.
+    /// The sender has ended; the receiver is to be told.
+    End,
+    /// The receiver knows.
     Done,
 }
 
@@ -144,29 +151,43 @@ impl Direction {
         loop {
             self.mode = match &mut self.mode {
                 Mode::Done => return Poll::Ready(Ok(())),
+                Mode::End => {
+                    ready!(to.poll_end(cx))?;
+                    Mode::Done
+                }
                 Mode::Copy => {
-                    ready!(from.poll_read_ready(cx))?;
-                    match flow.within_budget(COPY_SIZE, |most| lane.copy(from, to, most), Step::came)? {
-                        Some(step) => self.copy(step, to, count)?,
+                    let came = |step: &Poll<Step>| match step {
+                        Poll::Ready(step) => step.came(),
+                        Poll::Pending => 0,
+                    };
+                    match flow.within_budget(COPY_SIZE, |most| Ok(lane.poll_copy(cx, (from, to), most)?), came)? {
+                        Some(step) => self.copy(ready!(step), flow),
                         None => ready!(flow.spent(cx))?,
                     }
                 }
                 Mode::Rest { bytes, sent } => {
-                    ready!(to.poll_write_ready(cx))?;
-                    *sent = sent.saturating_add(write(to, bytes.get(*sent..).unwrap_or_default(), count)?);
+                    let gone = ready!(to.poll_write(cx, bytes.get(*sent..).unwrap_or_default()))?;
+                    add(count, gone);
+                    *sent = sent.saturating_add(gone);
                     if *sent < bytes.len() {
                         continue;
                     }
-                    self.next()
+                    self.next(flow)
                 }
-                Mode::Bulk => {
-                    ready!(from.poll_read_ready(cx))?;
-                    match fill(flow)? {
-                        Some(mode) => mode,
-                        None => ready!(flow.spent(cx))?,
+                Mode::Bulk => match flow.sockets() {
+                    None => Mode::Copy,
+                    Some((from, _)) => {
+                        ready!(from.poll_read_ready(cx))?;
+                        match fill(flow, from)? {
+                            Some(mode) => mode,
+                            None => ready!(flow.spent(cx))?,
+                        }
                     }
-                }
+                },
                 Mode::Drain { pipe, left, filled } => {
+                    let Some((_, to)) = flow.sockets() else {
+                        return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
+                    };
                     ready!(to.poll_write_ready(cx))?;
                     let gone = taken(pipe.drain(to, *left))?;
                     add(count, gone);
@@ -185,29 +206,28 @@ impl Direction {
     }
 
     /// What follows a copy.
-    fn copy(&mut self, step: Step, to: &TcpStream, count: &Cell<u64>) -> io::Result<Mode> {
+    fn copy(&mut self, step: Step, flow: &Flow<'_>) -> Mode {
         match step {
-            Step::Empty => return Ok(Mode::Copy),
-            Step::End => return end(to).map(|()| Mode::Done),
+            Step::End => return Mode::End,
             Step::Moved(COPY_SIZE) | Step::Left(COPY_SIZE, _) => self.full = self.full.saturating_add(1),
             Step::Moved(_) | Step::Left(..) => self.full = 0,
         }
         match step {
             Step::Left(came, rest) => {
-                add(count, came.saturating_sub(rest.len()));
-                Ok(Mode::Rest { bytes: rest.into_boxed_slice(), sent: 0 })
+                add(flow.count, came.saturating_sub(rest.len()));
+                Mode::Rest { bytes: rest.into_boxed_slice(), sent: 0 }
             }
             Step::Moved(came) => {
-                add(count, came);
-                Ok(self.next())
+                add(flow.count, came);
+                self.next(flow)
             }
-            Step::Empty | Step::End => Ok(Mode::Copy),
+            Step::End => Mode::End,
         }
     }
 
-    /// Copy, or bulk once enough full reads have come in a row.
-    fn next(&mut self) -> Mode {
-        if self.full < BULK_AFTER {
+    /// Copy, or bulk once enough full reads have come in a row and the kernel can move it.
+    fn next(&mut self, flow: &Flow<'_>) -> Mode {
+        if self.full < BULK_AFTER || flow.sockets().is_none() {
             return Mode::Copy;
         }
         self.full = 0;
@@ -215,34 +235,22 @@ impl Direction {
     }
 }
 
-/// The error that a socket has met while nobody read from it, such as a reset.
-fn broken(socket: &TcpStream) -> io::Result<()> {
-    socket.take_error()?.map_or(Ok(()), Err)
-}
-
 /// Takes what is there into a pipe. Without a pipe, copying goes on. `None`: the budgets are spent.
-fn fill(flow: &Flow<'_>) -> io::Result<Option<Mode>> {
-    let Flow { from, to, lane, .. } = *flow;
+fn fill(flow: &Flow<'_>, from: Socket<'_>) -> io::Result<Option<Mode>> {
+    let lane = flow.lane;
     let Some(pipe) = lane.take_pipe() else { return Ok(Some(Mode::Copy)) };
     let mode = match flow.within_budget(PIPE_SIZE, |most| pipe.fill(from, most), |filled| *filled) {
-        Ok(Some(0)) => end(to).map(|()| Some(Mode::Done)),
+        Ok(Some(0)) => Ok(Some(Mode::End)),
         Ok(Some(filled)) => return Ok(Some(Mode::Drain { pipe, filled, left: filled })),
         Ok(None) => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Some(Mode::Bulk)),
-        Err(error) => return Err(error),
+        Err(error) => Err(error),
     };
     lane.give_back(pipe);
     mode
 }
 
-/// One write; what the receiver took is counted.
-fn write(to: &TcpStream, bytes: &[u8], count: &Cell<u64>) -> io::Result<usize> {
-    let gone = taken(to.try_write(bytes))?;
-    add(count, gone);
-    Ok(gone)
-}
-
-/// How much a receiver took: nothing if it is full for now. A receiver that takes nothing though it could is broken.
+/// How much a socket took: nothing if it is full for now. One that takes nothing though it could is broken.
 fn taken(result: io::Result<usize>) -> io::Result<usize> {
     match result {
         Ok(0) => Err(io::ErrorKind::WriteZero.into()),
@@ -254,33 +262,22 @@ fn taken(result: io::Result<usize>) -> io::Result<usize> {
 /// Writes all of `bytes`, counting what the receiver takes.
 ///
 /// # Errors
-/// What the socket gives.
-pub async fn write_all(to: &TcpStream, mut bytes: &[u8], count: &Cell<u64>) -> io::Result<()> {
-    while !bytes.is_empty() {
-        to.writable().await?;
-        let gone = write(to, bytes, count)?;
-        bytes = bytes.get(gone..).unwrap_or_default();
-    }
-    Ok(())
+/// What the end gives.
+pub async fn write_all(to: End<'_>, bytes: &[u8], count: &Cell<u64>) -> io::Result<()> {
+    let mut left = bytes;
+    poll_fn(|cx| {
+        while !left.is_empty() {
+            let gone = ready!(to.poll_write(cx, left))?;
+            add(count, gone);
+            left = left.get(gone..).unwrap_or_default();
+        }
+        to.poll_flush(cx)
+    })
+    .await
 }
 
 fn add(count: &Cell<u64>, bytes: usize) {
     count.set(count.get().saturating_add(bytes as u64));
-}
-
-/// Lets closing this socket reset its connection: a stream that was cut short must not look whole to the other peer.
-fn reset(socket: &TcpStream) {
-    // A socket that does not take the option is closed as usual.
-    let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
-}
-
-/// Passes an end on: the other direction lives on (half-close).
-fn end(to: &TcpStream) -> io::Result<()> {
-    match SockRef::from(to).shutdown(std::net::Shutdown::Write) {
-        // The receiver is gone already; the other direction will tell how.
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-        result => result,
-    }
 }
 
 #[cfg(test)]

@@ -5,11 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus::{IntCounter, IntGauge};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::{JoinSet, LocalSet, spawn_local, yield_now};
 use tokio::time::timeout;
 
@@ -18,6 +19,7 @@ use super::*;
 use crate::policy::{Answer, OwnAddresses, Standing, testing};
 use crate::runtime::lane::MAX_PIPES;
 use crate::runtime::quota::Quotas;
+use crate::runtime::stream::ClientStream;
 use crate::runtime::tunnel::Meters;
 use crate::tls::{ClientHello, ProtocolVersion, ServerName};
 
@@ -46,7 +48,11 @@ impl Ends {
     async fn new(buffers: [Option<u32>; 2]) -> Self {
         let (client, near) = connected(buffers[0]).await;
         let (far, origin) = connected(buffers[1]).await;
-        Self { client: Rc::new(client), origin: Rc::new(origin), link: Link { client: near, upstream: far } }
+        Self {
+            client: Rc::new(client),
+            origin: Rc::new(origin),
+            link: Link { client: ClientStream::Tcp(near), upstream: far },
+        }
     }
 }
 
@@ -124,7 +130,7 @@ async fn assert_back(lane: &Lane, pipes: usize) {
     let back: Vec<Pipe> = (0..pipes).map_while(|_| lane.take_pipe()).collect();
     assert_eq!((back.len(), lane.take_pipe().is_some()), (pipes, false), "pipes that are back, and one too many");
     for pipe in &back {
-        let drained = pipe.drain(&socket, 1).map_err(|error| error.kind());
+        let drained = pipe.drain(Socket::Tcp(&socket), 1).map_err(|error| error.kind());
         assert_eq!(drained, Err(io::ErrorKind::WouldBlock), "a pipe that is not empty");
     }
 }
@@ -153,12 +159,12 @@ impl Seen {
     /// Looks at a direction between two polls.
     fn look(&self, mode: &Mode, was_bulk: &mut bool) {
         let is_bulk = match mode {
-            Mode::Done => return,
+            Mode::Done | Mode::End => return,
             Mode::Copy | Mode::Rest { .. } => false,
             Mode::Bulk | Mode::Drain { .. } => true,
         };
         count_up(match mode {
-            Mode::Done | Mode::Copy => &self.copies,
+            Mode::Done | Mode::End | Mode::Copy => &self.copies,
             Mode::Rest { .. } => &self.rests,
             Mode::Bulk => &self.bulk,
             Mode::Drain { .. } => &self.drains,

@@ -3,15 +3,17 @@
 
 use std::cell::Cell;
 use std::io;
+use std::net::Shutdown;
 use std::rc::Rc;
 use std::sync::LazyLock;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
 
-use super::super::{end, taken};
+use super::super::taken;
 
 /// The longest chunk that is sent at once: more than two pipes hold.
 pub const MAX_CHUNK: usize = 600 * 1024;
@@ -172,7 +174,7 @@ pub async fn send(socket: Rc<TcpStream>, way: Way, own: Rc<Progress>) {
     }
     own.waits.set(true);
     own.ended.set(true);
-    end(&socket).unwrap();
+    SockRef::from(&*socket).shutdown(Shutdown::Write).unwrap();
 }
 
 async fn turns_of_others(turns: usize) {
