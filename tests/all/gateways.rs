@@ -3,7 +3,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sallyport::address::canonical;
 use sallyport::config::Capture;
@@ -174,14 +174,20 @@ pub fn is_silent(address: SocketAddr) -> bool {
     TcpStream::connect_timeout(&address, SILENCE).is_err_and(|error| error.kind() == io::ErrorKind::TimedOut)
 }
 
-/// Whether a datagram comes back. What is refused is told at once.
+/// Whether a datagram comes back. One that is refused is told at once, and one that was lost is sent again.
 pub fn echoes(address: SocketAddr) -> bool {
     let all = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    let tried = UdpSocket::bind(all).and_then(|socket| {
-        socket.connect(address)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        socket.send(b"x")?;
-        socket.recv(&mut [0; 16])
+    let socket = UdpSocket::bind(all).unwrap();
+    socket.set_read_timeout(Some(SILENCE)).unwrap();
+    let end = Instant::now() + PATIENCE;
+    let tried = socket.connect(address).and_then(|()| {
+        loop {
+            socket.send(b"x")?;
+            match socket.recv(&mut [0; 16]) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < end => {}
+                done => return done,
+            }
+        }
     });
     match tried {
         Ok(_) => true,

@@ -8,6 +8,8 @@ mod audit;
 #[cfg(test)]
 mod canary;
 #[cfg(test)]
+mod captured;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod commands;
@@ -52,6 +54,8 @@ mod instructions;
 mod kills;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod load_balancers;
 #[cfg(test)]
 mod lookups;
 #[cfg(test)]

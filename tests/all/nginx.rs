@@ -133,7 +133,8 @@ fn write_certificates(dir: &TempDir, names: &[&str]) {
     }
 }
 
-fn free_port() -> u16 {
+/// A port of both loopback addresses that nobody has.
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let spread = u16::try_from(std::process::id() % u32::from(PORTS.end - PORTS.start)).unwrap();
     let free = |port: &u16| ["127.0.0.1", "::1"].iter().all(|host| TcpListener::bind((*host, *port)).is_ok());

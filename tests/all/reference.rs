@@ -99,7 +99,8 @@ fn metrics() -> Vec<Vec<String>> {
         metric.with_label_values(&["pool", "192.0.2.1"]).inc();
     }
     metrics.log.records.with_label_values(&["start"]).inc();
-    metrics.set_certificate("admin", Some(clock::now()));
+    metrics.certificates.set_expiry("admin", Some(clock::now()));
+    metrics.certificates.set_crl("edge", clock::now());
     let tomorrow = clock::now().to_zoned(TimeZone::UTC).date().tomorrow().unwrap();
     let report = format!(", class: general, mode: report, report_until: {tomorrow}, egress: pool");
     metrics.policy.in_force(&one_rule(&report, ", review_by: 2030-01-01"), clock::now(), None);

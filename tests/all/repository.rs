@@ -174,8 +174,8 @@ fn tests(source: &Source) -> Vec<String> {
         .filter(|part| !matches!(*part, "tests" | "all" | "accept"))
         .collect();
     let tokens = &source.tokens;
-    let is_test =
-        |index: usize| tokens[index].is("test") && source.is(index.wrapping_sub(1), "[") && source.is(index + 1, "]");
+    let begins = |index: usize| source.is(index, "[") || source.is(index, "::");
+    let is_test = |index: usize| tokens[index].is("test") && begins(index.wrapping_sub(1)) && source.is(index + 1, "]");
     let names = (0..tokens.len()).filter(|index| is_test(*index)).filter_map(|index| {
         let function = tokens[index..].iter().position(|token| token.is("fn"))?;
         Some([&module[..], &[tokens.get(index + function + 1)?.text.as_str()]].concat().join("::"))

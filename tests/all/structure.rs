@@ -8,9 +8,6 @@ use crate::sources::{self, Kind, Source, UsedPath};
 
 /// Reasons that no code of this version makes. The policy and the listeners that would make them come later.
 const NOT_REACHABLE: &[&str] = &[
-    "ClientCertificateInvalid",
-    "ClientCertificateRevoked",
-    "CredentialsWrong",
     "ProxyProtocolRefused",
     "CertificateUntrusted",
     "HttpHostMismatch",
@@ -20,13 +17,37 @@ const NOT_REACHABLE: &[&str] = &[
     "TestCardInProduction",
 ];
 
+/// Handshakes with clients refuse what the policy refuses of hellos inside the tunnel.
+const HANDSHAKE: &str = "src/runtime/client_auth/handshake.rs";
+
 /// Reasons that are made in more than one file, and why that is no second place to look for the rule.
 const IN_SEVERAL: &[(&str, &[&str], &str)] = &[
     (
         "ClientGone",
-        &["src/runtime/head.rs", "src/runtime/hello.rs", "src/runtime/session.rs"],
+        &[
+            "src/runtime/client_auth/handshake.rs",
+            "src/runtime/head.rs",
+            "src/runtime/hello.rs",
+            "src/runtime/session.rs",
+        ],
         "each wait for the client",
     ),
+    ("AlpnNotAllowed", &["src/policy/hello.rs", HANDSHAKE], "inside the tunnel, to the proxy"),
+    ("HeadTimeout", &[HANDSHAKE, "src/runtime/head.rs"], "the handshake before the head, the head"),
+    ("HelloMalformed", &["src/policy/hello.rs", HANDSHAKE], "inside the tunnel, to the proxy"),
+    ("IdentityRequired", &["src/policy/clients.rs", HANDSHAKE], "the source wants one, the listener does"),
+    ("NotTls", &["src/policy/hello.rs", HANDSHAKE], "inside the tunnel, to the proxy"),
+    (
+        "Overloaded",
+        &["src/runtime/client_auth/credentials.rs", HANDSHAKE, "src/runtime/worker.rs"],
+        "checks of credentials, handshakes, connections",
+    ),
+    (
+        "RateLimited",
+        &["src/runtime/client_auth/credentials.rs", "src/runtime/quota.rs"],
+        "guesses of a source, requests of a rule",
+    ),
+    ("TlsVersionTooLow", &["src/policy/hello.rs", HANDSHAKE], "inside the tunnel, to the proxy"),
     (
         "DecisionLogUnavailable",
         &["src/runtime/facts.rs", "src/runtime/session.rs", "src/runtime/shared.rs"],
@@ -48,7 +69,11 @@ const IN_SEVERAL: &[(&str, &[&str], &str)] = &[
         &["src/runtime/hello.rs", "src/runtime/tunnel/first_flight.rs"],
         "one hello, the exchange of both",
     ),
-    ("Internal", &["src/policy/decision.rs", "src/runtime/session.rs"], "what cannot happen, each where it would"),
+    (
+        "Internal",
+        &["src/policy/decision.rs", "src/runtime/client_auth/credentials.rs", "src/runtime/session.rs"],
+        "what cannot happen, each where it would",
+    ),
     ("MalformedTarget", &["src/policy/captured.rs", "src/policy/head.rs"], "of a head, of a connection without one"),
     ("MalformedRequest", &["src/policy/head.rs", "src/runtime/head.rs"], "not HTTP, not a request for a tunnel"),
 ];

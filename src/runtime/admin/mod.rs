@@ -99,7 +99,7 @@ impl Admin {
     /// The port's state from the start on.
     pub fn new(shared: Arc<Shared>, access: Access, installation: Installation, orders: Orders) -> Self {
         records::in_force(&shared, &Access::default(), &access);
-        shared.metrics().set_certificate("admin", access.expires());
+        shared.metrics().certificates.set_expiry("admin", access.expires());
         let directory = PathBuf::from(&installation.log);
         Self {
             shared,
@@ -119,7 +119,7 @@ impl Admin {
                 let before = self.access.swap(Arc::new(access));
                 let now = self.access.load();
                 records::in_force(&self.shared, &before, &now);
-                self.shared.metrics().set_certificate("admin", now.expires());
+                self.shared.metrics().certificates.set_expiry("admin", now.expires());
             }
             Err(error) => records::not_in_force(&self.shared, &error.to_string()),
         }

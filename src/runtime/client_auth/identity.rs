@@ -45,3 +45,71 @@ fn read(certificate: &[u8]) -> Option<Arc<[Identity]>> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rcgen::SanType;
+
+    use super::super::testing::{Client, dns, uri};
+    use super::*;
+
+    const ID: &str = "spiffe://voice.example/ivr/east";
+
+    fn told(certificate: &[u8]) -> String {
+        identities(certificate).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    }
+
+    fn with(names: &[SanType]) -> Vec<u8> {
+        Client::self_signed(names).chain.swap_remove(0).to_vec()
+    }
+
+    #[test]
+    fn certificates_by_table() {
+        let many: Vec<SanType> = (0..20).map(|number| dns(&format!("h{number}.voice.example"))).collect();
+        let wildcards: Vec<SanType> =
+            std::iter::repeat_n(dns("*.voice.example"), 20).chain([dns("a.voice.example")]).collect();
+        let sixteen: Vec<String> = (0..16).map(|number| format!("h{number}.voice.example")).collect();
+        let address = SanType::IpAddress("10.0.0.1".parse().unwrap());
+        for (row, names, want) in [
+            ("nothing", vec![], ""),
+            ("a SPIFFE ID", vec![uri(ID)], ID),
+            ("the same twice", vec![uri(ID), uri(ID)], ""),
+            ("a SPIFFE ID and another URI", vec![uri("urn:x"), uri(ID)], ""),
+            ("a SPIFFE ID in capitals", vec![uri("SPIFFE://voice.example/a")], ""),
+            ("another URI alone", vec![uri("https://voice.example/a")], ""),
+            ("names before a SPIFFE ID", vec![dns("a.example"), uri(ID)], ID),
+            ("a name", vec![dns("A.Voice.example")], "a.voice.example"),
+            ("an address as a name", vec![dns("10.0.0.1")], ""),
+            (
+                "an address and a mail address",
+                vec![address, SanType::Rfc822Name("a@b.example".try_into().unwrap())],
+                "",
+            ),
+            ("what looks like a credential", vec![dns("credential:batch-1")], ""),
+            ("sixteen of twenty", many, &sixteen.join(" ")),
+            ("wildcards don't count", wildcards, "a.voice.example"),
+        ] {
+            assert_eq!(told(&with(&names)), want, "{row}");
+        }
+        assert_eq!(told(b""), "");
+        assert_eq!(told(&[with(&[uri(ID)]), vec![0]].concat()), "", "something behind it");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        /// Whatever a byte becomes, there are no more identities than the one, and nothing fails.
+        #[test]
+        fn a_certificate_that_was_changed_has_no_more(place in any::<prop::sample::Index>(), byte in any::<u8>()) {
+            thread_local! {
+                static WHOLE: Vec<u8> = with(&[uri(ID)]);
+            }
+            let mut changed = WHOLE.with(Clone::clone);
+            let place = place.index(changed.len());
+            changed[place] = byte;
+            prop_assert!(identities(&changed).len() <= 1);
+            prop_assert!(identities(&changed[..place]).is_empty());
+        }
+    }
+}

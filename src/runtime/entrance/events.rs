@@ -35,9 +35,9 @@ pub(super) fn in_force(shared: &Shared, entrance: &Entrance, before: Option<&Cre
     events::note(shared, Kind::Admin, detail);
     tracing::info!(listener = &*entrance.name, "the listener's files are in force");
     let Some(tls) = tls else { return };
-    shared.metrics().set_certificate(&format!("listener:{}", entrance.name), Some(tls.expires()));
+    shared.metrics().certificates.set_expiry(&format!("listener:{}", entrance.name), Some(tls.expires()));
     let Some((next_update, stale)) = tls.next_update() else { return };
-    shared.metrics().set_crl(&entrance.name, next_update);
+    shared.metrics().certificates.set_crl(&entrance.name, next_update);
     if next_update <= clock::now() {
         let follows = match stale {
             StaleCrl::Refuse => "its authority's clients are refused until a newer one is read",

@@ -4,7 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::TcpListener;
+use std::path::Path;
 
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa, KeyIdMethod, KeyPair,
+    KeyUsagePurpose,
+};
 use tempfile::TempDir;
 
 use super::files::certify;
@@ -21,9 +26,32 @@ fn start(policy: &str, more: &str) -> Proxy {
     let more = format!("{more}probes: {{address: \"{probes}\"}}\n");
     let admin = "tls: {certificate: admin.pem, key: admin.key}";
     write_setup(dir.path(), &Setup { policy, more: &more, admin, ..Setup::default() });
+    second_listener(dir.path());
     let mut proxy = Proxy::start_in(dir);
     proxy.admin = probes;
     proxy
+}
+
+/// One with TLS, certificates of clients and a list of revoked ones.
+fn second_listener(dir: &Path) {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let list = CertificateRevocationListParams {
+        this_update: rcgen::date_time_ymd(2026, 1, 1),
+        next_update: rcgen::date_time_ymd(2100, 1, 1),
+        crl_number: 1_u64.into(),
+        issuing_distribution_point: None,
+        revoked_certs: Vec::new(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    fs::write(dir.join("clients.pem"), authority.pem()).unwrap();
+    fs::write(dir.join("clients.crl"), list.signed_by(&authority).unwrap().pem().unwrap()).unwrap();
+    let tls = "certificate: admin.pem, key: admin.key, client_auth: required, client_ca: clients.pem, crl: clients.crl";
+    let second = format!("mode: connect}}, {{name: tls, address: \"127.0.0.1:0\", tls: {{{tls}}}}}]");
+    let config = dir.join("sallyport.yaml");
+    fs::write(&config, fs::read_to_string(&config).unwrap().replace("mode: connect}]", &second)).unwrap();
 }
 
 /// Allowed, refused by every kind of reason that is quick, and failed; a reload that is taken and one that is not.
@@ -119,6 +147,7 @@ dns: {hosts: {api.acme.test: [127.0.0.1], gone.acme.test: [127.91.92.93], lost.a
         "sallyport_decisions_total{customer=\"acme\",listener=\"edge\",outcome=\"allow\",reason=\"allowed\"} 1",
         "sallyport_decisions_total{customer=\"acme\",listener=\"edge\",outcome=\"error\",reason=\"upstream_refused\"} 1",
         "sallyport_decisions_total{customer=\"-\",listener=\"edge\",outcome=\"deny\",reason=\"destination_not_listed\"} 1",
+        "sallyport_crl_next_update_timestamp_seconds{listener=\"tls\"} 4102444800",
         "sallyport_tunnels{customer=\"acme\"} 0",
         "sallyport_tunnel_bytes_total{customer=\"acme\",direction=\"out\"} ",
         "sallyport_egress_connections{address=\"127.0.0.1\",pool=\"pool\"} 0",

@@ -51,7 +51,7 @@ impl Pki {
     /// Good certificates, and who their clients are.
     fn good(&self) -> Vec<Row> {
         let client = |names: &[rcgen::SanType]| Some(self.top.client(names, &Terms::default()));
-        let below = |terms: &Terms| self.east.client(&[uri(ID)], terms);
+        let below = || self.east.client(&[uri(ID)], &Terms::default());
         let any_purpose = Terms { purposes: vec![], ..Terms::default() };
         let alone = |mut client: Client| {
             client.chain.truncate(1);
@@ -73,9 +73,24 @@ impl Pki {
             ("a SPIFFE ID and a name", client(&[uri(ID), dns(NAME)]), ID, None),
             ("another URI and a name", client(&[uri("https://b.example/"), dns(NAME)]), NAME, None),
             ("any purpose", Some(self.top.client(&[uri(ID)], &any_purpose)), ID, None),
-            ("of an authority between", Some(below(&Terms::default())), ID, None),
-            ("of one between that it does not show", Some(alone(below(&Terms::default()))), ID, None),
-            ("another authority's revoked number", Some(below(&Terms { serial: 13, ..Terms::default() })), ID, None),
+            ("of an authority between", Some(below()), ID, None),
+            ("of one between that it does not show", Some(alone(below())), ID, None),
+        ]
+    }
+
+    /// Certificates that lists speak of, or none does.
+    fn listed(&self) -> Vec<Row> {
+        use AlertDescription::*;
+        let of =
+            |authority: &Authority, serial| Some(authority.client(&[uri(ID)], &Terms { serial, ..Terms::default() }));
+        let revoked = |row, client| (row, client, "client_certificate_revoked revoked", Some(CertificateRevoked));
+        let unlisted = of(&self.top.below("unlisted", 22), 7);
+        vec![
+            revoked("revoked", of(&self.top, 13)),
+            revoked("revoked below", of(&self.east, 14)),
+            revoked("of a revoked authority", of(&self.withdrawn, 7)),
+            ("of one without a list", unlisted, "client_certificate_invalid revocation_unknown", Some(UnknownCA)),
+            ("another authority's revoked number", of(&self.east, 13), ID, None),
         ]
     }
 
@@ -86,7 +101,7 @@ impl Pki {
         let with = |terms: Terms| Some(self.top.client(&[uri(ID)], &terms));
         let good = Terms::default;
         let stolen = of(&self.top).zip(of(&self.top)).map(|(shown, own)| Client { key: own.key, ..shown });
-        let (unlisted, deeper) = (self.top.below("unlisted", 22), self.deep.below("level 34", 34));
+        let deeper = self.deep.below("level 34", 34);
         let for_servers = vec![ExtendedKeyUsagePurpose::ServerAuth];
         vec![
             ("none", None, "identity_required", Some(CertificateRequired)),
@@ -115,25 +130,6 @@ impl Pki {
                 "client_certificate_invalid unknown_issuer",
                 Some(UnknownCA),
             ),
-            (
-                "revoked",
-                with(Terms { serial: 13, ..good() }),
-                "client_certificate_revoked revoked",
-                Some(CertificateRevoked),
-            ),
-            (
-                "revoked below",
-                Some(self.east.client(&[uri(ID)], &Terms { serial: 14, ..good() })),
-                "client_certificate_revoked revoked",
-                Some(CertificateRevoked),
-            ),
-            (
-                "of a revoked authority",
-                of(&self.withdrawn),
-                "client_certificate_revoked revoked",
-                Some(CertificateRevoked),
-            ),
-            ("of one without a list", of(&unlisted), "client_certificate_invalid revocation_unknown", Some(UnknownCA)),
             (
                 "for servers",
                 with(Terms { purposes: for_servers, ..good() }),
@@ -176,7 +172,7 @@ fn told(shaken: &Result<Shaken<TcpStream>, HandshakeFailure>) -> String {
 async fn every_kind_of_certificate_by_table() {
     let pki = Pki::new();
     let tls = pki.listener();
-    for (row, client, want, alert) in pki.good().into_iter().chain(pki.bad()) {
+    for (row, client, want, alert) in [pki.good(), pki.listed(), pki.bad()].into_iter().flatten() {
         for version in [&TLS12, &TLS13] {
             let (shaken, heard) = meet(client_config(client.as_ref(), version, &[]), &tls).await;
             assert_eq!(told(&shaken), want, "{row}, {version:?}");
