@@ -86,6 +86,8 @@ fn credentials_are_asked_for_where_one_would_help() {
 #[test]
 fn before_identities_are_known_there_are_candidates() {
     let policy = policy(SOURCES);
+    let certified = Client { is_certified: true, ..client("10.0.3.1", &[], false) };
+    assert_eq!(word(&policy.identify(&certified)), "identity_not_allowed", "a certificate that names nobody");
     for (origin, want) in [
         ("10.0.1.1", "ivr batch"),
         ("10.0.9.1", "all"),
