@@ -12,7 +12,8 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use crate::decision_log::Permit;
-use crate::policy::{Admitted, Allowed, Answer, Denial, Ending, Identified, Policy, Reason, Routed, Standing};
+use crate::policy::{self, Admitted, Allowed, Answer, Denial, Ending, Identified, Policy, Reason, Routed, Standing};
+use crate::runtime::circles::Own;
 use crate::runtime::dial::{self, Dialled};
 use crate::runtime::egress::Departure;
 use crate::runtime::facts::Facts;
@@ -45,6 +46,8 @@ enum Asked {
     Head(Result<Head, HeadError>),
     /// A connection to this address, with this hello.
     Captured(SocketAddr, Result<Heard, HelloFailure>),
+    /// A connection of our own, captured on its way to a customer.
+    Circle,
 }
 
 /// Everything that an allowed request has brought together.
@@ -53,14 +56,17 @@ struct Ready {
     in_force: Arc<InForce>,
     dialled: Dialled,
     opening: Opening,
-    departure: Option<Departure>,
+    departure: Leaving,
     places: Places,
 }
+
+/// The connection to the customer as the pool counts it, and as our own.
+type Leaving = (Option<Departure>, Option<Box<Own>>);
 
 /// What counts a tunnel for as long as it lives.
 struct Guards {
     _unfinished: Unfinished,
-    _departure: Option<Departure>,
+    _departure: Leaving,
 }
 
 /// An allowed request with its record: all that is left is to forward.
@@ -125,12 +131,13 @@ async fn ask(worker: &Worker, stream: ClientStream, asks: Asks, facts: &mut Fact
             Asked::Head(read.head)
         }
         Asks::Http2(head) => Asked::Head(Ok(head)),
-        Asks::Captured(original) => {
+        Asks::Captured { peer, original } => {
             facts.captured(original);
             end.established = true;
             let deadline = Instant::now() + worker.shared().limits().hello_timeout;
             let heard = hello::read_first(end.stream.end(), &worker.lane, deadline, worker.stopped()).await;
-            Asked::Captured(original, heard)
+            // By now a connection of ours is on the list: its hello comes behind its dial.
+            if worker.shared().circles().holds(peer) { Asked::Circle } else { Asked::Captured(original, heard) }
         }
     };
     match &asked {
@@ -142,11 +149,12 @@ async fn ask(worker: &Worker, stream: ClientStream, asks: Asks, facts: &mut Fact
             facts.read(head);
             end.head_only = head.is_head();
         }
-        Asked::Captured(_, Ok(heard)) => {
+        Asked::Captured(original, Ok(heard)) => {
             let took = facts.step(worker.metrics(), SetupStep::Hello);
             facts.heard(&heard.hello, took);
+            facts.wanted(*original, &heard.hello);
         }
-        Asked::Head(Err(_)) | Asked::Captured(_, Err(_)) => {}
+        Asked::Head(Err(_)) | Asked::Captured(_, Err(_)) | Asked::Circle => {}
     }
     Some((end, asked))
 }
@@ -165,7 +173,10 @@ async fn set_up(
     let identified = identify(&in_force.policy, (who, &asked), facts).await;
     place.settle(worker.shared().gate(), identified.as_ref().ok().map(|identified| &*identified.source().name));
     // Also what is overloaded tells whose it was.
-    identified.iter().for_each(|identified| facts.identified(identified));
+    match &identified {
+        Ok(identified) => facts.identified(identified),
+        Err(_) => facts.may_be(in_force.policy.candidates(who.client.origin)),
+    }
     worker.open_for(place)?;
     let (admitted, heard) = admit(worker, &identified?, asked)?;
     facts.admitted(&admitted);
@@ -212,6 +223,7 @@ fn admit(worker: &Worker, identified: &Identified, asked: Asked) -> Result<(Admi
             let target = head.map_err(HeadError::denial)?.request().target()?;
             Ok((identified.request(&target, clock::now())?, None))
         }
+        Asked::Circle => Err(policy::in_a_circle()),
         Asked::Captured(original, heard) => {
             let heard = heard.map_err(|failure| hello::early_denial(&failure))?;
             let own = worker.shared().own_addresses();
@@ -235,7 +247,7 @@ async fn resolve(worker: &Worker, admitted: &Admitted, facts: &mut Facts) -> Res
 }
 
 /// A connection to one of the judged addresses, from the rule's pool.
-async fn connect(worker: &Worker, routed: &Routed, facts: &mut Facts) -> Result<(Dialled, Option<Departure>), Denial> {
+async fn connect(worker: &Worker, routed: &Routed, facts: &mut Facts) -> Result<(Dialled, Leaving), Denial> {
     let shared = worker.shared();
     let pool = match routed.egress() {
         Some(name) => Some(shared.pools().pool(name).ok_or_else(|| routed.deny(Reason::Internal))?),
@@ -247,8 +259,9 @@ async fn connect(worker: &Worker, routed: &Routed, facts: &mut Facts) -> Result<
     let took = facts.step(worker.metrics(), SetupStep::Dial);
     facts.dialled(&dialled, pool.map(|pool| pool.name()), took);
     routed.connected(dialled.local, dialled.upstream, &shared.own_addresses())?;
+    let own = dialled.socket.local_addr().ok().and_then(|local| shared.circles().open(local));
     let departure = dialled.departure.take();
-    Ok((dialled, departure))
+    Ok((dialled, (departure, own)))
 }
 
 /// Tells the client that the tunnel is open for its ClientHello.
