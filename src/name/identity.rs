@@ -52,7 +52,7 @@ pub enum IdentityError {
 pub(super) const SPIFFE: &str = "spiffe://";
 
 /// How the names of credentials are written among identities.
-pub(super) const CREDENTIAL: &str = "credential:";
+pub const CREDENTIAL: &str = "credential:";
 
 /// Upper bound in bytes of a SPIFFE ID (SPIFFE-ID, 2.3).
 const MAX_SPIFFE_ID: usize = 2048;

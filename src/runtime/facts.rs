@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::address;
 use crate::decision_log::{Detail, Entry, Kind, Record, Value};
-use crate::name::{Fqdn, Host, Identity, Target};
+use crate::name::{CREDENTIAL, Fqdn, Host, Identity, Target};
 use crate::policy::{Admitted, Allowed, Decided, Denial, Ending, Identified, Origin, Reason, Rule, Source};
 use crate::redact::{Cleaned, Redacted, Redactor};
 use crate::runtime::client_auth::CertificateFault;
@@ -147,7 +147,12 @@ impl Facts {
     }
 
     fn identity(&mut self, identity: &Identity) {
-        let cleaned = self.redactor.clean(identity.to_string().as_bytes(), MAX_IDENTITY);
+        let cleaned = match identity {
+            Identity::Credential(name) => self.redactor.clean_behind(CREDENTIAL, name.as_bytes(), MAX_IDENTITY),
+            Identity::Spiffe(_) | Identity::Name(_) => {
+                self.redactor.clean(identity.to_string().as_bytes(), MAX_IDENTITY)
+            }
+        };
         self.record.client_identity = Some(self.marked("client_identity", cleaned));
     }
 
