@@ -18,8 +18,20 @@ pub struct Client {
     pub identities: Arc<[Identity]>,
     /// Whether its way in takes credentials, so that it can be asked for one.
     pub takes_credentials: bool,
-    /// Whether it has shown a good certificate, be there an identity in it or not.
-    pub is_certified: bool,
+    /// Its certificate.
+    pub certificate: Certificate,
+}
+
+/// What became of a client's certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Certificate {
+    /// Its way in asks for none.
+    #[default]
+    NotAsked,
+    /// It has none where one is required: it comes no further.
+    Missing,
+    /// It is good, be there an identity in it or not.
+    Shown,
 }
 
 /// Where a client comes from.
@@ -60,7 +72,7 @@ impl FromStr for Origin {
 impl Client {
     /// A client that has proved nothing.
     pub fn new(origin: Origin) -> Self {
-        Self { origin, identities: Arc::default(), takes_credentials: false, is_certified: false }
+        Self { origin, identities: Arc::default(), takes_credentials: false, certificate: Certificate::default() }
     }
 
     /// Its address, if it has one.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::client::{Client, Origin};
+use super::client::{Certificate, Client, Origin};
 use super::compile::Policy;
 use super::reason::Reason;
 use super::rule::Source;
@@ -103,6 +103,9 @@ impl Policy {
 
     /// The source that a client belongs to. One whose identities are those of two sources belongs to neither: nobody could say whose it is.
     pub(super) fn belongs(&self, client: &Client) -> Result<Belongs<'_>, Reason> {
+        if client.certificate == Certificate::Missing {
+            return Err(Reason::IdentityRequired);
+        }
         let mut found = None;
         for index in self.clients().candidates(client.origin) {
             let Some(source) = self.source(index) else { continue };
@@ -127,7 +130,7 @@ impl Policy {
         if client.takes_credentials && !shows_credential() && self.asks_credential(client.origin) {
             return Reason::CredentialsMissing;
         }
-        let has_shown = client.is_certified || !client.identities.is_empty();
+        let has_shown = client.certificate == Certificate::Shown || !client.identities.is_empty();
         if has_shown { Reason::IdentityNotAllowed } else { Reason::IdentityRequired }
     }
 }

@@ -45,7 +45,7 @@ pub use addresses::{Answer, OwnAddresses, Routed};
 pub use ask::{Judged, Lookup, Offer, OfferedName, Question, Resolve, Ruling, Wanted};
 pub use cases::{Case, Difference, Surroundings, Tried};
 pub use classes::Destination;
-pub use client::{Client, Origin, OriginError};
+pub use client::{Certificate, Client, Origin, OriginError};
 pub use compile::{Grant, Policy, Reach};
 pub use decision::{Decided, Denial, Ending, InTunnel, Outcome};
 pub use diff::{Change, Diff, Edit, Mark, ReachEdit};

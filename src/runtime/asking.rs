@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use crate::config::{ListenAddress, Listener, Mode};
 use crate::name::Identity;
-use crate::policy::{Client, Origin, Wanted};
+use crate::policy::{Certificate, Client, Origin, Wanted};
 
 /// Who asks for what, as far as a question says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +67,7 @@ impl Asking {
         let client = Client {
             identities: self.identity.iter().cloned().collect(),
             takes_credentials: listener.credentials.is_some(),
+            certificate: self.certificate(listener),
             ..Client::new(self.origin)
         };
         let name = || listener.name.to_string();
@@ -82,6 +83,15 @@ impl Asking {
             }
         };
         Ok((client, wanted))
+    }
+
+    /// A credential goes with some good certificate, where one is required.
+    fn certificate(&self, listener: &Listener) -> Certificate {
+        match (listener.tls.as_ref().and_then(|tls| tls.client_auth.as_ref()), &self.identity) {
+            (None, _) => Certificate::NotAsked,
+            (Some(_), None) => Certificate::Missing,
+            (Some(_), Some(_)) => Certificate::Shown,
+        }
     }
 
     /// If no listener fits, what is wrong with the first that such a client could come to is said.

@@ -188,6 +188,8 @@ fn others(proxy: &Proxy, customers: &Customers, (space, _): (&Space, &str), name
         (at(OUTSIDE[0], 8443), &named, "port_not_allowed"),
         (at(&six(OUTSIDE[0]), 53), &named, "port_not_allowed"),
         (at(OUTSIDE[0], acme), &b"GET / HTTP/1.1\r\nHost: api.acme.test\r\n\r\n".to_vec(), "not_tls"),
+        (at(OUTSIDE[3], customers.bare.port()), &named, "port_not_allowed"),
+        (at(OUTSIDE[3], customers.bare.port()), &hello_for("api.other.test"), "sni_mismatch"),
         (at(INSIDE[0], 15001), &named, "address_forbidden"),
         (at(INSIDE[1], 15001), &named, "address_forbidden"),
     ] {

@@ -197,5 +197,5 @@ fn a_header_that_never_ends_is_refused_in_time() {
     let origin = Origin::start();
     let proxy = behind(&origin);
     let (_, record) = refused(&proxy, BALANCER, b"PROXY TCP4 127.0.0.1 ", &mut 0);
-    assert_eq!(record["reason"], "proxy_protocol_refused", "{record}");
+    assert_eq!(record["reason"], "head_timeout", "{record}");
 }

@@ -8,7 +8,6 @@ use crate::sources::{self, Kind, Source, UsedPath};
 
 /// Reasons that no code of this version makes. The policy and the listeners that would make them come later.
 const NOT_REACHABLE: &[&str] = &[
-    "ProxyProtocolRefused",
     "CertificateUntrusted",
     "HttpHostMismatch",
     "HttpMethodNotAllowed",

@@ -2,21 +2,29 @@
 //! Not here: the ways themselves, over sockets. Source: the contract's "Which source", `listeners`, `explain`.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::programs::{Finished, finish, sallyport};
 
-const TLS: &str = "tls: {certificate: cert.pem, key: key.pem, client_auth: required, client_ca: cert.pem}";
+const TLS: &str = "tls: {certificate: cert.pem, key: key.pem, client_auth: required, client_ca: ca.pem}";
 
 /// A configuration with these listeners, and a policy.
 fn written(listeners: &str, policy: &str) -> TempDir {
     let dir = TempDir::new().unwrap();
     let made = rcgen::generate_simple_self_signed(["proxy.test".to_owned()]).unwrap();
     fs::write(dir.path().join("cert.pem"), made.cert.pem()).unwrap();
-    fs::write(dir.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let key = dir.path().join("key.pem");
+    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = authority.self_signed(&KeyPair::generate().unwrap()).unwrap();
+    fs::write(dir.path().join("ca.pem"), authority.pem()).unwrap();
     let config = format!(
         "instance: a\npolicy: policy.yaml\ndns: {{hosts: {{api.acme.test: [8.8.8.8]}}}}\nlisteners:\n{listeners}"
     );

@@ -86,6 +86,8 @@ fn credentials_are_asked_for_where_one_would_help() {
 #[test]
 fn before_identities_are_known_there_are_candidates() {
     let policy = policy(SOURCES);
+    let certified = Client { certificate: Certificate::Shown, ..client("10.0.3.1", &[], false) };
+    assert_eq!(word(&policy.identify(&certified)), "identity_not_allowed", "a certificate that names nobody");
     for (origin, want) in [
         ("10.0.1.1", "ivr batch"),
         ("10.0.9.1", "all"),
@@ -97,6 +99,11 @@ fn before_identities_are_known_there_are_candidates() {
         let names: Vec<&str> =
             policy.candidates(client(origin, &[], false).origin).map(|source| &*source.name).collect();
         assert_eq!(names.join(" "), want, "{origin}");
+    }
+    for (origin, identities) in [("10.0.1.200", &[][..]), ("10.0.3.1", &["a.v.example"]), ("192.0.2.1", &[])] {
+        let missing = Client { certificate: Certificate::Missing, ..client(origin, identities, false) };
+        let refused = policy.identify(&missing).unwrap_err();
+        assert_eq!(refused.reason(), Reason::IdentityRequired, "{origin} does not get through its handshake");
     }
 }
 

@@ -1,7 +1,6 @@
 //! A listener's files, and certificates that are looked at again later.
 
 use std::fs;
-use std::time::Duration;
 
 use super::super::testing::*;
 use super::*;
@@ -62,22 +61,27 @@ fn what_ends_while_a_client_is_there_ends_it() {
     }
 }
 
-/// The signatures are checked once; then a look costs less than any signature.
+/// The chain is taken away behind the first look: whoever looked at it again would find nothing.
 #[test]
-fn another_look_costs_next_to_nothing() {
+fn another_look_checks_nothing_until_something_may_have_changed() {
     let top = Authority::new("top");
-    let revoked: Vec<u64> = (1000..50_000).collect();
-    let tls = listener(&top.pem(), Some(&top.list_pem(&revoked, DAY)), StaleCrl::Refuse);
-    let shown = shown(&tls, &top.client(&[], &Terms::default()));
-    let took = |shown: &ClientCertificate, at| {
-        let begun = std::time::Instant::now();
-        assert_eq!(tls.still_holds(shown, at), Ok(()));
-        begun.elapsed()
-    };
+    let list = top.list_pem(&[], DAY);
+    let (tls, read_again) =
+        (listener(&top.pem(), Some(&list), StaleCrl::Refuse), listener(&top.pem(), Some(&list), StaleCrl::Refuse));
+    let mut shown = shown(&tls, &top.client(&[], &Terms::default()));
+    let invalid = Err(Reason::ClientCertificateInvalid);
     let now = clock::now();
-    let first = took(&shown, now);
-    let best = (0..100).map(|_| took(&shown, now)).min().unwrap_or(Duration::MAX);
-    assert!(best * 10 < first, "{first:?}, then {best:?}");
+    assert_eq!(tls.still_holds(&shown, now), Ok(()));
+    shown.chain.clear();
+    for (row, tls, at, want) in [
+        ("once more", &tls, now, Ok(())),
+        ("later", &tls, now + jiff::SignedDuration::from_hours(23), Ok(())),
+        ("when something has ended", &tls, now + jiff::SignedDuration::from_hours(25), invalid),
+        ("by a clock that was set back", &tls, now - jiff::SignedDuration::from_secs(1), invalid),
+        ("when files were read again", &read_again, now, invalid),
+    ] {
+        assert_eq!(tls.still_holds(&shown, at), want, "{row}");
+    }
 }
 
 /// What `read` says of a listener's files.

@@ -20,11 +20,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tokio_rustls::server::TlsStream;
 
 use super::{Arrived, Asking, Asks, Coming, Known, Who};
-use crate::policy::{Denial, Reason};
 use crate::runtime::authorization::Authorization;
 use crate::runtime::entrance::Entrance;
 use crate::runtime::facts::{Came, Facts};
 use crate::runtime::gate::{Connection, Place};
+use crate::runtime::head::HeadError;
 use crate::runtime::head_reader::{Head, MAX_HEAD};
 use crate::runtime::session;
 use crate::runtime::stream::{ClientStream, Http2End, Meter, Metered, STREAM_WINDOW};
@@ -105,10 +105,10 @@ impl Streams {
         let end = match timeout_at(deadline, shaking).await {
             Ok(Ok(mut connection)) => on.serve(worker, &mut connection).await,
             Ok(Err(error)) => End::of(&error),
-            Err(_) => return on.record(worker, &Denial::new(Reason::HeadTimeout), None),
+            Err(_) => return on.record(worker, HeadError::Late, None),
         };
         if let End::Broken(code) = end {
-            on.record(worker, &Denial::new(Reason::MalformedRequest), Some(code));
+            on.record(worker, HeadError::Malformed, Some(code));
         }
     }
 }
@@ -179,14 +179,14 @@ impl On {
     }
 
     /// The one record of a connection that has broken the protocol.
-    fn record(&self, worker: &Worker, denial: &Denial, code: Option<Code>) {
+    fn record(&self, worker: &Worker, error: HeadError, code: Option<Code>) {
         let mut facts = Facts::begin(worker.shared(), &self.entrance.name, self.came);
         let in_force = worker.shared().in_force();
         facts.judged_by(&in_force);
         facts.proved(&self.who.client.identities);
         facts.may_be(in_force.policy.candidates(self.came.origin()));
         code.into_iter().for_each(|code| facts.http2_error(format!("{code:?}").into()));
-        session::record(worker, denial, &mut facts);
+        session::record(worker, &error.denial(), &mut facts);
     }
 }
 

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use crate::config::Mode;
 use crate::name::Identity;
-use crate::policy::{Client, Denial, Policy, Reason};
+use crate::policy::{Certificate, Client, Denial, Policy, Reason};
 use crate::runtime::authorization::Authorization;
 use crate::runtime::captured::original_destination;
 use crate::runtime::client_auth::{CertificateFault, ClientCertificate, Shaken, handshake};
@@ -211,7 +211,7 @@ fn first(worker: &Rc<Worker>, accepted: Accepted) -> First {
         ClientStream::Tcp(socket) if !coming.entrance.is_plain() => {
             First::Door(Box::pin(enter(Rc::clone(worker), socket, coming)))
         }
-        stream => {
+        stream @ (ClientStream::Tcp(_) | ClientStream::Unix(_) | ClientStream::Tls(_) | ClientStream::Http2(_)) => {
             let asks = Asks::Head(coming.deadline);
             First::Request(coming.asks(worker, stream, asks))
         }
@@ -286,7 +286,7 @@ impl Coming {
         let Shaken { stream, certificate, is_h2 } = shaken;
         let mut client = Client::new(self.came.origin());
         let proof = certificate.map(|certificate| {
-            (client.identities, client.is_certified) = (Arc::clone(certificate.identities()), true);
+            (client.identities, client.certificate) = (Arc::clone(certificate.identities()), Certificate::Shown);
             Proof { certificate: Rc::new(certificate), entrance: Arc::clone(&self.entrance) }
         });
         let who = Who { client, proof, entrance: Arc::clone(&self.entrance) };

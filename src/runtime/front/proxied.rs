@@ -15,8 +15,8 @@ use tokio::time::timeout_at;
 
 use super::{Coming, Refusal, Turned};
 use crate::address;
-use crate::policy::{Denial, Reason};
 use crate::runtime::facts::Peer;
+use crate::runtime::head::HeadError;
 use crate::runtime::proxy_header::{Looks, MAX_PROXY_HEADER, ProxyHeader, ProxyHeaderReader, looks_like_header};
 
 /// What the first bytes are.
@@ -40,23 +40,23 @@ pub(super) async fn open(socket: TcpStream, coming: &mut Coming) -> Result<TcpSt
     }
     let must_send = senders.contains(address::canonical(peer.ip()));
     let first = timeout_at(coming.deadline, poll_fn(|cx| poll_first(&socket, must_send, cx))).await;
-    let reason = match first {
+    let error = match first {
         Ok(Ok(First::Header(header, length))) => {
             if take(&socket, length).is_ok() {
                 coming.came.through(header);
                 return Ok(socket);
             }
-            Reason::ClientGone
+            HeadError::Gone
         }
         Ok(Ok(First::Other)) => return Ok(socket),
         Ok(Ok(First::Silent)) => return Err(Turned::Silent),
-        Ok(Ok(First::Refused)) => Reason::ProxyProtocolRefused,
-        Ok(Err(_)) => Reason::ClientGone,
-        Err(_) => Reason::HeadTimeout,
+        Ok(Ok(First::Refused)) => HeadError::Proxied,
+        Ok(Err(_)) => HeadError::Gone,
+        Err(_) => HeadError::Late,
     };
     // Before TLS there is nothing that a client of TLS could read.
     let socket = coming.entrance.tls().is_none().then_some(socket);
-    Err(Turned::Refused(Box::new(Refusal { denial: Denial::new(reason), certificate: None, socket })))
+    Err(Turned::Refused(Box::new(Refusal { denial: error.denial(), certificate: None, socket })))
 }
 
 /// Looks at what is there, without taking it.

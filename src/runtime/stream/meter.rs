@@ -134,3 +134,77 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// What a client may send still.
+    fn left(meter: &Meter) -> i64 {
+        meter.left.get()
+    }
+
+    fn send(meter: &Meter, bytes: u64) {
+        meter.left.set(left(meter) - signed(bytes));
+    }
+
+    #[test]
+    fn what_is_no_tunnel_has_a_measure() {
+        let meter = Meter::new();
+        let begun = meter.at.get();
+        send(&meter, OPENING);
+        assert!(!meter.is_over(begun));
+        send(&meter, 1);
+        assert!(meter.is_over(begun), "more than it may say at first");
+        assert!(!meter.is_over(begun + Duration::from_secs(1)), "a second brings more");
+        send(&meter, A_SECOND);
+        assert!(meter.is_over(begun + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_tunnels_bytes_are_free_and_a_window_of_them_may_be_under_way() {
+        let meter = Meter::new();
+        let now = meter.at.get();
+        meter.begin();
+        send(&meter, OPENING + A_REQUEST + u64::from(STREAM_WINDOW));
+        assert!(!meter.is_over(now) && !meter.is_idle());
+        for _ in 0..1000 {
+            meter.came(1000);
+            send(&meter, 1000 + 9);
+            meter.went(16 * 1024);
+            send(&meter, 2 * 13);
+        }
+        assert!(!meter.is_over(now), "frames, and windows that open again");
+        meter.end();
+        assert!(meter.is_idle());
+    }
+
+    #[test]
+    fn nobody_saves_up_for_a_flood() {
+        let meter = Meter::new();
+        let begun = meter.at.get();
+        assert!(!meter.is_over(begun + Duration::from_secs(24 * 3600)));
+        assert_eq!(left(&meter), signed(MAX_SAVED));
+        for _ in 0..1000 {
+            meter.begin();
+            meter.end();
+        }
+        assert_eq!(left(&meter), signed(MAX_SAVED));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_is_read_is_counted_and_what_is_written_is_not() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        let (mut client, near) = tokio::io::duplex(1024);
+        let meter = Meter::new();
+        let before = left(&meter);
+        let mut near = Metered::new(near, Rc::clone(&meter));
+        client.write_all(b"PRI * HTTP/2.0").await.unwrap();
+        near.read_exact(&mut [0; 14]).await.unwrap();
+        near.write_all(b"answer").await.unwrap();
+        assert_eq!(left(&meter), before - 14);
+    }
+}

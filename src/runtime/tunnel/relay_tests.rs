@@ -15,11 +15,11 @@ use tokio::task::{JoinSet, LocalSet, spawn_local, yield_now};
 use tokio::time::timeout;
 
 use self::plans::{Later, Plan, Progress, plan, receive, send};
+use self::speaks::Speaks;
 use super::*;
 use crate::policy::{Answer, OwnAddresses, Standing, testing};
 use crate::runtime::lane::MAX_PIPES;
 use crate::runtime::quota::Quotas;
-use crate::runtime::stream::ClientStream;
 use crate::runtime::tunnel::Meters;
 use crate::tls::{ClientHello, ProtocolVersion, ServerName};
 
@@ -29,6 +29,8 @@ mod budgets;
 mod faults;
 #[path = "relay_tests/plans.rs"]
 mod plans;
+#[path = "relay_tests/speaks.rs"]
+mod speaks;
 
 /// No wait in these tests is longer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -45,14 +47,10 @@ struct Ends {
 
 impl Ends {
     /// Buffers of the client's connection, then of the origin's.
-    async fn new(buffers: [Option<u32>; 2]) -> Self {
-        let (client, near) = connected(buffers[0]).await;
+    async fn new(buffers: [Option<u32>; 2], speaks: Speaks) -> Self {
+        let (client, near) = speaks.connect(buffers[0]).await;
         let (far, origin) = connected(buffers[1]).await;
-        Self {
-            client: Rc::new(client),
-            origin: Rc::new(origin),
-            link: Link { client: ClientStream::Tcp(near), upstream: far },
-        }
+        Self { client: Rc::new(client), origin: Rc::new(origin), link: Link { client: near, upstream: far } }
     }
 }
 
@@ -203,10 +201,10 @@ async fn directions(link: &Link, tunnel: &OpenTunnel, lane: &Lane, seen: &Seen) 
 }
 
 /// Moves what is planned. Each party is a task of its own, so that the relay is polled only when its sockets wake it.
-async fn carry_out(plan: Plan, mover: Mover, seen: Rc<Seen>) {
+async fn carry_out(plan: Plan, (mover, speaks): (Mover, Speaks), seen: Rc<Seen>) {
     let lane = Rc::new(Lane::default());
     let held = leave(&lane, plan.pipes);
-    let Ends { client, origin, link } = Ends::new(plan.buffers).await;
+    let Ends { client, origin, link } = Ends::new(plan.buffers, speaks).await;
     let tunnel = Rc::new(tunnel());
     let ending = spawn_local({
         let (lane, tunnel, seen) = (Rc::clone(&lane), Rc::clone(&tunnel), Rc::clone(&seen));
@@ -271,6 +269,22 @@ fn block_on(future: impl Future<Output = ()>) {
 }
 
 #[test]
+fn every_byte_arrives_whatever_the_client_speaks() {
+    for speaks in [Speaks::Unix, Speaks::Tls, Speaks::Http2] {
+        let config =
+            ProptestConfig { cases: 32, max_shrink_time: 30_000, failure_persistence: None, ..Default::default() };
+        let seen = Rc::new(Seen::default());
+        let tried = TestRunner::new(config).run(&plan(), |plan| {
+            block_on(carry_out(plan, (Mover::Relay, speaks), Rc::clone(&seen)));
+            Ok(())
+        });
+        tried.unwrap_or_else(|error| panic!("{speaks:?}: {error}"));
+        // The kernel moves what flows between sockets, and nothing else.
+        assert_eq!(seen.pipes.get() > 0, speaks == Speaks::Unix, "{speaks:?}");
+    }
+}
+
+#[test]
 fn every_byte_arrives_once_and_in_its_place() {
     // A plan that stands still costs all patience, so only a few simpler ones are tried.
     let config =
@@ -278,7 +292,7 @@ fn every_byte_arrives_once_and_in_its_place() {
     let seen = Rc::new(Seen::default());
     let tried = TestRunner::new(config).run(&plan(), |plan| {
         for mover in [Mover::Relay, Mover::Directions] {
-            block_on(carry_out(plan.clone(), mover, Rc::clone(&seen)));
+            block_on(carry_out(plan.clone(), (mover, Speaks::Tcp), Rc::clone(&seen)));
         }
         Ok(())
     });

@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::{spawn_local, yield_now};
 
 use super::super::{Ending, relay};
+use super::speaks::Speaks;
 use super::{Ends, assert_back, block_on, leave, tunnel_within};
 use crate::runtime::lane::Lane;
 
@@ -15,7 +16,7 @@ use crate::runtime::lane::Lane;
 async fn send(budget: usize, bytes: usize, pipes: usize) -> (usize, Ending) {
     let lane = Rc::new(Lane::default());
     let held = leave(&lane, pipes);
-    let Ends { client, origin, link } = Ends::new([None; 2]).await;
+    let Ends { client, origin, link } = Ends::new([None; 2], Speaks::Tcp).await;
     let tunnel = Rc::new(tunnel_within(&format!("bytes_out: {budget}B/day")));
     let relaying = spawn_local({
         let (lane, tunnel) = (Rc::clone(&lane), Rc::clone(&tunnel));
@@ -68,7 +69,7 @@ fn a_budget_is_never_exceeded_and_what_fits_goes_through_whole() {
 fn a_tunnel_that_sends_nothing_more_outlives_its_budget() {
     block_on(async {
         let lane = Rc::new(Lane::default());
-        let Ends { client, origin, link } = Ends::new([None; 2]).await;
+        let Ends { client, origin, link } = Ends::new([None; 2], Speaks::Tcp).await;
         let tunnel = Rc::new(tunnel_within("bytes_out: 4B/day"));
         let relaying = spawn_local({
             let (lane, tunnel) = (Rc::clone(&lane), Rc::clone(&tunnel));

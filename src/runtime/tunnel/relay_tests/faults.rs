@@ -11,6 +11,7 @@ use tokio::task::{JoinHandle, spawn_local, yield_now};
 
 use super::super::{Ending, relay};
 use super::plans::{MAX_CHUNK, pattern};
+use super::speaks::Speaks;
 use super::{Ends, PATIENCE, assert_back, block_on, in_use, leave, tunnel};
 use crate::runtime::lane::{Lane, Pipe};
 use crate::runtime::tunnel::{Deadlines, OpenTunnels, Place};
@@ -70,7 +71,7 @@ impl Case {
     async fn new(doing: Doing, is_out: bool) -> Self {
         let lane = Rc::new(Lane::default());
         let held = leave(&lane, doing.pipes());
-        let Ends { client, origin, link } = Ends::new([None, None]).await;
+        let Ends { client, origin, link } = Ends::new([None, None], Speaks::Tcp).await;
         // Leaked, so that the relay's task may borrow it.
         let tunnels: &'static OpenTunnels = Box::leak(Box::default());
         let place = Rc::new(tunnels.enter(tunnel()));
