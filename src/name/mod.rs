@@ -11,7 +11,7 @@ mod pattern;
 mod target;
 
 pub use fqdn::{Fqdn, NameError};
-pub use identity::{CREDENTIAL, Identity, IdentityError, SpiffeId, is_credential_name};
+pub use identity::{Identity, IdentityError, SpiffeId, is_credential_name};
 pub use identity_pattern::{IdentityPattern, IdentityPatternError, SpiffePattern};
 pub use pattern::HostPattern;
 pub use target::{Host, Target, TargetError};

@@ -247,12 +247,6 @@ impl Redactor {
         cleaned(raw, limit, Strength::Text, &self.rules)
     }
 
-    /// Makes free text fit to be written behind a word of ours that would make a secret of it in one text with it, such as `credential:`.
-    pub fn clean_behind(&self, word: &'static str, raw: &[u8], limit: usize) -> Cleaned {
-        let Cleaned { text, found } = self.clean(raw, limit.saturating_sub(word.len()));
-        Cleaned { text: Redacted(format!("{word}{text}").into()), found }
-    }
-
     /// Makes the name of a destination fit to be written.
     pub fn clean_name(&self, raw: &[u8], limit: usize) -> Cleaned {
         cleaned(raw, limit, Strength::Strict, &self.rules)

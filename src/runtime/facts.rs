@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::address;
 use crate::decision_log::{Detail, Entry, Kind, Record, Value};
-use crate::name::{CREDENTIAL, Fqdn, Host, Identity, Target};
+use crate::name::{Fqdn, Host, Identity, Target};
 use crate::policy::{Admitted, Allowed, Decided, Denial, Ending, Identified, Origin, Reason, Rule, Source};
 use crate::redact::{Cleaned, Redacted, Redactor};
 use crate::runtime::client_auth::CertificateFault;
@@ -25,7 +25,7 @@ use crate::runtime::proxy_header::ProxyHeader;
 use crate::runtime::shared::Shared;
 use crate::runtime::tally::InForce;
 use crate::runtime::tunnel::OpenTunnel;
-use crate::tls::ClientHello;
+use crate::tls::{ClientHello, ServerName};
 
 /// Upper bound in bytes of a host in a record: no host name is longer.
 const MAX_HOST: usize = 253;
@@ -147,13 +147,15 @@ impl Facts {
     }
 
     fn identity(&mut self, identity: &Identity) {
-        let cleaned = match identity {
-            Identity::Credential(name) => self.redactor.clean_behind(CREDENTIAL, name.as_bytes(), MAX_IDENTITY),
-            Identity::Spiffe(_) | Identity::Name(_) => {
-                self.redactor.clean(identity.to_string().as_bytes(), MAX_IDENTITY)
-            }
-        };
+        let cleaned = self.redactor.clean(identity.to_string().as_bytes(), MAX_IDENTITY);
         self.record.client_identity = Some(self.marked("client_identity", cleaned));
+    }
+
+    /// What a captured client wants, before anybody has judged that: the name in its hello, or else the address that it called.
+    pub fn wanted(&mut self, original: SocketAddr, hello: &ClientHello) {
+        let name = hello.server_name.as_ref().and_then(ServerName::name);
+        let host = name.map_or_else(|| original.ip().to_canonical().to_string(), ToString::to_string);
+        self.host(&host);
     }
 
     /// What is wrong with the client's certificate.
@@ -233,7 +235,7 @@ impl Facts {
         if let Host::Address(address) = admitted.target().host() {
             self.record.addresses = vec![*address];
         }
-        // A captured request has no head that names it.
+        // A captured request has no head that names it, and where rules on networks let it through, its name is not where it goes.
         if self.record.original_ip.is_some() {
             self.host(&admitted.target().host().to_string());
         }

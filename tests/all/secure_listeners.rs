@@ -249,7 +249,7 @@ fn is_anywhere(folder: &Path, text: &str) -> bool {
 #[test]
 fn credentials_let_a_client_in_and_stand_nowhere() {
     let nginx = Nginx::start(&["api.acme.test"]);
-    let (dir, _) = folder(CREDENTIALS, &["credential:batch-1"], nginx.port, "");
+    let (dir, _) = folder(CREDENTIALS, &["login:batch-1"], nginx.port, "");
     let secret = credential(dir.path());
     let proxy = Proxy::start_in(dir);
     let bearer = |secret: &str| format!("Proxy-Authorization: Bearer batch-1.{secret}");
@@ -280,14 +280,14 @@ fn credentials_let_a_client_in_and_stand_nowhere() {
         assert_eq!((seen.code, &*seen.out), (Some(code), out), "{name}: {seen:?}");
         assert_eq!(seen.err.contains("< Proxy-Authenticate: Bearer\r\n"), reason == "credentials_missing", "{name}");
         let record = decision(&proxy, &mut before);
-        let identity = if reason == "allowed" { json!("credential:batch-1") } else { Value::Null };
+        let identity = if reason == "allowed" { json!("login:batch-1") } else { Value::Null };
         assert_eq!((&record["reason"], &record["client_identity"]), (&json!(reason), &identity), "{name}: {record}");
     }
     assert_eq!(nginx.log().lines().count(), 2);
     let told = proxy.log().join("\n") + &proxy.admin_page("/metrics").1;
     let (dir, code) = proxy.stop();
     assert_eq!(code, Some(0));
-    assert!(is_anywhere(dir.path(), "credential:batch-1"), "the test sees the files");
+    assert!(is_anywhere(dir.path(), "login:batch-1"), "the test sees the files");
     for written in [secret.clone(), STANDARD.encode(format!("batch-1:{secret}"))] {
         assert!(!is_anywhere(dir.path(), &written) && !told.contains(&written), "the secret is written somewhere");
     }

@@ -56,7 +56,7 @@ impl Entrance {
 
     /// Whether nothing stands before a request's head.
     pub fn is_plain(&self) -> bool {
-        self.mode == Mode::Connect && self.files.tls.is_none() && self.senders.is_empty()
+        self.files.is_plain()
     }
 
     /// The credentials that clients may show, as they are in force; `None`: none count.

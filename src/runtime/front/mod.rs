@@ -92,7 +92,12 @@ pub enum Asks {
     /// By an HTTP/2 head.
     Http2(Head),
     /// By the address that it connected to and its ClientHello.
-    Captured(SocketAddr),
+    Captured {
+        /// The client's own address.
+        peer: SocketAddr,
+        /// The address that it called.
+        original: SocketAddr,
+    },
 }
 
 /// A certificate that let a client in, and the listener that must still take it.
@@ -225,7 +230,8 @@ async fn enter(worker: Rc<Worker>, socket: TcpStream, mut coming: Coming) -> Opt
     if let Mode::Transparent(capture) = coming.entrance.mode {
         // A connection that is gone has no address any more.
         let original = original_destination(&socket, capture).ok()?;
-        return Some(coming.request(worker, ClientStream::Tcp(socket), Asks::Captured(original)));
+        let asks = Asks::Captured { peer: socket.peer_addr().ok()?, original };
+        return Some(coming.request(worker, ClientStream::Tcp(socket), asks));
     }
     let spoken = tokio::select! {
         biased;
