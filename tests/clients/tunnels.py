@@ -22,6 +22,8 @@ ONCE = os.urandom(PERIOD)
 BYTES = ONCE + ONCE
 # What is looked at in one go, and at most what a stream sends before another one's turn.
 PIECE = 65_536
+# Whose hellos go through tunnels; what answers them has no certificate.
+INSIDE = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def at(place, count):
@@ -31,7 +33,7 @@ def at(place, count):
 
 def hello(name):
     out = ssl.MemoryBIO()
-    tls = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), out, server_hostname=name)
+    tls = INSIDE.wrap_bio(ssl.MemoryBIO(), out, server_hostname=name)
     try:
         tls.do_handshake()
     except ssl.SSLWantReadError:
@@ -274,13 +276,23 @@ class Http2:
         self.until(lambda: False)
         return {"gone": self.is_gone, "goaway": self.goaway}
 
-    def many(self, count, size, target, name):
-        """`size` bytes through each of `count` tunnels and back, while the first one is full in both directions; then all of its own."""
+    def begin_all(self, count, target, name):
         streams = [self.begin([(":method", "CONNECT"), (":authority", target)]) for _ in range(count)]
         self.until(lambda: all(stream.status or stream.end for stream in streams))
         for stream in streams:
-            self.push(stream, hello(name))
-            self.first(stream)
+            if stream.status == 200:
+                self.push(stream, hello(name))
+        for stream in streams:
+            if stream.status == 200:
+                self.first(stream)
+        return streams
+
+    def open_all(self, count, target, name):
+        return [self.tell(stream) for stream in self.begin_all(count, target, name)]
+
+    def many(self, count, size, target, name):
+        """`size` bytes through each of `count` tunnels and back, while the first one is full in both directions; then all of its own."""
+        streams = self.begin_all(count, target, name)
         full, others = streams[0], streams[1:]
         full.is_read = False
         self.fill(full)
