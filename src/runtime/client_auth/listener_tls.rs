@@ -10,12 +10,12 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use tokio::sync::Semaphore;
 
 use super::authorities::Authorities;
 use super::authority_fault::AuthorityFile;
 use super::identity::identities;
 use super::revocation::Lists;
+use super::under_way::UnderWay;
 use super::verifier::Verifier;
 use crate::config::{self, ClientAuth, StaleCrl};
 use crate::name::Identity;
@@ -23,10 +23,6 @@ use crate::policy::Reason;
 use crate::runtime::key_pair::KeyPair;
 use crate::runtime::load::Reading;
 use crate::yaml::Located;
-
-/// Handshakes of one listener that are under way at a time; more clients are refused. Each holds some 64 KiB at most, and as a client can
-/// be as slow as its deadline, this many slow ones must not keep others out.
-const MAX_HANDSHAKES: usize = 4096;
 
 /// The protocols that clients may speak behind TLS.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -40,7 +36,7 @@ pub struct ListenerTls {
     verifier: Option<Arc<Verifier>>,
     expires: Timestamp,
     stale: Option<StaleCrl>,
-    pub(super) handshakes: Arc<Semaphore>,
+    pub(super) handshakes: Arc<UnderWay>,
 }
 
 /// A client's certificate, which was good in its handshake.
@@ -65,7 +61,7 @@ impl ListenerTls {
     /// Reads the files. `None`: `reading` says why. `handshakes` counts those under way, over reloads.
     pub(in crate::runtime) fn read(
         files: &config::ListenerTls,
-        handshakes: &Arc<Semaphore>,
+        handshakes: &Arc<UnderWay>,
         now: Timestamp,
         reading: &mut Reading,
     ) -> Option<Self> {
@@ -89,11 +85,6 @@ impl ListenerTls {
             }
         };
         Some(Self { server: Arc::new(server), verifier, expires, stale, handshakes })
-    }
-
-    /// Room for the handshakes of a listener.
-    pub fn room() -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(MAX_HANDSHAKES))
     }
 
     /// What handshakes are made with: TLS 1.2 and 1.3, AEAD suites, `h2` and `http/1.1`, no early data, and where clients show

@@ -15,6 +15,7 @@ mod self_test;
 #[cfg(test)]
 pub(in crate::runtime) mod testing;
 mod throttle;
+mod under_way;
 mod verifier;
 
 pub use credentials::{Checker, Credentials};
@@ -22,3 +23,4 @@ pub use fault::CertificateFault;
 pub use handshake::{HandshakeFailure, Shaken, handshake};
 pub use listener_tls::{ClientCertificate, ListenerTls};
 pub(in crate::runtime) use self_test::self_test;
+pub use under_way::UnderWay;

@@ -218,7 +218,7 @@ pub fn files(folder: &Path, authorities: &str, lists: Option<&str>, stale: Stale
 /// Reads a listener's files, or says what is wrong with them.
 pub fn read(files: &config::ListenerTls) -> Result<Arc<ListenerTls>, Vec<String>> {
     let mut reading = Reading::behind("sallyport.yaml".to_owned());
-    let tls = ListenerTls::read(files, &ListenerTls::room(), clock::now(), &mut reading);
+    let tls = ListenerTls::read(files, &Arc::default(), clock::now(), &mut reading);
     match tls.filter(|_| reading.faults.is_empty()) {
         Some(tls) => Ok(Arc::new(tls)),
         None => Err(reading.end().lines().to_vec()),

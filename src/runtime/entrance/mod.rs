@@ -8,11 +8,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::Semaphore;
 
 use crate::address::PrefixSet;
 use crate::config::{Config, Listener, Mode};
-use crate::runtime::client_auth::{Checker, Credentials, ListenerTls, self_test};
+use crate::runtime::client_auth::{Checker, Credentials, ListenerTls, UnderWay, self_test};
 use crate::runtime::clock;
 use crate::runtime::load::{LoadError, Reading};
 use crate::runtime::shared::Shared;
@@ -26,7 +25,7 @@ pub struct Entrance {
     /// Who must send a PROXY header; from all others it is refused.
     pub senders: PrefixSet,
     files: Listener,
-    handshakes: Arc<Semaphore>,
+    handshakes: Arc<UnderWay>,
     checker: Arc<Checker>,
     tls: ArcSwapOption<ListenerTls>,
     credentials: ArcSwapOption<Credentials>,
@@ -70,7 +69,7 @@ impl Entrance {
             mode: listener.mode,
             senders: listener.proxy_protocol.iter().copied().collect(),
             files: listener.clone(),
-            handshakes: ListenerTls::room(),
+            handshakes: Arc::default(),
             checker: Arc::clone(checker),
             tls: ArcSwapOption::empty(),
             credentials: ArcSwapOption::empty(),

@@ -259,7 +259,7 @@ async fn enter(worker: Rc<Worker>, socket: TcpStream, mut coming: Coming) -> Opt
 async fn open(socket: TcpStream, coming: &mut Coming) -> Result<Speaks, Turned> {
     let socket = proxied::open(socket, coming).await?;
     let Some(tls) = coming.entrance.tls() else { return Ok(Speaks::Plain(socket)) };
-    match handshake(socket, &tls, coming.deadline).await {
+    match handshake(socket, &tls, coming.came.origin(), coming.deadline).await {
         Ok(shaken) => Ok(Speaks::Tls(Box::new(shaken))),
         Err(failure) => Err(failure.denial().map_or(Turned::Silent, |denial| {
             let certificate = failure.certificate();
