@@ -15,6 +15,7 @@ use tokio_rustls::server::TlsStream;
 use super::fault::CertificateFault;
 use super::listener_tls::{ClientCertificate, ListenerTls};
 use crate::policy::{Denial, Origin, Reason};
+use crate::runtime::clock;
 use crate::tls;
 
 /// Size in bytes of what a hello is read through; most come whole.
@@ -175,7 +176,7 @@ where
         (failure.map_or(HandshakeFailure::Gone, HandshakeFailure::of), socket)
     })?;
     let (_, session) = stream.get_ref();
-    let certificate = tls.certificate(session.peer_certificates().unwrap_or_default());
+    let certificate = tls.certificate(session.peer_certificates().unwrap_or_default(), clock::now());
     let is_h2 = session.alpn_protocol() == Some(b"h2");
     Ok(Shaken { stream, certificate, is_h2 })
 }

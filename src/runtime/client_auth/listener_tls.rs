@@ -13,13 +13,13 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 
 use super::authorities::Authorities;
 use super::authority_fault::AuthorityFile;
+use super::fault::CertificateFault;
 use super::identity::identities;
 use super::revocation::Lists;
 use super::under_way::UnderWay;
 use super::verifier::Verifier;
 use crate::config::{self, ClientAuth, StaleCrl};
 use crate::name::Identity;
-use crate::policy::Reason;
 use crate::runtime::key_pair::KeyPair;
 use crate::runtime::load::Reading;
 use crate::yaml::Located;
@@ -44,7 +44,11 @@ pub struct ListenerTls {
 pub struct ClientCertificate {
     chain: Vec<CertificateDer<'static>>,
     identities: Arc<[Identity]>,
+    /// When it was shown, and so good.
+    shown: Timestamp,
     last: Mutex<Look>,
+    /// Who found last that it is not revoked.
+    not_revoked_by: Mutex<Weak<Verifier>>,
 }
 
 /// A look at a certificate that found it good.
@@ -103,29 +107,53 @@ impl ListenerTls {
         self.verifier.as_ref().and_then(|verifier| verifier.authorities().next_update()).zip(self.stale)
     }
 
-    /// The certificate that a client has shown in a handshake with this. `None`: none was asked for.
-    pub(in crate::runtime) fn certificate(&self, chain: &[CertificateDer<'_>]) -> Option<ClientCertificate> {
+    /// The certificate that a client has shown at `now` in a handshake with this. `None`: none was asked for.
+    pub(in crate::runtime) fn certificate(
+        &self,
+        chain: &[CertificateDer<'_>],
+        now: Timestamp,
+    ) -> Option<ClientCertificate> {
         self.verifier.as_ref()?;
         let chain: Vec<_> = chain.iter().map(|der| der.clone().into_owned()).collect();
         let identities = chain.first().map(|own| identities(own)).unwrap_or_default();
-        Some(ClientCertificate { chain, identities, last: Mutex::default() })
+        Some(ClientCertificate {
+            chain,
+            identities,
+            shown: now,
+            last: Mutex::default(),
+            not_revoked_by: Mutex::default(),
+        })
     }
 
     /// Whether a client that has shown this certificate, maybe before a reload, would be let in with it at `now`. Costs next to nothing
     /// as long as nothing was read again and nothing has ended since the last look.
     ///
     /// # Errors
-    /// `client_certificate_revoked` or `client_certificate_invalid`.
-    pub fn still_holds(&self, certificate: &ClientCertificate, now: Timestamp) -> Result<(), Reason> {
+    /// What is wrong with it.
+    pub fn still_holds(&self, certificate: &ClientCertificate, now: Timestamp) -> Result<(), CertificateFault> {
         let Some(verifier) = &self.verifier else { return Ok(()) };
         let mut last = certificate.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_same = std::ptr::eq(last.by.as_ptr(), Arc::as_ptr(verifier));
-        if is_same && (last.at..last.until).contains(&now) {
+        if is_by(&last.by, verifier) && (last.at..last.until).contains(&now) {
             return Ok(());
         }
-        let until = verifier.check(&certificate.chain, now).map_err(|fault| fault.reason())?;
+        let until = verifier.check(&certificate.chain, now)?;
         *last = Look { by: Arc::downgrade(verifier), at: now, until };
         Ok(())
+    }
+
+    /// Whether what this certificate opened must end at `now`: it is revoked, or its authority is none any more. What has merely ended, a
+    /// certificate or a list, cuts nothing. Costs next to nothing as long as nothing was read again.
+    pub fn has_revoked(&self, certificate: &ClientCertificate, now: Timestamp) -> bool {
+        let Some(verifier) = &self.verifier else { return false };
+        let mut last = certificate.not_revoked_by.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_by(&last, verifier) {
+            return false;
+        }
+        let is_revoked = verifier.has_revoked(&certificate.chain, certificate.shown, now);
+        if !is_revoked {
+            *last = Arc::downgrade(verifier);
+        }
+        is_revoked
     }
 }
 
@@ -139,6 +167,10 @@ impl ClientCertificate {
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.chain
     }
+}
+
+fn is_by(last: &Weak<Verifier>, verifier: &Arc<Verifier>) -> bool {
+    std::ptr::eq(last.as_ptr(), Arc::as_ptr(verifier))
 }
 
 fn authorities(files: &ClientAuth, now: Timestamp, reading: &mut Reading) -> Option<Authorities> {

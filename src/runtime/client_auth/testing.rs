@@ -106,6 +106,12 @@ impl Authority {
         authority(name, span, 1)
     }
 
+    /// The same, at the top, with its key, of these terms.
+    pub fn renewed(&self, params: CertificateParams) -> Self {
+        let key = KeyPair::try_from(self.issuer.key().serialize_der()).unwrap();
+        Self { issuer: CertifiedIssuer::self_signed(params, key).unwrap(), above: Vec::new() }
+    }
+
     /// One below this one.
     pub fn below(&self, name: &str, serial: u64) -> Self {
         self.below_with(authority(name, TODAY, serial))

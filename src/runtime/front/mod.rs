@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use crate::config::Mode;
 use crate::name::Identity;
-use crate::policy::{Certificate, Client, Denial, Policy, Reason};
+use crate::policy::{Certificate, Client, Denial, Policy};
 use crate::runtime::authorization::Authorization;
 use crate::runtime::captured::original_destination;
 use crate::runtime::client_auth::{CertificateFault, ClientCertificate, Shaken, handshake};
@@ -108,12 +108,17 @@ pub struct Proof {
 }
 
 impl Proof {
-    /// Whether the listener would take the certificate at `now`.
+    /// Whether the listener would take the certificate at `now`, for one more request.
     ///
     /// # Errors
-    /// `client_certificate_revoked` or `client_certificate_invalid`.
-    pub fn holds(&self, now: Timestamp) -> Result<(), Reason> {
+    /// What is wrong with it.
+    pub fn holds(&self, now: Timestamp) -> Result<(), CertificateFault> {
         self.entrance.tls().map_or(Ok(()), |tls| tls.still_holds(&self.certificate, now))
+    }
+
+    /// Whether it has been taken back since, and with it what it opened.
+    pub fn is_taken_back(&self, now: Timestamp) -> bool {
+        self.entrance.tls().is_some_and(|tls| tls.has_revoked(&self.certificate, now))
     }
 }
 
