@@ -47,11 +47,9 @@ pub struct ClientCertificate {
     /// When it was shown, and so good.
     shown: Timestamp,
     last: Mutex<Look>,
-    /// Who found last that it is not revoked.
-    not_revoked_by: Mutex<Weak<Verifier>>,
 }
 
-/// A look at a certificate that found it good.
+/// The last looks at a certificate that found it good.
 #[derive(Debug, Default)]
 struct Look {
     /// Who looked. Weak: what was replaced must not live as long as its tunnels.
@@ -59,6 +57,8 @@ struct Look {
     at: Timestamp,
     /// Until when another look by the same would find the same.
     until: Timestamp,
+    /// Who looked only whether it is revoked, and found that it is not.
+    not_revoked_by: Weak<Verifier>,
 }
 
 impl ListenerTls {
@@ -116,13 +116,7 @@ impl ListenerTls {
         self.verifier.as_ref()?;
         let chain: Vec<_> = chain.iter().map(|der| der.clone().into_owned()).collect();
         let identities = chain.first().map(|own| identities(own)).unwrap_or_default();
-        Some(ClientCertificate {
-            chain,
-            identities,
-            shown: now,
-            last: Mutex::default(),
-            not_revoked_by: Mutex::default(),
-        })
+        Some(ClientCertificate { chain, identities, shown: now, last: Mutex::default() })
     }
 
     /// Whether a client that has shown this certificate, maybe before a reload, would be let in with it at `now`. Costs next to nothing
@@ -137,7 +131,7 @@ impl ListenerTls {
             return Ok(());
         }
         let until = verifier.check(&certificate.chain, now)?;
-        *last = Look { by: Arc::downgrade(verifier), at: now, until };
+        *last = Look { by: Arc::downgrade(verifier), at: now, until, not_revoked_by: Arc::downgrade(verifier) };
         Ok(())
     }
 
@@ -145,13 +139,13 @@ impl ListenerTls {
     /// certificate or a list, cuts nothing. Costs next to nothing as long as nothing was read again.
     pub fn has_revoked(&self, certificate: &ClientCertificate, now: Timestamp) -> bool {
         let Some(verifier) = &self.verifier else { return false };
-        let mut last = certificate.not_revoked_by.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_by(&last, verifier) {
+        let mut last = certificate.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_by(&last.not_revoked_by, verifier) {
             return false;
         }
         let is_revoked = verifier.has_revoked(&certificate.chain, certificate.shown, now);
         if !is_revoked {
-            *last = Arc::downgrade(verifier);
+            last.not_revoked_by = Arc::downgrade(verifier);
         }
         is_revoked
     }

@@ -125,6 +125,7 @@ fn another_look_checks_nothing_until_something_may_have_changed() {
         ("when files were read again", &read_again, now, invalid),
     ] {
         assert_eq!(tls.still_holds(&shown, at), want, "{row}");
+        assert_eq!(tls.has_revoked(&shown, at), std::ptr::eq(tls, &raw const read_again), "{row}, of what is open");
     }
 }
 

@@ -18,7 +18,7 @@ mod throttle;
 mod under_way;
 mod verifier;
 
-pub use credentials::{Checker, Credentials};
+pub use credentials::{Checker, Credentials, ShownCredential};
 pub use fault::CertificateFault;
 pub use handshake::{HandshakeFailure, Shaken, handshake};
 pub use listener_tls::{ClientCertificate, ListenerTls};

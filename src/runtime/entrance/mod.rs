@@ -80,7 +80,9 @@ impl Entrance {
         let tls = self.files.tls.as_ref();
         let tls = tls.and_then(|files| ListenerTls::read(files, &self.handshakes, clock::now(), reading));
         let credentials = self.files.credentials.as_ref();
-        let credentials = credentials.and_then(|file| Credentials::read(file, &self.checker, reading));
+        let before = self.credentials();
+        let credentials =
+            credentials.and_then(|file| Credentials::read(file, before.as_deref(), &self.checker, reading));
         Keys { tls: tls.map(Arc::new), credentials: credentials.map(Arc::new) }
     }
 
