@@ -2,6 +2,7 @@
 //! Not here: how any step works; each is one call. Whoever calls `set_up` records what came out of it, so every end of every request passes
 //! the decision log once. Source: the contract's sections 5 and 6 (what the client sees, which reason if several).
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
@@ -33,9 +34,9 @@ use crate::runtime::{answer, clock, gate};
 struct ClientEnd {
     stream: ClientStream,
     /// What came behind the head: the start of the ClientHello.
-    unread: Bytes,
+    unread: Cell<Bytes>,
     /// Whether the client sends TLS by now: refusals are alerts then.
-    established: bool,
+    established: Cell<bool>,
     /// Whether the method was HEAD, whose answers have no body.
     head_only: bool,
 }
@@ -105,12 +106,13 @@ async fn decide<'a>(
 ) -> Option<Recorded<'a>> {
     let unfinished = worker.begin();
     let Asking { stream, asks, mut who } = *asking;
-    let (mut end, asked) = ask(worker, stream, asks, facts).await?;
+    let (end, asked) = ask(worker, stream, asks, facts).await?;
     // At the end of a drain what is still being set up is refused, so that it has its record.
     let result = tokio::select! {
         biased;
-        result = set_up(worker, (&mut end, asked), (&mut who, place), facts) => result,
+        result = set_up(worker, (&end, asked), (&mut who, place), facts) => result,
         denial = worker.cut_off() => Err(denial),
+        () = end.stream.end().left() => Err(Denial::new(Reason::ClientGone)),
     };
     match result {
         Ok(ready) => commit(worker, end, (ready, who.proof, unfinished), facts).await,
@@ -123,17 +125,17 @@ async fn decide<'a>(
 
 /// Hears what is asked for, whichever way it is. `None`: the client has closed without a byte.
 async fn ask(worker: &Worker, stream: ClientStream, asks: Asks, facts: &mut Facts) -> Option<(ClientEnd, Asked)> {
-    let mut end = ClientEnd { stream, unread: Bytes::new(), established: false, head_only: false };
+    let mut end = ClientEnd { stream, unread: Cell::default(), established: Cell::new(false), head_only: false };
     let asked = match asks {
         Asks::Head(deadline) => {
             let read = head::read(end.stream, &worker.lane, deadline, worker.stopped()).await;
-            (end.stream, end.unread) = (read.stream, read.unread);
+            (end.stream, end.unread) = (read.stream, Cell::new(read.unread));
             Asked::Head(read.head)
         }
         Asks::Http2(head) => Asked::Head(Ok(head)),
         Asks::Captured { peer, original } => {
             facts.captured(original);
-            end.established = true;
+            end.established.set(true);
             let deadline = Instant::now() + worker.shared().limits().hello_timeout;
             let heard = hello::read_first(end.stream.end(), &worker.lane, deadline, worker.stopped()).await;
             // By now a connection of ours is on the list: its hello comes behind its dial.
@@ -163,7 +165,7 @@ async fn ask(worker: &Worker, stream: ClientStream, asks: Asks, facts: &mut Fact
 /// A captured request has its ClientHello in place of a head, and no 200.
 async fn set_up(
     worker: &Worker,
-    (end, asked): (&mut ClientEnd, Asked),
+    (end, asked): (&ClientEnd, Asked),
     (who, place): (&mut Who, &mut gate::Place),
     facts: &mut Facts,
 ) -> Result<Ready, Denial> {
@@ -268,21 +270,21 @@ async fn connect(worker: &Worker, routed: &Routed, facts: &mut Facts) -> Result<
 }
 
 /// Tells the client that the tunnel is open for its ClientHello.
-async fn establish(client: &mut ClientEnd, routed: &Routed, deadline: Instant) -> Result<(), Denial> {
+async fn establish(client: &ClientEnd, routed: &Routed, deadline: Instant) -> Result<(), Denial> {
     // A client that does not read is as good as gone.
     answer::establish(&client.stream, deadline).await.map_err(|_| routed.deny(Reason::ClientGone))?;
-    client.established = true;
+    client.established.set(true);
     Ok(())
 }
 
 /// The whole ClientHello, from what came behind the head on.
 async fn hear(
     worker: &Worker,
-    client: &mut ClientEnd,
+    client: &ClientEnd,
     (routed, deadline): (&Routed, Instant),
     facts: &mut Facts,
 ) -> Result<Heard, Denial> {
-    let read = hello::read(client.stream.end(), std::mem::take(&mut client.unread), &worker.lane, deadline).await;
+    let read = hello::read(client.stream.end(), client.unread.take(), &worker.lane, deadline).await;
     let heard = read.map_err(|failure| hello::denial(routed, &failure))?;
     let took = facts.step(worker.metrics(), SetupStep::Hello);
     facts.heard(&heard.hello, took);
@@ -329,15 +331,21 @@ async fn carry(worker: &Worker, recorded: Recorded<'_>, facts: &mut Facts) {
     drop((open, guards));
     let Link { client, upstream } = *link;
     drop(upstream);
-    if let Ending::Refused(refused) = ending {
-        Box::pin(answer::end_with_alert(&client, refused.reason())).await;
+    match ending {
+        Ending::Refused(refused) => Box::pin(answer::end_with_alert(&client, refused.reason())).await,
+        Ending::IdleTimeout
+        | Ending::LifetimeExceeded
+        | Ending::ByteBudgetSpent
+        | Ending::Revoked
+        | Ending::Shutdown => client.end().cut(),
+        Ending::ClientClosed | Ending::ServerClosed | Ending::Reset => {}
     }
 }
 
 /// Record, then the answer. Refusals do not wait for the disk.
 async fn refuse(worker: &Worker, client: ClientEnd, denial: &Denial, facts: &mut Facts) {
     record(worker, denial, facts);
-    match (denial.reason(), client.established) {
+    match (denial.reason(), client.established.get()) {
         (Reason::ClientGone, _) => {}
         (reason, true) => answer::end_with_alert(&client.stream, reason).await,
         (reason, false) => answer::refuse(&client.stream, reason, facts.id(), client.head_only).await,

@@ -10,6 +10,8 @@ mod canary;
 #[cfg(test)]
 mod captured;
 #[cfg(test)]
+mod certificates;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod commands;
@@ -48,6 +50,8 @@ mod harness;
 mod heads;
 #[cfg(test)]
 mod hellos;
+#[cfg(test)]
+mod http2;
 #[cfg(test)]
 mod instructions;
 #[cfg(test)]
@@ -93,6 +97,8 @@ mod reload;
 mod report_mode;
 #[cfg(test)]
 mod repository;
+#[cfg(test)]
+mod secure_listeners;
 #[cfg(test)]
 mod server_side;
 #[cfg(test)]
