@@ -183,11 +183,13 @@ pub struct Dial<'a> {
     pub version: &'a str,
     /// What it sends in front of everything.
     pub first: &'a str,
+    /// Whether it says nothing behind the handshake.
+    pub is_silent: bool,
 }
 
 impl Default for Dial<'_> {
     fn default() -> Self {
-        Self { certificate: "right", alpn: "h2", version: "1.3", first: "" }
+        Self { certificate: "right", alpn: "h2", version: "1.3", first: "", is_silent: false }
     }
 }
 
@@ -203,10 +205,10 @@ pub struct Client {
 impl Client {
     /// Comes through the handshake.
     pub fn connect(folder: &Path, proxy: SocketAddr, dial: &Dial) -> Self {
-        let Dial { certificate, alpn, version, first } = dial;
+        let Dial { certificate, alpn, version, first, is_silent } = dial;
         let in_folder = |name: &str| folder.join(name).display().to_string();
         let own = if certificate.is_empty() { String::new() } else { in_folder(certificate) };
-        let says = json!({"proxy": proxy.to_string(), "authority": in_folder("ca.pem"), "certificate": own, "alpn": alpn, "version": version, "first": first});
+        let says = json!({"proxy": proxy.to_string(), "authority": in_folder("ca.pem"), "certificate": own, "alpn": alpn, "version": version, "first": first, "silent": is_silent});
         let mut command = program("python");
         command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/tunnels.py")).arg(says.to_string());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
