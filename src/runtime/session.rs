@@ -210,7 +210,10 @@ async fn identify(
     if let Some(proof) = &who.proof {
         facts.proved(&who.client.identities);
         // Each stream of a connection is judged by the lists of its moment.
-        proof.holds(clock::now()).map_err(Denial::new)?;
+        proof.holds(clock::now()).map_err(|fault| {
+            facts.certificate(fault);
+            Denial::new(fault.reason())
+        })?;
     }
     if let Asked::Head(Ok(head)) = asked {
         who.show(policy, head).await?;

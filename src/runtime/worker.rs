@@ -200,7 +200,7 @@ impl Worker {
     }
 }
 
-/// What becomes of an open tunnel under `policy`. One whose certificate is not good any more is cut, whatever its rule says.
+/// What becomes of an open tunnel under `policy`. One whose certificate or credential was taken back is cut, whatever its rule says.
 fn judge(policy: &Arc<Policy>, tunnel: &OpenTunnel, (own, now): (&OwnAddresses, Timestamp)) -> Verdict {
     if tunnel.is_proved(now) { policy.judge_again(tunnel.standing(), own, now) } else { Verdict::Gone(Existing::Cut) }
 }
