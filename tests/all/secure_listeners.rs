@@ -279,6 +279,11 @@ fn is_anywhere(folder: &Path, text: &str) -> bool {
 fn each_stream_is_let_in_by_its_own_credential() {
     let origin = Origin::start();
     let (dir, _) = folder(CREDENTIALS, &["login:batch-1"], origin.port(), "");
+    // Where there is another source at the same address, only the credential tells which one it is.
+    let policy = dir.path().join("policy.yaml");
+    let text = fs::read_to_string(&policy).unwrap();
+    let another = "sources: [{name: web, subnets: [127.0.0.1/32], identities: [\"login:batch-2\"]}, ";
+    fs::write(policy, text.replacen("sources: [", another, 1)).unwrap();
     let bearer = format!("Bearer batch-1.{}", credential(dir.path()));
     let proxy = Proxy::start_in(dir);
     let target = format!("api.acme.test:{}", origin.port());

@@ -281,13 +281,13 @@ class Http2:
             "settings": lambda: SettingsFrame(0, settings={4: 70_000}).serialize(),
             "continuation": lambda: ContinuationFrame(1, b"\x00\x01a\x01b" * 20).serialize(),
             "empty": lambda: DataFrame(tunnel, b"").serialize(),
-            # Whoever doesn't know a frame must skip it (RFC 9113 5.5).
-            "unknown": lambda: b"\0\0\x08\x55\0\0\0\0\x0012345678",
+            # Whoever doesn't know a frame must skip it (RFC 9113 5.5). So many at once that there is always one more to read.
+            "unknown": lambda: b"\0\0\0\x55\0\0\0\0\0" * 10_000,
             "reset": self.reset,
         }
         sent, end = 0, time.monotonic() + PATIENCE
         while not self.is_gone and self.goaway is None and time.monotonic() < end:
-            if len(self.out) < PIECE:
+            if len(self.out) < 16 * PIECE:
                 self.out += b"".join(kinds[kind]() for _ in range(100))
                 sent += 100
             self.pump(0)
