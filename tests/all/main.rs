@@ -37,6 +37,7 @@ mod ends;
 #[cfg(test)]
 mod export;
 #[cfg(test)]
+mod firewall_errors;
 mod firewall_namespaces;
 #[cfg(test)]
 mod full_disk;
