@@ -28,6 +28,7 @@ fn no_error_carries_anything_past_the_proxy() {
         return;
     }
     let gateway = Gateway::new();
+    await_neighbours(&gateway);
     for (word, capture) in CAPTURES {
         let port = if word == "tproxy" { 15002 } else { 15001 };
         for all in ["0.0.0.0", "::"] {
@@ -47,7 +48,7 @@ fn no_error_carries_anything_past_the_proxy() {
             }
             for (client, outside) in CLIENT.into_iter().zip([OUTSIDE[0].to_owned(), six(OUTSIDE[0])]) {
                 let (name, to) = (format!("{word}, {format}: {outside}"), at(&outside, 443));
-                let (open, answer) = gateway.client.run_as(OTHER, || connected(to));
+                let (open, answer) = gateway.client.run_as(OTHER, || connected(to, &name));
                 let captured = format!("{} {to}", if is_open { "origin" } else { "captured" });
                 assert_eq!(answer, captured, "{name}");
                 let from = open.local_addr().unwrap();
@@ -64,9 +65,17 @@ fn no_error_carries_anything_past_the_proxy() {
     }
 }
 
+/// Those of IPv6 find each other some time after their links are up.
+fn await_neighbours(gateway: &Gateway) {
+    let (to, end) = (at(&six(OUTSIDE[0]), 443), Instant::now() + Duration::from_secs(20));
+    while gateway.client.run_as(OTHER, || call(to)) != format!("origin {to}") {
+        assert!(Instant::now() < end, "{to} is not reached");
+    }
+}
+
 /// An open connection, and what was said on it first.
-fn connected(to: SocketAddr) -> (TcpStream, String) {
-    let mut socket = TcpStream::connect(to).unwrap();
+fn connected(to: SocketAddr, name: &str) -> (TcpStream, String) {
+    let mut socket = TcpStream::connect(to).unwrap_or_else(|error| panic!("{name}: {error}"));
     let mut said = String::new();
     socket.read_to_string(&mut said).unwrap();
     (socket, said)
