@@ -19,6 +19,7 @@ need wget wget
 need git git
 need nginx nginx-light
 need haproxy haproxy
+need node nodejs
 need python3 python3
 need valgrind valgrind
 # A spreadsheet without its window.
@@ -48,14 +49,14 @@ if ! command -v promtool >/dev/null && [ ! -x "$promtool" ]; then
 fi
 
 venv=target/venv
-if ! "$venv/bin/python" -c 'import aics_tlog, jsonschema, ocsf_json_schema, requests' 2>/dev/null; then
+if ! "$venv/bin/python" -c 'import aics_tlog, h2, jsonschema, ocsf_json_schema, pycurl, requests' 2>/dev/null; then
     python3 -m venv "$venv" || {
         as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update
         as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y python3-venv
         python3 -m venv "$venv"
     }
     "$venv/bin/pip" --quiet --disable-pip-version-check install \
-        'requests==2.32.*' 'jsonschema==4.26.*' 'ocsf-json-schema==1.2.*'
+        'requests==2.32.*' 'jsonschema==4.26.*' 'ocsf-json-schema==1.2.*' 'h2==4.4.*' 'pycurl==7.49.*'
     # It asks for Python 3.12 and runs on 3.11, which distributions have.
     "$venv/bin/pip" --quiet --disable-pip-version-check install --ignore-requires-python 'aics-tlog==0.2.*'
 fi

@@ -34,7 +34,7 @@ pub(super) struct ExplainArgs {
     #[arg(long = "address", value_name = "IP")]
     addresses: Vec<IpAddr>,
     /// The identity in the client's certificate, or its credential
-    #[arg(long, value_name = "URI|NAME|credential:NAME")]
+    #[arg(long, value_name = "URI|NAME|login:NAME")]
     identity: Option<Identity>,
     /// The listener that the client comes to; by default the first that takes CONNECT and such a client
     #[arg(long, value_name = "NAME")]

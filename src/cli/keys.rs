@@ -48,7 +48,7 @@ enum RoleWord {
 
 #[derive(Args)]
 pub(super) struct CredentialArgs {
-    /// Whose credential it is: the identity `credential:NAME`; one for each client
+    /// Whose credential it is: the identity `login:NAME`; one for each client
     name: String,
 }
 

@@ -41,7 +41,7 @@ const HASH: usize = 32;
 /// One credential as it is kept: the hash of its secret. Its text is its line in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credential {
-    /// Whose it is: the identity `credential:NAME`.
+    /// Whose it is: the identity `login:NAME`.
     pub name: Arc<str>,
     secret: Hashed,
 }

@@ -180,3 +180,19 @@ fn faults_of_what_a_listener_asks_for() {
         assert_fault(&line, want);
     }
 }
+
+#[test]
+fn the_canary_needs_a_listener_that_takes_plain_connect() {
+    for (keys, good) in [
+        ("address: '127.0.0.1:1'", true),
+        ("address: '127.0.0.1:1', tls: {certificate: a, key: b}", false),
+        ("address: '127.0.0.1:1', proxy_protocol: {from: [10.0.0.0/28]}", false),
+        ("address: '127.0.0.1:1', mode: transparent", false),
+        ("address: 'unix:a.sock'", false),
+    ] {
+        let text = format!("policy: p\nlisteners: [{{name: a, {keys}}}]\nredaction: {{canary: 1d}}\n");
+        let (_, faults) = read(&text);
+        let found = faults.iter().any(|fault| fault.contains("`canary` asks a listener"));
+        assert_eq!((faults.is_empty(), found), (good, !good), "{keys}: {faults:?}");
+    }
+}

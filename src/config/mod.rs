@@ -154,6 +154,12 @@ pub enum StaleCrl {
 }
 
 impl Listener {
+    /// Whether nothing stands before a request's head: CONNECT over TCP, without TLS and PROXY header.
+    pub fn is_plain(&self) -> bool {
+        let is_bare = self.tls.is_none() && self.proxy_protocol.is_empty();
+        self.mode == Mode::Connect && is_bare && self.tcp().is_some()
+    }
+
     /// Its address, if it has one that others can connect to.
     pub fn tcp(&self) -> Option<SocketAddr> {
         match self.address {
@@ -279,7 +285,14 @@ pub fn load(
     let pools = pools::pools(map.take("egress"), faults);
     let limits = limits::limits(map.take("limits"), map.place(), faults);
     let decision_log = log::decision_log(map.take("decision_log"), state, faults);
-    let redaction = redaction::redaction(map.take("redaction"), faults);
+    let of_redaction = map.take("redaction");
+    let redaction = redaction::redaction(of_redaction, faults);
+    let has_plain = listeners.iter().flatten().any(Listener::is_plain);
+    if let Some(field) = of_redaction.filter(|_| redaction.canary.is_some() && !has_plain) {
+        let message = "`canary` asks a listener that takes CONNECT without TLS or a PROXY header, and there is none; add one on \
+                       loopback, or remove `canary`";
+        field.fault(message, faults);
+    }
     let admin = admin::admin(map.take("admin"), &mut bound, faults);
     let probes = map.take("probes").and_then(|field| bound::probes(field, &mut bound, faults));
     map.finish(&[], faults);

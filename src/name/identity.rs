@@ -38,7 +38,7 @@ pub enum IdentityError {
         id: String,
     },
     /// It begins like a credential.
-    #[error("bad name of a credential `{name}`; write 1 to 128 letters, digits, `.`, `_` and `-` behind `credential:`")]
+    #[error("bad name of a credential `{name}`; write 1 to 128 letters, digits, `.`, `_` and `-` behind `login:`")]
     Credential {
         /// The text.
         name: String,
@@ -51,8 +51,9 @@ pub enum IdentityError {
 /// How SPIFFE IDs begin.
 pub(super) const SPIFFE: &str = "spiffe://";
 
-/// How the names of credentials are written among identities.
-pub(super) const CREDENTIAL: &str = "credential:";
+/// How the names of credentials are written among identities. Not by the word itself: what stands behind that is taken for a secret,
+/// in records and in every message.
+pub(super) const CREDENTIAL: &str = "login:";
 
 /// Upper bound in bytes of a SPIFFE ID (SPIFFE-ID, 2.3).
 const MAX_SPIFFE_ID: usize = 2048;
@@ -159,9 +160,9 @@ mod tests {
             ("spiffe://u@voice.example/ivr", false),
             ("spiffe://voice.example/ivr?x", false),
             ("spiffe://voice.example/*", false),
-            ("credential:batch-1", true),
-            ("credential:", false),
-            ("credential:a b", false),
+            ("login:batch-1", true),
+            ("login:", false),
+            ("login:a b", false),
             ("ivr-1.voice.example", true),
             ("*.voice.example", false),
             ("https://voice.example/ivr", false),

@@ -165,10 +165,10 @@ mod tests {
             ("A.v.example.", "a.v.example", true),
             ("v.example", "a.v.example", false),
             ("v.example", "spiffe://v.example", false),
-            ("v.example", "credential:v.example", false),
-            ("credential:batch", "credential:batch", true),
-            ("credential:batch", "credential:Batch", false),
-            ("credential:batch", "batch", false),
+            ("v.example", "login:v.example", false),
+            ("login:batch", "login:batch", true),
+            ("login:batch", "login:Batch", false),
+            ("login:batch", "batch", false),
         ] {
             let identity: Identity = identity.parse().unwrap();
             assert_eq!(pattern(text).matches(&identity), want, "`{text}` and `{identity}`");
@@ -184,13 +184,13 @@ mod tests {
             ("spiffe://v.example/**", "bad `*`"),
             ("*.v.example", "bad `*`"),
             ("*", "bad `*`"),
-            ("credential:*", "bad `*`"),
+            ("login:*", "bad `*`"),
             ("spiffe://v.example/*/", "bad SPIFFE ID"),
             ("spiffe://V.example/*", "bad SPIFFE ID"),
             ("spiffe:///*", "bad SPIFFE ID"),
             (&format!("spiffe://v/*/{}", "a".repeat(2048 - 12)), "bad SPIFFE ID"),
             ("spiffe://v.example/a b", "bad SPIFFE ID"),
-            ("credential:a b", "bad name of a credential"),
+            ("login:a b", "bad name of a credential"),
             ("a b", "bad"),
         ] {
             let error = text.parse::<IdentityPattern>().unwrap_err().to_string();
@@ -204,7 +204,7 @@ mod tests {
                 segments.iter().fold("spiffe://v".to_owned(), |text, segment| format!("{text}/{segment}"))
             }),
             "[ab]\\.test",
-            "credential:[ab]",
+            "login:[ab]",
         ]
     }
 
@@ -212,7 +212,7 @@ mod tests {
         /// Over all identities of a small world.
         #[test]
         fn patterns_overlap_if_something_matches_both(one in texts(), other in texts()) {
-            let mut all: Vec<String> = ["a.test", "b.test", "credential:a", "credential:b", "spiffe://v"].map(str::to_owned).to_vec();
+            let mut all: Vec<String> = ["a.test", "b.test", "login:a", "login:b", "spiffe://v"].map(str::to_owned).to_vec();
             let segments = ["a", "b", "x"];
             for first in segments {
                 all.push(format!("spiffe://v/{first}"));

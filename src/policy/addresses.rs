@@ -72,6 +72,11 @@ impl OwnAddresses {
     }
 }
 
+/// The refusal of what the proxy itself would ask for: rules that capture its own connections lead in a circle.
+pub fn in_a_circle() -> Denial {
+    Denial::new(Reason::AddressForbidden)
+}
+
 /// A request whose addresses have all been judged: those may be dialled, and no others.
 #[derive(Clone, Debug)]
 pub struct Routed {

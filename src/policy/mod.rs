@@ -41,7 +41,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use addresses::{Answer, OwnAddresses, Routed};
+pub use addresses::{Answer, OwnAddresses, Routed, in_a_circle};
 pub use ask::{Judged, Lookup, Offer, OfferedName, Question, Resolve, Ruling, Wanted};
 pub use cases::{Case, Difference, Surroundings, Tried};
 pub use classes::Destination;

@@ -203,9 +203,9 @@ listeners:
             ("a certificate", ("10.0.0.1", "a.example", ""), connect, "10.0.0.1, a.example, CONNECT a.example:443"),
             (
                 "a credential",
-                ("10.0.0.1", "credential:a", ""),
+                ("10.0.0.1", "login:a", ""),
                 connect,
-                "10.0.0.1, credential:a, CONNECT a.example:443, credentials",
+                "10.0.0.1, login:a, CONNECT a.example:443, credentials",
             ),
             (
                 "none shown where they are taken",
@@ -256,12 +256,7 @@ listeners:
                 connect,
                 "listener `users` asks for no client certificate; leave",
             ),
-            (
-                "no credentials",
-                ("10.0.0.1", "credential:a", "mtls"),
-                connect,
-                "listener `mtls` takes no credentials; leave",
-            ),
+            ("no credentials", ("10.0.0.1", "login:a", "mtls"), connect, "listener `mtls` takes no credentials; leave"),
             (
                 "a user with a certificate",
                 ("user:7", "a.example", ""),
@@ -289,10 +284,10 @@ listeners:
     #[test]
     fn without_one_that_fits_the_nearest_is_told() {
         let all = listeners(LISTENERS);
-        let first = |count: usize| asked(&all[..count], ("10.0.0.1", "credential:a", ""), ("", "a.example:443"));
+        let first = |count: usize| asked(&all[..count], ("10.0.0.1", "login:a", ""), ("", "a.example:443"));
         assert_eq!(first(1), "no listener is `mode: connect`; name the listener");
         assert!(first(2).starts_with("listener `sock` is a Unix socket"), "{}", first(2));
         assert!(first(4).starts_with("listener `edge` takes no credentials"), "{}", first(4));
-        assert!(first(5).starts_with("10.0.0.1, credential:a"), "{}", first(5));
+        assert!(first(5).starts_with("10.0.0.1, login:a"), "{}", first(5));
     }
 }

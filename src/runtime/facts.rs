@@ -25,7 +25,7 @@ use crate::runtime::proxy_header::ProxyHeader;
 use crate::runtime::shared::Shared;
 use crate::runtime::tally::InForce;
 use crate::runtime::tunnel::OpenTunnel;
-use crate::tls::ClientHello;
+use crate::tls::{ClientHello, ServerName};
 
 /// Upper bound in bytes of a host in a record: no host name is longer.
 const MAX_HOST: usize = 253;
@@ -151,6 +151,13 @@ impl Facts {
         self.record.client_identity = Some(self.marked("client_identity", cleaned));
     }
 
+    /// What a captured client wants, before anybody has judged that: the name in its hello, or else the address that it called.
+    pub fn wanted(&mut self, original: SocketAddr, hello: &ClientHello) {
+        let name = hello.server_name.as_ref().and_then(ServerName::name);
+        let host = name.map_or_else(|| original.ip().to_canonical().to_string(), ToString::to_string);
+        self.host(&host);
+    }
+
     /// What is wrong with the client's certificate.
     pub fn certificate(&mut self, fault: CertificateFault) {
         self.record.detail = Detail::new().with("certificate", fault.as_str());
@@ -228,7 +235,7 @@ impl Facts {
         if let Host::Address(address) = admitted.target().host() {
             self.record.addresses = vec![*address];
         }
-        // A captured request has no head that names it.
+        // A captured request has no head that names it, and where rules on networks let it through, its name is not where it goes.
         if self.record.original_ip.is_some() {
             self.host(&admitted.target().host().to_string());
         }

@@ -49,7 +49,22 @@ pub enum Place {
     /// The request's own.
     Own(Connection),
     /// That of the connection on which it came.
-    Lent(Rc<RefCell<Connection>>),
+    Lent(Lease),
+}
+
+/// A connection's place while one of its requests has it.
+pub struct Lease {
+    home: Rc<RefCell<Connection>>,
+    /// Whether the next request may be of another source.
+    is_settled_anew: bool,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.is_settled_anew {
+            self.home.borrow_mut().admission = Admission::Pending;
+        }
+    }
 }
 
 /// How far a connection may come.
@@ -174,16 +189,18 @@ impl Place {
         Self::Own(connection)
     }
 
-    /// That of an HTTP/2 connection, if no other request holds it. `None`: find one of its own.
-    pub fn lend(home: &Rc<RefCell<Connection>>) -> Option<Self> {
-        (Rc::strong_count(home) == 1).then(|| Self::Lent(Rc::clone(home)))
+    /// That of an HTTP/2 connection, if no other request holds it. `None`: find one of its own. `by_request`: each request tells by its
+    /// credential which source it has, and so settles the place anew.
+    pub fn lend(home: &Rc<RefCell<Connection>>, by_request: bool) -> Option<Self> {
+        let is_settled_anew = by_request && matches!(home.borrow().admission, Admission::Pending);
+        (Rc::strong_count(home) == 1).then(|| Self::Lent(Lease { home: Rc::clone(home), is_settled_anew }))
     }
 
     /// See [`Connection::settle`].
     pub fn settle(&mut self, gate: &Gate, source: Option<&str>) {
         match self {
             Self::Own(connection) => connection.settle(gate, source),
-            Self::Lent(connection) => connection.borrow_mut().settle(gate, source),
+            Self::Lent(lease) => lease.home.borrow_mut().settle(gate, source),
         }
     }
 
@@ -191,7 +208,7 @@ impl Place {
     pub fn is_within_limit(&self) -> bool {
         match self {
             Self::Own(connection) => connection.is_within_limit(),
-            Self::Lent(connection) => connection.borrow().is_within_limit(),
+            Self::Lent(lease) => lease.home.borrow().is_within_limit(),
         }
     }
 
@@ -199,7 +216,7 @@ impl Place {
     pub fn is_within_source_limit(&self) -> bool {
         match self {
             Self::Own(connection) => connection.is_within_source_limit(),
-            Self::Lent(connection) => connection.borrow().is_within_source_limit(),
+            Self::Lent(lease) => lease.home.borrow().is_within_source_limit(),
         }
     }
 }
@@ -302,6 +319,27 @@ mod tests {
         drop(pending);
         assert_eq!(gate.connections(), 0);
         assert!(gate.enter(Some("east")).unwrap().is_within_source_limit(), "its place is free again");
+    }
+
+    #[test]
+    fn a_connection_lends_its_place_to_one_request_at_a_time() {
+        let gate = gate(16, 1);
+        let home = Rc::new(RefCell::new(gate.enter_pending().unwrap()));
+        for (source, by_request, served) in
+            [(None, true, false), (Some("east"), true, true), (Some("west"), true, true)]
+        {
+            let mut place = Place::lend(&home, by_request).unwrap();
+            assert!(Place::lend(&home, by_request).is_none(), "it has but one");
+            place.settle(&gate, source);
+            assert_eq!(place.is_within_source_limit(), served, "{source:?}");
+            assert_eq!(gate.served(), 1);
+        }
+        Place::lend(&home, false).unwrap().settle(&gate, Some("east"));
+        let mut place = Place::lend(&home, true).unwrap();
+        place.settle(&gate, Some("west"));
+        drop(place);
+        assert!(gate.enter(Some("west")).unwrap().is_within_source_limit(), "a certificate settles it once for all");
+        assert!(!gate.enter(Some("east")).unwrap().is_within_source_limit());
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod balance;
 pub mod budgets;
 pub mod canary;
 pub mod captured;
+pub mod circles;
 pub mod client_auth;
 pub mod clock;
 pub mod denials;

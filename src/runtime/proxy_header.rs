@@ -1,5 +1,5 @@
 //! Reads the PROXY header in which a load balancer names the client, versions 1 and 2, in any split, and keeps what came behind it.
-//! Not here: sockets and deadlines, who must send one and who must not (`session`). Addresses are read by proxy-header; what it lets
+//! Not here: sockets and deadlines, who must send one and who must not (`front::proxied`). Addresses are read by proxy-header; what it lets
 //! through and the specification does not is here. Source: HAProxy's proxy-protocol.txt (2020/03/05), sections 2.1 and 2.2.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
@@ -103,11 +103,6 @@ impl ProxyHeaderReader {
             self.length = length;
             header
         }))
-    }
-
-    /// Whether not a byte has come.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
     }
 
     /// What came behind the header: the client's own first bytes.

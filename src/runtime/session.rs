@@ -2,6 +2,7 @@
 //! Not here: how any step works; each is one call. Whoever calls `set_up` records what came out of it, so every end of every request passes
 //! the decision log once. Source: the contract's sections 5 and 6 (what the client sees, which reason if several).
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
@@ -12,7 +13,8 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use crate::decision_log::Permit;
-use crate::policy::{Admitted, Allowed, Answer, Denial, Ending, Identified, Policy, Reason, Routed, Standing};
+use crate::policy::{self, Admitted, Allowed, Answer, Denial, Ending, Identified, Policy, Reason, Routed, Standing};
+use crate::runtime::circles::Own;
 use crate::runtime::dial::{self, Dialled};
 use crate::runtime::egress::Departure;
 use crate::runtime::facts::Facts;
@@ -32,9 +34,9 @@ use crate::runtime::{answer, clock, gate};
 struct ClientEnd {
     stream: ClientStream,
     /// What came behind the head: the start of the ClientHello.
-    unread: Bytes,
+    unread: Cell<Bytes>,
     /// Whether the client sends TLS by now: refusals are alerts then.
-    established: bool,
+    established: Cell<bool>,
     /// Whether the method was HEAD, whose answers have no body.
     head_only: bool,
 }
@@ -45,6 +47,8 @@ enum Asked {
     Head(Result<Head, HeadError>),
     /// A connection to this address, with this hello.
     Captured(SocketAddr, Result<Heard, HelloFailure>),
+    /// A connection of our own, captured on its way to a customer.
+    Circle,
 }
 
 /// Everything that an allowed request has brought together.
@@ -53,14 +57,17 @@ struct Ready {
     in_force: Arc<InForce>,
     dialled: Dialled,
     opening: Opening,
-    departure: Option<Departure>,
+    departure: Leaving,
     places: Places,
 }
+
+/// The connection to the customer as the pool counts it, and as our own.
+type Leaving = (Option<Departure>, Option<Box<Own>>);
 
 /// What counts a tunnel for as long as it lives.
 struct Guards {
     _unfinished: Unfinished,
-    _departure: Option<Departure>,
+    _departure: Leaving,
 }
 
 /// An allowed request with its record: all that is left is to forward.
@@ -99,12 +106,13 @@ async fn decide<'a>(
 ) -> Option<Recorded<'a>> {
     let unfinished = worker.begin();
     let Asking { stream, asks, mut who } = *asking;
-    let (mut end, asked) = ask(worker, stream, asks, facts).await?;
+    let (end, asked) = ask(worker, stream, asks, facts).await?;
     // At the end of a drain what is still being set up is refused, so that it has its record.
     let result = tokio::select! {
         biased;
-        result = set_up(worker, (&mut end, asked), (&mut who, place), facts) => result,
+        result = set_up(worker, (&end, asked), (&mut who, place), facts) => result,
         denial = worker.cut_off() => Err(denial),
+        () = end.stream.end().left() => Err(Denial::new(Reason::ClientGone)),
     };
     match result {
         Ok(ready) => commit(worker, end, (ready, who.proof, unfinished), facts).await,
@@ -117,20 +125,21 @@ async fn decide<'a>(
 
 /// Hears what is asked for, whichever way it is. `None`: the client has closed without a byte.
 async fn ask(worker: &Worker, stream: ClientStream, asks: Asks, facts: &mut Facts) -> Option<(ClientEnd, Asked)> {
-    let mut end = ClientEnd { stream, unread: Bytes::new(), established: false, head_only: false };
+    let mut end = ClientEnd { stream, unread: Cell::default(), established: Cell::new(false), head_only: false };
     let asked = match asks {
         Asks::Head(deadline) => {
             let read = head::read(end.stream, &worker.lane, deadline, worker.stopped()).await;
-            (end.stream, end.unread) = (read.stream, read.unread);
+            (end.stream, end.unread) = (read.stream, Cell::new(read.unread));
             Asked::Head(read.head)
         }
         Asks::Http2(head) => Asked::Head(Ok(head)),
-        Asks::Captured(original) => {
+        Asks::Captured { peer, original } => {
             facts.captured(original);
-            end.established = true;
+            end.established.set(true);
             let deadline = Instant::now() + worker.shared().limits().hello_timeout;
             let heard = hello::read_first(end.stream.end(), &worker.lane, deadline, worker.stopped()).await;
-            Asked::Captured(original, heard)
+            // By now a connection of ours is on the list: its hello comes behind its dial.
+            if worker.shared().circles().holds(peer) { Asked::Circle } else { Asked::Captured(original, heard) }
         }
     };
     match &asked {
@@ -142,11 +151,12 @@ async fn ask(worker: &Worker, stream: ClientStream, asks: Asks, facts: &mut Fact
             facts.read(head);
             end.head_only = head.is_head();
         }
-        Asked::Captured(_, Ok(heard)) => {
+        Asked::Captured(original, Ok(heard)) => {
             let took = facts.step(worker.metrics(), SetupStep::Hello);
             facts.heard(&heard.hello, took);
+            facts.wanted(*original, &heard.hello);
         }
-        Asked::Head(Err(_)) | Asked::Captured(_, Err(_)) => {}
+        Asked::Head(Err(_)) | Asked::Captured(_, Err(_)) | Asked::Circle => {}
     }
     Some((end, asked))
 }
@@ -155,7 +165,7 @@ async fn ask(worker: &Worker, stream: ClientStream, asks: Asks, facts: &mut Fact
 /// A captured request has its ClientHello in place of a head, and no 200.
 async fn set_up(
     worker: &Worker,
-    (end, asked): (&mut ClientEnd, Asked),
+    (end, asked): (&ClientEnd, Asked),
     (who, place): (&mut Who, &mut gate::Place),
     facts: &mut Facts,
 ) -> Result<Ready, Denial> {
@@ -165,7 +175,10 @@ async fn set_up(
     let identified = identify(&in_force.policy, (who, &asked), facts).await;
     place.settle(worker.shared().gate(), identified.as_ref().ok().map(|identified| &*identified.source().name));
     // Also what is overloaded tells whose it was.
-    identified.iter().for_each(|identified| facts.identified(identified));
+    match &identified {
+        Ok(identified) => facts.identified(identified),
+        Err(_) => facts.may_be(in_force.policy.candidates(who.client.origin)),
+    }
     worker.open_for(place)?;
     let (admitted, heard) = admit(worker, &identified?, asked)?;
     facts.admitted(&admitted);
@@ -197,7 +210,10 @@ async fn identify(
     if let Some(proof) = &who.proof {
         facts.proved(&who.client.identities);
         // Each stream of a connection is judged by the lists of its moment.
-        proof.holds(clock::now()).map_err(Denial::new)?;
+        proof.holds(clock::now()).map_err(|fault| {
+            facts.certificate(fault);
+            Denial::new(fault.reason())
+        })?;
     }
     if let Asked::Head(Ok(head)) = asked {
         who.show(policy, head).await?;
@@ -212,6 +228,7 @@ fn admit(worker: &Worker, identified: &Identified, asked: Asked) -> Result<(Admi
             let target = head.map_err(HeadError::denial)?.request().target()?;
             Ok((identified.request(&target, clock::now())?, None))
         }
+        Asked::Circle => Err(policy::in_a_circle()),
         Asked::Captured(original, heard) => {
             let heard = heard.map_err(|failure| hello::early_denial(&failure))?;
             let own = worker.shared().own_addresses();
@@ -235,7 +252,7 @@ async fn resolve(worker: &Worker, admitted: &Admitted, facts: &mut Facts) -> Res
 }
 
 /// A connection to one of the judged addresses, from the rule's pool.
-async fn connect(worker: &Worker, routed: &Routed, facts: &mut Facts) -> Result<(Dialled, Option<Departure>), Denial> {
+async fn connect(worker: &Worker, routed: &Routed, facts: &mut Facts) -> Result<(Dialled, Leaving), Denial> {
     let shared = worker.shared();
     let pool = match routed.egress() {
         Some(name) => Some(shared.pools().pool(name).ok_or_else(|| routed.deny(Reason::Internal))?),
@@ -247,26 +264,27 @@ async fn connect(worker: &Worker, routed: &Routed, facts: &mut Facts) -> Result<
     let took = facts.step(worker.metrics(), SetupStep::Dial);
     facts.dialled(&dialled, pool.map(|pool| pool.name()), took);
     routed.connected(dialled.local, dialled.upstream, &shared.own_addresses())?;
+    let own = dialled.socket.local_addr().ok().and_then(|local| shared.circles().open(local));
     let departure = dialled.departure.take();
-    Ok((dialled, departure))
+    Ok((dialled, (departure, own)))
 }
 
 /// Tells the client that the tunnel is open for its ClientHello.
-async fn establish(client: &mut ClientEnd, routed: &Routed, deadline: Instant) -> Result<(), Denial> {
+async fn establish(client: &ClientEnd, routed: &Routed, deadline: Instant) -> Result<(), Denial> {
     // A client that does not read is as good as gone.
     answer::establish(&client.stream, deadline).await.map_err(|_| routed.deny(Reason::ClientGone))?;
-    client.established = true;
+    client.established.set(true);
     Ok(())
 }
 
 /// The whole ClientHello, from what came behind the head on.
 async fn hear(
     worker: &Worker,
-    client: &mut ClientEnd,
+    client: &ClientEnd,
     (routed, deadline): (&Routed, Instant),
     facts: &mut Facts,
 ) -> Result<Heard, Denial> {
-    let read = hello::read(client.stream.end(), std::mem::take(&mut client.unread), &worker.lane, deadline).await;
+    let read = hello::read(client.stream.end(), client.unread.take(), &worker.lane, deadline).await;
     let heard = read.map_err(|failure| hello::denial(routed, &failure))?;
     let took = facts.step(worker.metrics(), SetupStep::Hello);
     facts.heard(&heard.hello, took);
@@ -313,15 +331,21 @@ async fn carry(worker: &Worker, recorded: Recorded<'_>, facts: &mut Facts) {
     drop((open, guards));
     let Link { client, upstream } = *link;
     drop(upstream);
-    if let Ending::Refused(refused) = ending {
-        Box::pin(answer::end_with_alert(&client, refused.reason())).await;
+    match ending {
+        Ending::Refused(refused) => Box::pin(answer::end_with_alert(&client, refused.reason())).await,
+        Ending::IdleTimeout
+        | Ending::LifetimeExceeded
+        | Ending::ByteBudgetSpent
+        | Ending::Revoked
+        | Ending::Shutdown => client.end().cut(),
+        Ending::ClientClosed | Ending::ServerClosed | Ending::Reset => {}
     }
 }
 
 /// Record, then the answer. Refusals do not wait for the disk.
 async fn refuse(worker: &Worker, client: ClientEnd, denial: &Denial, facts: &mut Facts) {
     record(worker, denial, facts);
-    match (denial.reason(), client.established) {
+    match (denial.reason(), client.established.get()) {
         (Reason::ClientGone, _) => {}
         (reason, true) => answer::end_with_alert(&client.stream, reason).await,
         (reason, false) => answer::refuse(&client.stream, reason, facts.id(), client.head_only).await,

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
 
-use crate::config::{Config, Dns, Limits, Listener};
+use crate::config::{Config, Dns, Limits, Listener, Mode};
 use crate::policy::{Denial, OwnAddresses, Policy, Reason};
 use crate::redact::Redactor;
+use crate::runtime::circles::Circles;
 use crate::runtime::clock;
 use crate::runtime::denials::Denials;
 use crate::runtime::dns::Lookups;
@@ -64,6 +65,7 @@ pub struct Shared {
     quotas: Quotas,
     denials: Denials,
     redactor: Arc<Redactor>,
+    circles: Circles,
     draining: AtomicBool,
 }
 
@@ -99,6 +101,7 @@ impl Shared {
             pools,
             own: ArcSwap::from_pointee(own),
             redactor: Arc::new(config.redaction.redactor()),
+            circles: Circles::new(config.listeners.iter().any(|listener| listener.mode != Mode::Connect)),
             draining: AtomicBool::new(false),
         }
     }
@@ -213,6 +216,11 @@ impl Shared {
     /// What makes texts from peers fit to be written.
     pub fn redactor(&self) -> &Arc<Redactor> {
         &self.redactor
+    }
+
+    /// Our own connections to customers, where they could be captured.
+    pub fn circles(&self) -> &Circles {
+        &self.circles
     }
 
     /// The connection counters.

@@ -92,12 +92,17 @@ impl Worker {
     }
 
     /// A place for one more request of `client` on a connection that has its own. `None`: refuse it unread.
-    pub fn admit_more(&self, client: &Client) -> Option<Connection> {
+    pub fn admit_more(&self, entrance: &Entrance, client: &Client) -> Option<Connection> {
         let gate = self.shared.gate();
         if self.shared.is_draining() {
             return gate.enter_refused();
         }
-        let identified = self.shared.policy().identify(client);
+        let policy = self.shared.policy();
+        // Its credential, which is in the head, tells more.
+        if entrance.credentials().is_some() && policy.asks_credential(client.origin) {
+            return gate.enter_pending();
+        }
+        let identified = policy.identify(client);
         gate.enter(identified.as_ref().ok().map(|identified| &*identified.source().name))
     }
 
@@ -132,12 +137,13 @@ impl Worker {
         places.map_err(|reason| admitted.deny(reason))
     }
 
-    /// Puts a tunnel among the open ones. One that was set up while another policy came into force is judged by that at once.
+    /// Puts a tunnel among the open ones. One that was set up while another policy or other lists came into force is judged by those at once.
     pub fn enter(&self, tunnel: OpenTunnel, judged_by: &Arc<str>) -> tunnel::Place<'_> {
         let place = self.tunnels.enter(tunnel);
         let policy = self.shared.policy();
-        if policy.hash() != judged_by {
-            let verdict = judge(&policy, place.tunnel(), (&self.shared.own_addresses(), clock::now()));
+        let now = clock::now();
+        if policy.hash() != judged_by || !place.tunnel().is_proved(now) {
+            let verdict = judge(&policy, place.tunnel(), (&self.shared.own_addresses(), now));
             place.tunnel().obey(Instant::now(), verdict, self.shared.quotas());
         }
         place
@@ -194,7 +200,7 @@ impl Worker {
     }
 }
 
-/// What becomes of an open tunnel under `policy`. One whose certificate is not good any more is cut, whatever its rule says.
+/// What becomes of an open tunnel under `policy`. One whose certificate or credential was taken back is cut, whatever its rule says.
 fn judge(policy: &Arc<Policy>, tunnel: &OpenTunnel, (own, now): (&OwnAddresses, Timestamp)) -> Verdict {
     if tunnel.is_proved(now) { policy.judge_again(tunnel.standing(), own, now) } else { Verdict::Gone(Existing::Cut) }
 }

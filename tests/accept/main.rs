@@ -2,6 +2,10 @@
 //! Not here: anything that shows in seconds.
 
 #[cfg(test)]
+#[expect(dead_code, reason = "other tests use the rest of it")]
+#[path = "../all/certificates.rs"]
+mod certificates;
+#[cfg(test)]
 #[path = "../../benches/shared/chance.rs"]
 mod chance;
 #[cfg(test)]
@@ -17,6 +21,8 @@ mod harness;
 #[cfg(test)]
 #[path = "../all/kills.rs"]
 mod kills;
+#[cfg(test)]
+mod many_tunnels;
 #[cfg(test)]
 #[path = "../all/matrix/mod.rs"]
 mod matrix;
@@ -53,12 +59,15 @@ mod tests {
     use super::ends::{Origin, Tunnel, await_metric, metric};
     use super::harness::Proxy;
     use super::streams::{self, MIB, NAME, move_a_little_and_end};
-    use super::{clients, kills, mixed, ten_million};
+    use super::{clients, kills, many_tunnels, mixed, ten_million};
 
     const KILLS: usize = 200;
 
     /// What is moved in each direction. More than a 32-bit count holds.
     const BULK: u64 = 10 * 1024 * MIB;
+
+    /// What is moved through each of a hundred tunnels of one HTTP/2 connection and back: more than a gigabyte in all.
+    const EACH: u64 = 5 * MIB + 7;
 
     /// Tunnels that are opened and closed, and how many of them are open at once.
     const TUNNELS: usize = 10_000;
@@ -98,6 +107,11 @@ mod tests {
             let took = begin.elapsed().as_secs_f64();
             println!("{name}: {BULK} bytes in {took:.1} s, {:.2} GB/s", BULK as f64 / took / 1e9);
         }
+    }
+
+    #[test]
+    fn a_gigabyte_moves_through_a_hundred_tunnels_of_one_connection() {
+        many_tunnels::do_not_wait_for_one_that_stalls(EACH);
     }
 
     #[test]

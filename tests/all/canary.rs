@@ -220,5 +220,9 @@ fn the_doctor_needs_a_proxy_that_runs() {
     }
     write_setup(dir.path(), &Setup { policy: "rules: []\n", ..Setup::default() });
     let done = doctor(dir.path(), &[]);
-    assert!(done.code == Some(2) && done.err.contains("the first listener has no port of its own"), "{done:?}");
+    assert!(
+        done.code == Some(2)
+            && done.err.contains("no listener takes CONNECT without TLS and PROXY header at a port of its own"),
+        "{done:?}"
+    );
 }

@@ -10,6 +10,8 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::certificates::{Client, Dial, REQUIRED, RIGHT, folder};
+use super::ends::metric;
 use super::harness::{PATIENCE, Proxy, Setup, eventually, write_setup};
 use super::nginx::free_port;
 use super::origins::{self, Answer, Origin, connect_from};
@@ -18,6 +20,9 @@ use super::programs::program;
 /// Where load balancers come from, and clients.
 const BALANCER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const CLIENT: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+/// Connections that ended without a byte of a request.
+const SILENT: &str = "sallyport_connections_silent_total";
 
 /// A proxy behind load balancers, whose source is the client alone.
 fn behind(origin: &Origin) -> Proxy {
@@ -139,6 +144,47 @@ fn the_client_is_whom_the_load_balancer_names() {
         let told = ["outcome", "client_ip", "peer_ip"].map(|field| record[field].clone());
         assert_eq!(told, [json!("allow"), json!(CLIENT), json!(BALANCER)], "{name}: {record}");
     }
+}
+
+/// A load balancer passes TLS on as it is: what it says of the client stands in front of the handshake.
+#[test]
+fn behind_the_header_comes_tls() {
+    let origin = Origin::start();
+    let listener = format!("mode: connect, proxy_protocol: {{from: [{BALANCER}/32]}}, {REQUIRED}");
+    let proxy = Proxy::start_in(folder(&listener, &[RIGHT], origin.port(), "").0);
+    let balancers = [
+        ("HAProxy, version 2", Balancer::haproxy(proxy.edge, "send-proxy-v2")),
+        ("Envoy, version 1", Balancer::envoy(proxy.edge, "V1")),
+    ];
+    for ((name, balancer), alpn) in balancers.iter().flat_map(|balancer| [(balancer, "h2"), (balancer, "http/1.1")]) {
+        let mut client = Client::connect(proxy.dir.path(), balancer.address, &Dial { alpn, ..Dial::default() });
+        let stream = client.open(origin.port());
+        assert!(client.echoes(stream, 10_000), "{name} {alpn}");
+        let is_its = |record: &Value| record["kind"] == "decision" && record["client_port"] == client.port();
+        let record = proxy.record(name, is_its);
+        let told = ["outcome", "client_ip", "peer_ip", "client_identity"].map(|field| record[field].clone());
+        assert_eq!(told, [json!("allow"), json!(CLIENT), json!(BALANCER), json!(RIGHT)], "{name} {alpn}: {record}");
+    }
+    let mut before = 4;
+    for (name, from, bytes) in [
+        ("a line of a client", CLIENT, &b"PROXY TCP4 127.0.0.1 127.0.0.1 258 772\r\n"[..]),
+        ("none of a load balancer", BALANCER, &origins::hello_for("proxy.test")),
+    ] {
+        let (_, record) = refused(&proxy, from, bytes, &mut before);
+        assert_eq!(record["reason"], "proxy_protocol_refused", "{name}: {record}");
+    }
+}
+
+/// HAProxy connects, says LOCAL and closes: nobody has asked for anything.
+#[test]
+fn health_checks_leave_no_record() {
+    let origin = Origin::start();
+    let proxy = behind(&origin);
+    let balancer = Balancer::haproxy(proxy.edge, "send-proxy-v2 check check-send-proxy inter 50ms");
+    eventually("health checks", Instant::now() + PATIENCE, || metric(&proxy, SILENT).filter(|checks| *checks >= 5.0));
+    assert!(!proxy.records().iter().any(|record| record["kind"] == "decision"), "{:#?}", proxy.records());
+    let (mut socket, answer) = origins::open(balancer.address, origin.port(), 9);
+    assert!(answer == Answer::Open && origins::echoes(&mut socket, b"hello"), "clients come through: {answer:?}");
 }
 
 /// What a refused connection is answered with, and its record.

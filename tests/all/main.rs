@@ -10,6 +10,8 @@ mod canary;
 #[cfg(test)]
 mod captured;
 #[cfg(test)]
+mod certificates;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod commands;
@@ -49,6 +51,8 @@ mod harness;
 mod heads;
 #[cfg(test)]
 mod hellos;
+#[cfg(test)]
+mod http2;
 #[cfg(test)]
 mod instructions;
 #[cfg(test)]
@@ -94,6 +98,8 @@ mod reload;
 mod report_mode;
 #[cfg(test)]
 mod repository;
+#[cfg(test)]
+mod secure_listeners;
 #[cfg(test)]
 mod server_side;
 #[cfg(test)]

@@ -93,7 +93,7 @@ fn explain_says_which_identity_made_a_client_its_sources() {
         ("--source user:1000 --listener edge", "listener `edge` is no Unix socket; write an address for the source"),
         ("--source 10.20.0.7 --listener local", "listener `local` is a Unix socket; write `user:UID` for the source"),
         ("--source user:1000 --identity a.example", "listener `local` asks for no client certificate; leave"),
-        ("--source 10.20.0.7 --identity credential:a", "listener `edge` takes no credentials; leave"),
+        ("--source 10.20.0.7 --identity login:a", "listener `edge` takes no credentials; leave"),
         ("--source user:root", "or `user:1000` for a user who comes over a Unix socket"),
         ("--source 10.20.0.7 --identity spiffe://voice.example/*", "bad SPIFFE ID `spiffe://voice.example/*`; write"),
     ] {
@@ -186,7 +186,7 @@ fn check_tells_what_of_listeners_and_policy_does_not_go_together() {
 fn cases_have_identities_and_users() {
     let dir = TempDir::new().unwrap();
     let policy = "version: 1
-sources: [{name: ivr, subnets: [10.20.0.0/24], identities: ['spiffe://v.example/*', 'credential:c']}, {name: batch, subnets: [10.20.0.0/24], identities: [b.example]}, {name: jobs, uids: [1000]}]
+sources: [{name: ivr, subnets: [10.20.0.0/24], identities: ['spiffe://v.example/*', 'login:c']}, {name: batch, subnets: [10.20.0.0/24], identities: [b.example]}, {name: jobs, uids: [1000]}]
 ";
     fs::write(dir.path().join("policy.yaml"), format!("{policy}{RULES}")).unwrap();
     let case = |name: &str, who: &str, reason: &str| {
@@ -194,7 +194,7 @@ sources: [{name: ivr, subnets: [10.20.0.0/24], identities: ['spiffe://v.example/
     };
     let cases = [
         case("a SPIFFE ID", "source: 10.20.0.7, identity: 'spiffe://v.example/a'", "allowed"),
-        case("a credential", "source: 10.20.0.7, identity: 'credential:c'", "allowed"),
+        case("a credential", "source: 10.20.0.7, identity: 'login:c'", "allowed"),
         case("a name", "source: 10.20.0.7, identity: b.example", "allowed"),
         case("nothing shown", "source: 10.20.0.7", "identity_required"),
         case("another", "source: 10.20.0.7, identity: x.example", "identity_not_allowed"),

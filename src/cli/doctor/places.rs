@@ -37,9 +37,11 @@ pub(super) fn searched(config: &Config, token: Option<&str>) -> Result<Seen, Fai
     let outside = |error: anyhow::Error| Failure::Outside(error);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| outside(error.into()))?;
-    let address = config.listeners.iter().find_map(Listener::tcp).map(reachable);
-    let address = address.filter(|address| address.port() != 0);
-    let address = address.context("the first listener has no port of its own; write one in the configuration");
+    let address = config.listeners.iter().find(|listener| listener.is_plain());
+    let address = address.and_then(Listener::tcp).map(reachable).filter(|address| address.port() != 0);
+    let address = address.context(
+        "no listener takes CONNECT without TLS and PROXY header at a port of its own; write one in the configuration",
+    );
     let address = address.map_err(Failure::Usage)?;
     Ok(runtime.block_on(examine(config, address, token)))
 }

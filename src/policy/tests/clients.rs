@@ -9,7 +9,7 @@ const SOURCES: &str = r#"
 sources:
   - {name: all, subnets: [10.0.0.0/16], identities: ["spiffe://v.example/any"]}
   - {name: ivr, subnets: [10.0.1.0/24], identities: ["spiffe://v.example/ivr/*", ivr.v.example]}
-  - {name: batch, subnets: [10.0.1.0/24], identities: ["credential:batch", "spiffe://v.example/batch/*/run"]}
+  - {name: batch, subnets: [10.0.1.0/24], identities: ["login:batch", "spiffe://v.example/batch/*/run"]}
   - {name: plain, subnets: [10.0.1.128/25, 10.0.2.0/24], uids: [0, 1000]}
   - {name: named, subnets: [10.0.3.0/24], identities: [a.v.example, b.v.example]}
   - {name: staging, subnets: [10.0.4.0/24], environment: staging, identities: [a.v.example]}
@@ -34,15 +34,15 @@ fn the_longest_subnet_then_an_identity_and_no_wider_source() {
             &["spiffe://v.example/batch/7/run"],
             "batch spiffe://v.example/batch/7/run",
         ),
-        ("a credential", "10.0.1.1", &["credential:batch"], "batch credential:batch"),
-        ("the second that is shown", "10.0.1.1", &["x.v.example", "credential:batch"], "batch credential:batch"),
+        ("a credential", "10.0.1.1", &["login:batch"], "batch login:batch"),
+        ("the second that is shown", "10.0.1.1", &["x.v.example", "login:batch"], "batch login:batch"),
         ("a segment too many", "10.0.1.1", &["spiffe://v.example/ivr/east/1"], "identity_not_allowed"),
         ("what a wider source takes", "10.0.1.1", &["spiffe://v.example/any"], "identity_not_allowed"),
         ("the wider source's own", "10.0.9.1", &["spiffe://v.example/any"], "all spiffe://v.example/any"),
-        ("two sources' at once", "10.0.1.1", &["ivr.v.example", "credential:batch"], "identity_not_allowed"),
+        ("two sources' at once", "10.0.1.1", &["ivr.v.example", "login:batch"], "identity_not_allowed"),
         ("two of one source", "10.0.3.1", &["b.v.example", "a.v.example"], "named b.v.example"),
         ("a source without identities", "10.0.1.200", &[], "plain -"),
-        ("one that takes any client", "10.0.2.1", &["credential:batch"], "plain -"),
+        ("one that takes any client", "10.0.2.1", &["login:batch"], "plain -"),
         ("a user", "user:1000", &[], "plain -"),
         ("the superuser", "user:0", &[], "plain -"),
         ("another user", "user:1001", &[], "source_unknown"),
@@ -70,7 +70,7 @@ fn credentials_are_asked_for_where_one_would_help() {
         ("a listener that takes them", "10.0.1.1", &[][..], true, "credentials_missing"),
         ("one that does not", "10.0.1.1", &[], false, "identity_required"),
         ("another identity is shown", "10.0.1.1", &["x.v.example"], true, "credentials_missing"),
-        ("another credential is shown", "10.0.1.1", &["credential:other"], true, "identity_not_allowed"),
+        ("another credential is shown", "10.0.1.1", &["login:other"], true, "identity_not_allowed"),
         ("a source that takes none", "10.0.3.1", &[], true, "identity_required"),
         ("a stranger", "192.0.2.1", &[], true, "source_unknown"),
     ] {
@@ -109,7 +109,7 @@ fn before_identities_are_known_there_are_candidates() {
 
 /// Sources as written down a second time: name, subnet, identities.
 fn sources() -> impl Strategy<Value = Vec<(String, usize, Vec<String>)>> {
-    let identity = "spiffe://v/(a|b|\\*)(/(a|b|\\*))?|credential:[ab]";
+    let identity = "spiffe://v/(a|b|\\*)(/(a|b|\\*))?|login:[ab]";
     let source = (0_usize..4, prop::collection::vec(identity, 0..3));
     prop::collection::vec(source, 1..6).prop_map(|sources| {
         (0..).zip(sources).map(|(number, (subnet, identities))| (format!("s{number}"), subnet, identities)).collect()
@@ -125,7 +125,7 @@ proptest! {
     #[test]
     fn a_client_belongs_to_one_source_or_the_policy_does_not_load(
         sources in sources(),
-        shown in "spiffe://v/[ab](/[ab])?|credential:[ab]",
+        shown in "spiffe://v/[ab](/[ab])?|login:[ab]",
         address in prop::sample::select(vec!["10.0.9.1", "10.0.1.1", "10.0.1.200", "10.0.2.1"]),
     ) {
         let line = |(name, subnet, identities): &(String, usize, Vec<String>)| {

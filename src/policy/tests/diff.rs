@@ -244,7 +244,7 @@ fn identities_and_users_of_a_source_are_told() {
     );
     let new = format!(
         "sources: [{{name: a, subnets: [10.20.0.0/24], identities: ['spiffe://v/*']}}, {{name: b, uids: [7]}}, \
-         {{name: d, subnets: [10.20.0.0/24], identities: ['credential:d'], uids: none}}, {{name: e, uids: [8]}}]\n{rule}"
+         {{name: d, subnets: [10.20.0.0/24], identities: ['login:d'], uids: none}}, {{name: e, uids: [8]}}]\n{rule}"
     );
     let diff = between(&old, &new);
     assert_eq!(
@@ -252,7 +252,7 @@ fn identities_and_users_of_a_source_are_told() {
         [
             "~ a (identities spiffe://v/* x.example > spiffe://v/*)",
             "~ b (uids 7 8 > 7)",
-            "+ d (subnets - > 10.20.0.0/24, identities - > credential:d, class - > cde, mode - > enforce)",
+            "+ d (subnets - > 10.20.0.0/24, identities - > login:d, class - > cde, mode - > enforce)",
             "+ e (uids - > 8, class - > cde, mode - > enforce)",
         ]
     );

@@ -100,7 +100,7 @@ fn sources_that_share_a_subnet_or_have_users_have_their_rows() {
     let text = "
 sources:
   - {name: b, subnets: [10.20.0.0/24], identities: ['spiffe://v/*/b']}
-  - {name: a, subnets: [10.20.0.0/24], identities: ['credential:a', a.example]}
+  - {name: a, subnets: [10.20.0.0/24], identities: ['login:a', a.example]}
   - {name: u, uids: [1000]}
 rules: [{id: r, customer: c, sources: [a, b, u], hosts: [x.example]}, {id: s, customer: c, sources: [b], hosts: [y.example]}]
 ";

@@ -90,7 +90,7 @@ fn a_source_that_asks_for_another_identity_cuts() {
         ("no longer any", "['spiffe://v.example/ivr/east']", &spiffe, "none", "allowed", None),
         ("another", "['spiffe://v.example/*/*']", &spiffe, "[a.example]", "identity_not_allowed", Some(Existing::Cut)),
         ("now one at all", "none", &[], "[a.example]", "identity_required", Some(Existing::Cut)),
-        ("now a credential", "none", &[], "['credential:a']", "credentials_missing", Some(Existing::Cut)),
+        ("now a credential", "none", &[], "['login:a']", "credentials_missing", Some(Existing::Cut)),
     ] {
         let standing = tunnel(&sources(before), shown);
         let after = sources(after);

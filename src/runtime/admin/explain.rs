@@ -122,7 +122,7 @@ fn read(body: &Bytes, listeners: &[Listener]) -> Result<Asked, Faults> {
     let alpn = faults.given("#/alpn", written.alpn.map(|list| some(list, MAX_PROTOCOLS, protocol)), &list);
     let method = faults.given("#/method", written.method.map(text), "a text, such as \"CONNECT\"");
     let at = faults.given("#/at", written.at.map(parsed), "a point in time, such as \"2027-05-03T23:00:00Z\"");
-    let wanted = "a SPIFFE ID, a DNS name, or \"credential:NAME\"";
+    let wanted = "a SPIFFE ID, a DNS name, or \"login:NAME\"";
     let identity = faults.given("#/identity", written.identity.map(parsed), wanted);
     let listener = faults.given("#/listener", written.listener.map(text), "the name of a listener");
     let (Some(origin), Some(target), true) = (origin, target, faults.errors.is_empty()) else { return Err(faults) };
@@ -244,7 +244,7 @@ mod tests {
             (good(r#""identity":"spiffe://secret/*""#), &["#/identity write a SPIFFE ID"]),
             (good(r#""listener":1"#), &["#/listener write the name of a listener"]),
             (good(r#""listener":"secret""#), &["# no listener of that name; write one of `edge`, `sock`"]),
-            (good(r#""identity":"credential:secret""#), &["# listener `edge` takes no credentials; leave"]),
+            (good(r#""identity":"login:secret""#), &["# listener `edge` takes no credentials; leave"]),
             (good(r#""tls":"ssl3.0""#), &["#/tls"]),
             (good(&format!(r#""addresses":{}"#, many("\"::2\"", MAX_ADDRESSES + 1))), &["#/addresses write a list of at most 64"]),
             (good(&format!(r#""alpn":{}"#, many("\"h2\"", MAX_PROTOCOLS + 1))), &["#/alpn write a list of at most 64"]),

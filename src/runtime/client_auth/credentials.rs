@@ -1,4 +1,4 @@
-//! Whether a client's credential is good: at once if it was good before, else on a thread of its own, and not too often for each source.
+//! Whether a client's credential is good: at once if it was good before, else on a thread of its own, and not too often for each name.
 //! Not here: the field (`presented`), the file (`config::credentials`), which source that makes a client (`policy`).
 //! Source: attack E11; PCI DSS 8.3.4; RFC 9106 (a check takes memory and time, so that guessing does too).
 
@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use super::presented::Presented;
-use super::throttle::Throttle;
+use super::throttle::{Guess, Throttle};
 use crate::config::{self, Credential};
 use crate::policy::Reason;
 use crate::runtime::load::Reading;
@@ -34,12 +34,23 @@ pub struct Credentials {
     checker: Arc<Checker>,
 }
 
-/// The credentials of one file, and which of them have been shown since it was read.
+/// The credentials of one file, and which of them have been shown.
 struct Known {
-    credentials: Vec<(Credential, OnceLock<hmac::Tag>)>,
+    entries: Vec<Arc<Entry>>,
     by_name: HashMap<Arc<str>, usize>,
     key: hmac::Key,
 }
+
+/// One credential. Files that are read one after the other share it for as long as it is the same in them.
+struct Entry {
+    credential: Credential,
+    /// Its secret under this process's key, once it was shown.
+    remembered: OnceLock<hmac::Tag>,
+}
+
+/// A credential that a client has shown, and that was right.
+#[derive(Clone)]
+pub struct ShownCredential(Arc<Entry>);
 
 /// The one thread that checks, for all listeners, and who may still guess. It starts with the first check.
 #[derive(Default)]
@@ -52,9 +63,10 @@ pub struct Checker {
 type Job = Box<dyn FnOnce() + Send>;
 
 impl Credentials {
-    /// Reads the file. `None`: `reading` says why.
+    /// Reads the file. What is the same in it as in `before` is known as well as before. `None`: `reading` says why.
     pub(in crate::runtime) fn read(
         file: &Located<String>,
+        before: Option<&Self>,
         checker: &Arc<Checker>,
         reading: &mut Reading,
     ) -> Option<Self> {
@@ -66,47 +78,60 @@ impl Credentials {
         }
         let (index, text) = reading.text(path, bytes);
         let credentials = config::credentials(&text, index, &mut reading.faults)?;
-        let key = hmac::Key::generate(hmac::HMAC_SHA256, &aws_lc_rs::rand::SystemRandom::new());
-        let Ok(key) = key else {
-            reading.failed_outside("no randomness for the key by which credentials are remembered");
-            return None;
+        let known = match before {
+            Some(before) => before.known.followed_by(credentials),
+            None => {
+                let key = hmac::Key::generate(hmac::HMAC_SHA256, &aws_lc_rs::rand::SystemRandom::new());
+                let Ok(key) = key else {
+                    reading.failed_outside("no randomness for the key by which credentials are remembered");
+                    return None;
+                };
+                Known::new(credentials.into_iter().map(Entry::new), key)
+            }
         };
-        Some(Self { known: Arc::new(Known::new(credentials, key)), checker: Arc::clone(checker) })
+        Some(Self { known: Arc::new(known), checker: Arc::clone(checker) })
     }
 
     /// All of them, as they are kept.
     pub fn iter(&self) -> impl Iterator<Item = &Credential> {
-        self.known.credentials.iter().map(|(credential, _)| credential)
+        self.known.entries.iter().map(|entry| &entry.credential)
     }
 
-    /// Whose credential `field` is: the value of a request's one `Proxy-Authorization`. `who` may guess so often: the client's source.
+    /// Whether `credential` is still among them, with the same secret.
+    pub fn have(&self, credential: &ShownCredential) -> bool {
+        let ShownCredential(shown) = credential;
+        self.known.entry(&shown.credential.name).is_some_and(|entry| entry.credential == shown.credential)
+    }
+
+    /// Whose credential `field` is: the value of a request's one `Proxy-Authorization`. The clients of `source` may guess so often together.
     ///
     /// # Errors
     /// `credentials_wrong`: it is nobody's; `rate_limited`: too many of this source's were; `overloaded`: too many others are checked.
-    pub async fn check(&self, field: &[u8], who: &str) -> Result<Arc<str>, Reason> {
+    pub async fn check(&self, field: &[u8], source: &str) -> Result<ShownCredential, Reason> {
         let presented = Presented::read(field).ok_or(Reason::CredentialsWrong)?;
-        if let Some(name) = self.known.remembered(&presented) {
-            return Ok(name);
+        if let Some(shown) = self.known.remembered(&presented) {
+            return Ok(shown);
         }
-        if !lock(&self.checker.throttle).take(who, Instant::now()) {
+        let guess = Guess::new(source, &presented.name);
+        if !lock(&self.checker.throttle).take(&guess, Instant::now()) {
             return Err(Reason::RateLimited);
         }
         let (tells, told) = oneshot::channel();
-        let (known, throttle, guesser) = (Arc::clone(&self.known), Arc::clone(&self.checker.throttle), who.to_owned());
+        let (known, throttle, guessed) = (Arc::clone(&self.known), Arc::clone(&self.checker.throttle), guess.clone());
         let job = Box::new(move || {
             // Of whoever has gone, or has waited too long, nothing is looked at: that was no guess.
             let proved = if tells.is_closed() { None } else { Some(known.prove(&presented)) };
             if !matches!(proved, Some(None)) {
-                lock(&throttle).give_back(&guesser);
+                lock(&throttle).give_back(&guessed);
             }
             let _ = tells.send(proved.flatten());
         });
         if let Err(reason) = self.checker.order(job) {
-            lock(&self.checker.throttle).give_back(who);
+            lock(&self.checker.throttle).give_back(&guess);
             return Err(reason);
         }
         match timeout(CHECK_DEADLINE, told).await {
-            Ok(Ok(Some(name))) => Ok(name),
+            Ok(Ok(Some(shown))) => Ok(shown),
             Ok(Ok(None)) => Err(Reason::CredentialsWrong),
             Ok(Err(_)) => Err(Reason::Internal),
             Err(_) => Err(Reason::Overloaded),
@@ -114,38 +139,59 @@ impl Credentials {
     }
 }
 
+impl ShownCredential {
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.0.credential.name
+    }
+}
+
+impl Entry {
+    fn new(credential: Credential) -> Arc<Self> {
+        Arc::new(Self { credential, remembered: OnceLock::new() })
+    }
+}
+
 impl Known {
-    fn new(credentials: Vec<Credential>, key: hmac::Key) -> Self {
-        let by_name =
-            (0..).zip(&credentials).map(|(index, credential)| (Arc::clone(&credential.name), index)).collect();
-        let credentials = credentials.into_iter().map(|credential| (credential, OnceLock::new())).collect();
-        Self { credentials, by_name, key }
+    fn new(entries: impl Iterator<Item = Arc<Entry>>, key: hmac::Key) -> Self {
+        let entries: Vec<_> = entries.collect();
+        let by_name = (0..).zip(&entries).map(|(index, entry)| (Arc::clone(&entry.credential.name), index)).collect();
+        Self { entries, by_name, key }
     }
 
-    /// Whose it is, if the same was good since the file was read. The secret itself is not kept: without this process's key, what is kept
-    /// tells nothing of it.
-    fn remembered(&self, presented: &Presented) -> Option<Arc<str>> {
-        let (credential, remembered) = self.credentials.get(*self.by_name.get(&*presented.name)?)?;
-        let tag = remembered.get()?;
-        hmac::verify(&self.key, &presented.secret, tag.as_ref()).ok()?;
-        Some(Arc::clone(&credential.name))
+    /// What is known when the file is read again.
+    fn followed_by(&self, credentials: Vec<Credential>) -> Self {
+        let same = |new: &Credential| self.entry(&new.name).filter(|entry| entry.credential == *new).map(Arc::clone);
+        let entries = credentials.into_iter().map(|new| same(&new).unwrap_or_else(|| Entry::new(new)));
+        Self::new(entries, self.key.clone())
+    }
+
+    fn entry(&self, name: &str) -> Option<&Arc<Entry>> {
+        self.entries.get(*self.by_name.get(name)?)
+    }
+
+    /// Whose it is, if the same was good before. The secret itself is not kept: without this process's key, what is kept tells nothing of it.
+    fn remembered(&self, presented: &Presented) -> Option<ShownCredential> {
+        let entry = self.entry(&presented.name)?;
+        hmac::verify(&self.key, &presented.secret, entry.remembered.get()?.as_ref()).ok()?;
+        Some(ShownCredential(Arc::clone(entry)))
     }
 
     /// Whose it is. A name that nobody has takes the time of one of those that there are, each time of the same.
-    fn prove(&self, presented: &Presented) -> Option<Arc<str>> {
+    fn prove(&self, presented: &Presented) -> Option<ShownCredential> {
         let index = self.by_name.get(&*presented.name).copied();
-        let (credential, remembered) = self.credentials.get(index.unwrap_or_else(|| self.stand_in(&presented.name)))?;
-        let is_right = credential.proves(&presented.secret);
+        let entry = self.entries.get(index.unwrap_or_else(|| self.stand_in(&presented.name)))?;
+        let is_right = entry.credential.proves(&presented.secret);
         index.filter(|_| is_right)?;
         // Somebody else may have been quicker, with the same.
-        let _ = remembered.set(hmac::sign(&self.key, &presented.secret));
-        Some(Arc::clone(&credential.name))
+        let _ = entry.remembered.set(hmac::sign(&self.key, &presented.secret));
+        Some(ShownCredential(Arc::clone(entry)))
     }
 
     fn stand_in(&self, name: &str) -> usize {
         let tag = hmac::sign(&self.key, name.as_bytes());
         let number = tag.as_ref().iter().take(4).fold(0_usize, |number, byte| (number << 8) | usize::from(*byte));
-        number.checked_rem(self.credentials.len()).unwrap_or_default()
+        number.checked_rem(self.entries.len()).unwrap_or_default()
     }
 }
 

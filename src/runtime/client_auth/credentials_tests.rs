@@ -32,10 +32,15 @@ impl Fixture {
     }
 
     fn read(&self) -> Result<Credentials, Vec<String>> {
+        self.read_behind(None)
+    }
+
+    /// Reads the file again.
+    fn read_behind(&self, before: Option<&Credentials>) -> Result<Credentials, Vec<String>> {
         let mut reading = Reading::behind("sallyport.yaml".to_owned());
         let place = Place { file: 0, line: 1, column: 1 };
         let file = Located { value: self.path().display().to_string(), place };
-        let credentials = Credentials::read(&file, &self.checker, &mut reading);
+        let credentials = Credentials::read(&file, before, &self.checker, &mut reading);
         credentials.filter(|_| reading.faults.is_empty()).ok_or_else(|| reading.end().lines().to_vec())
     }
 }
@@ -48,8 +53,12 @@ fn bearer(name: &str, secret: &str) -> String {
     format!("Bearer {name}.{secret}")
 }
 
+fn known(credentials: &Credentials, field: &str) -> Option<String> {
+    credentials.known.remembered(&Presented::read(field.as_bytes()).unwrap()).map(|shown| shown.name().to_string())
+}
+
 async fn check(credentials: &Credentials, field: &str, who: &str) -> Result<String, Reason> {
-    credentials.check(field.as_bytes(), who).await.map(|name| name.to_string())
+    credentials.check(field.as_bytes(), who).await.map(|shown| shown.name().to_string())
 }
 
 #[tokio::test]
@@ -93,21 +102,44 @@ async fn guessing_is_slowed_down_and_who_is_known_goes_on() {
         Err(Reason::CredentialsWrong),
         "each source has its own guesses"
     );
+    let other = bearer("batch.1", &fixture.secrets[0]);
+    assert_eq!(check(&credentials, &other, "ivr").await, Ok("batch.1".to_owned()), "each name has its own guesses");
 }
 
 #[tokio::test]
-async fn what_was_good_is_good_until_the_file_is_read_again() {
+async fn what_was_good_is_good_as_long_as_it_stands_in_the_file() {
     let fixture = fixture();
     let credentials = fixture.read().unwrap();
-    let shown = Presented::read(bearer("mail", &fixture.secrets[1]).as_bytes()).unwrap();
-    assert_eq!(credentials.known.remembered(&shown), None, "never shown");
-    assert_eq!(check(&credentials, &bearer("mail", &fixture.secrets[1]), "ivr").await, Ok("mail".to_owned()));
-    assert_eq!(credentials.known.remembered(&shown).as_deref(), Some("mail"));
-    for other in [bearer("mail", "x"), bearer("batch.1", &fixture.secrets[1]), bearer("nobody", &fixture.secrets[1])] {
-        let shown = Presented::read(other.as_bytes()).unwrap();
-        assert_eq!(credentials.known.remembered(&shown), None, "{other}");
+    let [first, second] = &fixture.secrets;
+    let (batch, mail) = (bearer("batch.1", first), bearer("mail", second));
+    assert_eq!(known(&credentials, &mail), None, "never shown");
+    for good in [&batch, &mail] {
+        check(&credentials, good, "ivr").await.unwrap();
     }
-    assert_eq!(fixture.read().unwrap().known.remembered(&shown), None, "forgotten with the file that said so");
+    assert_eq!(known(&credentials, &mail).as_deref(), Some("mail"));
+    for other in [bearer("mail", "x"), bearer("batch.1", second), bearer("nobody", second)] {
+        assert_eq!(known(&credentials, &other), None, "{other}");
+    }
+    assert_eq!(known(&fixture.read().unwrap(), &mail), None, "another process knows nothing");
+
+    let (fresh, secret) = Credential::new("mail", &[5; 32], &[6; 16]).unwrap();
+    let [old_batch, old_mail] = &credentials.iter().map(ToString::to_string).collect::<Vec<_>>()[..] else { panic!() };
+    let fresh = fresh.to_string();
+    for (row, lines, of_batch, of_mail) in [
+        ("all stays, in another order", vec![old_mail, old_batch], true, true),
+        ("one goes", vec![old_batch], true, false),
+        ("one has another secret", vec![old_batch, &fresh], true, false),
+    ] {
+        let lines: String = lines.iter().map(|line| format!("  - {line}\n")).collect();
+        fs::write(fixture.path(), format!("credentials:\n{lines}")).unwrap();
+        let again = fixture.read_behind(Some(&credentials)).unwrap();
+        for (field, want) in [(&batch, of_batch), (&mail, of_mail)] {
+            let shown = credentials.check(field.as_bytes(), "ivr").await.unwrap();
+            assert_eq!(known(&again, field), want.then(|| shown.name().to_string()), "{row}");
+            assert_eq!(again.have(&shown), want, "{row}");
+        }
+        assert_eq!(known(&again, &bearer("mail", &secret)), None, "{row}: not shown yet");
+    }
 }
 
 #[tokio::test]

@@ -57,6 +57,22 @@ impl CertificateFault {
         }
     }
 
+    /// Whether time alone makes it, or takes it away.
+    pub fn is_of_time(self) -> bool {
+        match self {
+            Self::Expired | Self::NotYetValid | Self::CrlStale => true,
+            Self::UnknownIssuer
+            | Self::Revoked
+            | Self::RevocationUnknown
+            | Self::ChainTooLong
+            | Self::BadSignature
+            | Self::NotForClients
+            | Self::UnsupportedAlgorithm
+            | Self::NotPermitted
+            | Self::Malformed => false,
+        }
+    }
+
     /// The reason of a refusal for it.
     pub fn reason(self) -> Reason {
         match self {

@@ -14,7 +14,8 @@ use tokio_rustls::server::TlsStream;
 
 use super::fault::CertificateFault;
 use super::listener_tls::{ClientCertificate, ListenerTls};
-use crate::policy::{Denial, Reason};
+use crate::policy::{Denial, Origin, Reason};
+use crate::runtime::clock;
 use crate::tls;
 
 /// Size in bytes of what a hello is read through; most come whole.
@@ -134,16 +135,21 @@ impl HandshakeFailure {
     }
 }
 
-/// Shakes hands with a client, from its first byte on. Whoever is refused gets its alert before the socket is closed.
+/// Shakes hands with a client that comes from `origin`, from its first byte on. Whoever is refused gets its alert before the socket is closed.
 ///
 /// # Errors
 /// See [`HandshakeFailure`]; the socket is gone then.
-pub async fn handshake<S>(socket: S, tls: &ListenerTls, deadline: Instant) -> Result<Shaken<S>, HandshakeFailure>
+pub async fn handshake<S>(
+    socket: S,
+    tls: &ListenerTls,
+    origin: Origin,
+    deadline: Instant,
+) -> Result<Shaken<S>, HandshakeFailure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let shaken = {
-        let _place = tls.handshakes.try_acquire().map_err(|_| HandshakeFailure::TooMany)?;
+        let _place = tls.handshakes.begin(origin).ok_or(HandshakeFailure::TooMany)?;
         timeout_at(deadline, shake(socket, tls)).await.map_err(|_| HandshakeFailure::Late)?
     };
     match shaken {
@@ -170,7 +176,7 @@ where
         (failure.map_or(HandshakeFailure::Gone, HandshakeFailure::of), socket)
     })?;
     let (_, session) = stream.get_ref();
-    let certificate = tls.certificate(session.peer_certificates().unwrap_or_default());
+    let certificate = tls.certificate(session.peer_certificates().unwrap_or_default(), clock::now());
     let is_h2 = session.alpn_protocol() == Some(b"h2");
     Ok(Shaken { stream, certificate, is_h2 })
 }

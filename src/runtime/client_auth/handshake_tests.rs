@@ -4,6 +4,7 @@
 #[path = "handshake_tests/certificates.rs"]
 mod certificates;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +24,12 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use super::super::testing::*;
+use super::super::under_way::UnderWay;
 use super::*;
 use crate::config::StaleCrl;
+
+/// Where the client comes from.
+const CLIENT: Origin = Origin::Address(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
 /// The listener's own certificate is not what is tried here.
 #[derive(Debug)]
@@ -130,7 +135,7 @@ async fn meet(
         if let Error::AlertReceived(alert) = *error { Some(alert) } else { None }
     };
     let shaken = async {
-        let mut shaken = handshake(server, tls, soon()).await;
+        let mut shaken = handshake(server, tls, CLIENT, soon()).await;
         if let Ok(shaken) = &mut shaken {
             shaken.stream.shutdown().await.unwrap();
         }
@@ -194,7 +199,7 @@ async fn send(bytes: &[u8], closes: bool, deadline: Instant) -> (Result<(), Hand
         let _ = client.read_to_end(&mut answer).await;
         answer
     };
-    let (shaken, answer) = tokio::join!(handshake(server, &tls, deadline), talk);
+    let (shaken, answer) = tokio::join!(handshake(server, &tls, CLIENT, deadline), talk);
     (shaken.map(drop), answer)
 }
 
@@ -234,14 +239,15 @@ async fn a_handshake_ends_at_its_deadline() {
 #[tokio::test]
 async fn there_is_an_end_to_handshakes_at_a_time() {
     let tls = anonymous();
-    let places = Arc::clone(&tls.handshakes);
-    let all = u32::try_from(places.available_permits()).unwrap();
-    let taken = places.acquire_many(all).await.unwrap();
+    let slow: Vec<_> = std::iter::repeat_with(|| tls.handshakes.begin(CLIENT)).map_while(|place| place).collect();
     let config = || client_config(None, &TLS13, &[]);
     assert_eq!(meet(config(), &tls).await.0.map(drop), Err(HandshakeFailure::TooMany));
-    drop(taken);
+    let other = tls.handshakes.begin(Origin::User(7));
+    assert!(other.is_some(), "others come through");
+    drop(slow);
     assert_eq!(meet(config(), &tls).await.0.map(drop), Ok(()));
-    assert_eq!(places.available_permits(), all as usize, "each gives its place back");
+    drop(other);
+    assert_eq!(format!("{:?}", tls.handshakes), format!("{:?}", UnderWay::default()), "each gives its place back");
 }
 
 #[tokio::test]

@@ -86,7 +86,7 @@ mod tests {
                 vec![address, SanType::Rfc822Name("a@b.example".try_into().unwrap())],
                 "",
             ),
-            ("what looks like a credential", vec![dns("credential:batch-1")], ""),
+            ("what looks like a credential", vec![dns("login:batch-1")], ""),
             ("sixteen of twenty", many, &sixteen.join(" ")),
             ("wildcards don't count", wildcards, "a.voice.example"),
         ] {

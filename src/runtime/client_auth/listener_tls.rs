@@ -10,23 +10,19 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use tokio::sync::Semaphore;
 
 use super::authorities::Authorities;
 use super::authority_fault::AuthorityFile;
+use super::fault::CertificateFault;
 use super::identity::identities;
 use super::revocation::Lists;
+use super::under_way::UnderWay;
 use super::verifier::Verifier;
 use crate::config::{self, ClientAuth, StaleCrl};
 use crate::name::Identity;
-use crate::policy::Reason;
 use crate::runtime::key_pair::KeyPair;
 use crate::runtime::load::Reading;
 use crate::yaml::Located;
-
-/// Handshakes of one listener that are under way at a time; more clients are refused. Each holds some 64 KiB at most, and as a client can
-/// be as slow as its deadline, this many slow ones must not keep others out.
-const MAX_HANDSHAKES: usize = 4096;
 
 /// The protocols that clients may speak behind TLS.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -40,7 +36,7 @@ pub struct ListenerTls {
     verifier: Option<Arc<Verifier>>,
     expires: Timestamp,
     stale: Option<StaleCrl>,
-    pub(super) handshakes: Arc<Semaphore>,
+    pub(super) handshakes: Arc<UnderWay>,
 }
 
 /// A client's certificate, which was good in its handshake.
@@ -48,10 +44,12 @@ pub struct ListenerTls {
 pub struct ClientCertificate {
     chain: Vec<CertificateDer<'static>>,
     identities: Arc<[Identity]>,
+    /// When it was shown, and so good.
+    shown: Timestamp,
     last: Mutex<Look>,
 }
 
-/// A look at a certificate that found it good.
+/// The last looks at a certificate that found it good.
 #[derive(Debug, Default)]
 struct Look {
     /// Who looked. Weak: what was replaced must not live as long as its tunnels.
@@ -59,13 +57,15 @@ struct Look {
     at: Timestamp,
     /// Until when another look by the same would find the same.
     until: Timestamp,
+    /// Who looked only whether it is revoked, and found that it is not.
+    not_revoked_by: Weak<Verifier>,
 }
 
 impl ListenerTls {
     /// Reads the files. `None`: `reading` says why. `handshakes` counts those under way, over reloads.
     pub(in crate::runtime) fn read(
         files: &config::ListenerTls,
-        handshakes: &Arc<Semaphore>,
+        handshakes: &Arc<UnderWay>,
         now: Timestamp,
         reading: &mut Reading,
     ) -> Option<Self> {
@@ -91,11 +91,6 @@ impl ListenerTls {
         Some(Self { server: Arc::new(server), verifier, expires, stale, handshakes })
     }
 
-    /// Room for the handshakes of a listener.
-    pub fn room() -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(MAX_HANDSHAKES))
-    }
-
     /// What handshakes are made with: TLS 1.2 and 1.3, AEAD suites, `h2` and `http/1.1`, no early data, and where clients show
     /// certificates no resumption.
     pub fn server_config(&self) -> Arc<ServerConfig> {
@@ -112,29 +107,47 @@ impl ListenerTls {
         self.verifier.as_ref().and_then(|verifier| verifier.authorities().next_update()).zip(self.stale)
     }
 
-    /// The certificate that a client has shown in a handshake with this. `None`: none was asked for.
-    pub(in crate::runtime) fn certificate(&self, chain: &[CertificateDer<'_>]) -> Option<ClientCertificate> {
+    /// The certificate that a client has shown at `now` in a handshake with this. `None`: none was asked for.
+    pub(in crate::runtime) fn certificate(
+        &self,
+        chain: &[CertificateDer<'_>],
+        now: Timestamp,
+    ) -> Option<ClientCertificate> {
         self.verifier.as_ref()?;
         let chain: Vec<_> = chain.iter().map(|der| der.clone().into_owned()).collect();
         let identities = chain.first().map(|own| identities(own)).unwrap_or_default();
-        Some(ClientCertificate { chain, identities, last: Mutex::default() })
+        Some(ClientCertificate { chain, identities, shown: now, last: Mutex::default() })
     }
 
     /// Whether a client that has shown this certificate, maybe before a reload, would be let in with it at `now`. Costs next to nothing
     /// as long as nothing was read again and nothing has ended since the last look.
     ///
     /// # Errors
-    /// `client_certificate_revoked` or `client_certificate_invalid`.
-    pub fn still_holds(&self, certificate: &ClientCertificate, now: Timestamp) -> Result<(), Reason> {
+    /// What is wrong with it.
+    pub fn still_holds(&self, certificate: &ClientCertificate, now: Timestamp) -> Result<(), CertificateFault> {
         let Some(verifier) = &self.verifier else { return Ok(()) };
         let mut last = certificate.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_same = std::ptr::eq(last.by.as_ptr(), Arc::as_ptr(verifier));
-        if is_same && (last.at..last.until).contains(&now) {
+        if is_by(&last.by, verifier) && (last.at..last.until).contains(&now) {
             return Ok(());
         }
-        let until = verifier.check(&certificate.chain, now).map_err(|fault| fault.reason())?;
-        *last = Look { by: Arc::downgrade(verifier), at: now, until };
+        let until = verifier.check(&certificate.chain, now)?;
+        *last = Look { by: Arc::downgrade(verifier), at: now, until, not_revoked_by: Arc::downgrade(verifier) };
         Ok(())
+    }
+
+    /// Whether what this certificate opened must end at `now`: it is revoked, or its authority is none any more. What has merely ended, a
+    /// certificate or a list, cuts nothing. Costs next to nothing as long as nothing was read again.
+    pub fn has_revoked(&self, certificate: &ClientCertificate, now: Timestamp) -> bool {
+        let Some(verifier) = &self.verifier else { return false };
+        let mut last = certificate.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_by(&last.not_revoked_by, verifier) {
+            return false;
+        }
+        let is_revoked = verifier.has_revoked(&certificate.chain, certificate.shown, now);
+        if !is_revoked {
+            last.not_revoked_by = Arc::downgrade(verifier);
+        }
+        is_revoked
     }
 }
 
@@ -148,6 +161,10 @@ impl ClientCertificate {
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.chain
     }
+}
+
+fn is_by(last: &Weak<Verifier>, verifier: &Arc<Verifier>) -> bool {
+    std::ptr::eq(last.as_ptr(), Arc::as_ptr(verifier))
 }
 
 fn authorities(files: &ClientAuth, now: Timestamp, reading: &mut Reading) -> Option<Authorities> {

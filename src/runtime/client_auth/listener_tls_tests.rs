@@ -7,7 +7,7 @@ use super::*;
 use crate::runtime::clock;
 
 fn shown(tls: &ListenerTls, client: &Client) -> ClientCertificate {
-    tls.certificate(&client.chain).unwrap()
+    tls.certificate(&client.chain, clock::now()).unwrap()
 }
 
 fn after(seconds: i64) -> Timestamp {
@@ -26,8 +26,8 @@ fn a_certificate_is_judged_by_what_is_in_force_now() {
     for (row, tls, want) in [
         ("as it was", &good, Ok(())),
         ("once more", &good, Ok(())),
-        ("revoked since", &revoking, Err(Reason::ClientCertificateRevoked)),
-        ("its authority is gone", &forgetting, Err(Reason::ClientCertificateInvalid)),
+        ("revoked since", &revoking, Err(CertificateFault::Revoked)),
+        ("its authority is gone", &forgetting, Err(CertificateFault::UnknownIssuer)),
         ("all taken back", &good, Ok(())),
     ] {
         assert_eq!(tls.still_holds(&shown, clock::now()), want, "{row}");
@@ -40,13 +40,13 @@ fn what_ends_while_a_client_is_there_ends_it() {
     let (long, short) = ((-DAY, 10 * DAY), (-DAY, 3600));
     let client = |authority: &Authority, span| authority.client(&[], &Terms { span, ..Terms::default() });
     let top = |span| Authority::with(Authority::params("top", span));
-    let invalid = Err(Reason::ClientCertificateInvalid);
+    let (expired, crl_stale) = (Err(CertificateFault::Expired), Err(CertificateFault::CrlStale));
     for (row, top_span, between_span, own_span, list, stale, want) in [
         ("nothing", long, long, long, 10 * DAY, StaleCrl::Refuse, Ok(())),
-        ("its own", long, long, short, 10 * DAY, StaleCrl::Refuse, invalid),
-        ("one between", long, short, long, 10 * DAY, StaleCrl::Refuse, invalid),
-        ("the top", short, long, long, 10 * DAY, StaleCrl::Refuse, invalid),
-        ("a list", long, long, long, 3600, StaleCrl::Refuse, invalid),
+        ("its own", long, long, short, 10 * DAY, StaleCrl::Refuse, expired),
+        ("one between", long, short, long, 10 * DAY, StaleCrl::Refuse, expired),
+        ("the top", short, long, long, 10 * DAY, StaleCrl::Refuse, expired),
+        ("a list", long, long, long, 3600, StaleCrl::Refuse, crl_stale),
         ("a list that counts on", long, long, long, 3600, StaleCrl::Warn, Ok(())),
     ] {
         let top = top(top_span);
@@ -57,7 +57,51 @@ fn what_ends_while_a_client_is_there_ends_it() {
         assert_eq!(tls.still_holds(&shown, clock::now()), Ok(()), "{row}, now");
         assert_eq!(tls.still_holds(&shown, after(3599 - 60)), Ok(()), "{row}, before its end");
         assert_eq!(tls.still_holds(&shown, after(3601)), want, "{row}, an hour later");
+        assert!(!tls.has_revoked(&shown, after(3601)), "{row}: what is open is not cut");
         assert_eq!(tls.still_holds(&shown, clock::now()), Ok(()), "{row}, by a clock that was set back");
+    }
+}
+
+/// Whatever else of it has ended or begun: the client's own certificate, a list, or its authority's, renewed with the same key.
+#[test]
+fn only_what_is_taken_back_cuts_what_is_open() {
+    let (top, other, namesake) = (Authority::new("top"), Authority::new("other"), Authority::new("top"));
+    let client = top.client(&[], &Terms { serial: 13, span: (-DAY, 60), ..Terms::default() });
+    let renewed = |span| top.renewed(Authority::params("top", span)).pem();
+    let (begun, ends) = (renewed((0, DAY)), renewed((-DAY, 120)));
+    let with = |authority: &str, list: &str, stale| listener(authority, Some(list), stale);
+    let (no, long, short) = (top.list_pem(&[], 10 * DAY), top.list_pem(&[13], 10 * DAY), top.list_pem(&[13], 60));
+    let shown = shown(&with(&top.pem(), &no, StaleCrl::Refuse), &client);
+    for (row, tls, cut) in [
+        ("nothing", with(&top.pem(), &no, StaleCrl::Refuse), false),
+        ("no list", listener(&top.pem(), None, StaleCrl::Refuse), false),
+        ("nobody is asked", anonymous(), false),
+        ("the authority's has begun since", with(&begun, &no, StaleCrl::Refuse), false),
+        ("the authority's has ended since", with(&ends, &no, StaleCrl::Refuse), false),
+        ("revoked", with(&top.pem(), &long, StaleCrl::Refuse), true),
+        ("revoked by a list that is stale by then", with(&top.pem(), &short, StaleCrl::Refuse), true),
+        ("revoked by one that counts on", with(&top.pem(), &short, StaleCrl::Warn), true),
+        ("revoked, and the authority's has ended", with(&ends, &long, StaleCrl::Refuse), true),
+        ("another authority", with(&other.pem(), &other.list_pem(&[], DAY), StaleCrl::Refuse), true),
+        ("another one of its name", with(&namesake.pem(), &namesake.list_pem(&[], DAY), StaleCrl::Refuse), true),
+    ] {
+        for time in ["first", "second"] {
+            assert_eq!(tls.has_revoked(&shown, after(3600)), cut, "{row}, the {time} time");
+        }
+    }
+}
+
+/// One between that the client did not show held neither when it came nor for ever.
+#[test]
+fn one_between_that_was_renewed_since_hides_nothing() {
+    let top = Authority::new("top");
+    let between = top.below_with(Authority::params("between", (-60, DAY)));
+    let client = between.client(&[], &Terms { serial: 13, ..Terms::default() });
+    for (row, revoked, want) in [("good", &[][..], false), ("revoked", &[13], true)] {
+        let lists = [top.list_pem(&[], DAY), between.list_pem(revoked, DAY)].concat();
+        let tls = listener(&[top.pem(), between.pem()].concat(), Some(&lists), StaleCrl::Refuse);
+        let shown = tls.certificate(&client.chain[..1], after(-3600)).unwrap();
+        assert_eq!(tls.has_revoked(&shown, clock::now()), want, "{row}");
     }
 }
 
@@ -69,7 +113,7 @@ fn another_look_checks_nothing_until_something_may_have_changed() {
     let (tls, read_again) =
         (listener(&top.pem(), Some(&list), StaleCrl::Refuse), listener(&top.pem(), Some(&list), StaleCrl::Refuse));
     let mut shown = shown(&tls, &top.client(&[], &Terms::default()));
-    let invalid = Err(Reason::ClientCertificateInvalid);
+    let invalid = Err(CertificateFault::Malformed);
     let now = clock::now();
     assert_eq!(tls.still_holds(&shown, now), Ok(()));
     shown.chain.clear();
@@ -81,6 +125,7 @@ fn another_look_checks_nothing_until_something_may_have_changed() {
         ("when files were read again", &read_again, now, invalid),
     ] {
         assert_eq!(tls.still_holds(&shown, at), want, "{row}");
+        assert_eq!(tls.has_revoked(&shown, at), std::ptr::eq(tls, &raw const read_again), "{row}, of what is open");
     }
 }
 
@@ -205,7 +250,7 @@ fn a_list_may_be_as_authorities_publish_it() {
     let tls = read(&files).unwrap();
     let client = top.client(&[], &Terms { serial: 13, ..Terms::default() });
     let shown = shown(&tls, &client);
-    assert_eq!(tls.still_holds(&shown, clock::now()), Err(Reason::ClientCertificateRevoked));
+    assert_eq!(tls.still_holds(&shown, clock::now()), Err(CertificateFault::Revoked));
 }
 
 #[test]

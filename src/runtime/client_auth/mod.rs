@@ -15,10 +15,12 @@ mod self_test;
 #[cfg(test)]
 pub(in crate::runtime) mod testing;
 mod throttle;
+mod under_way;
 mod verifier;
 
-pub use credentials::{Checker, Credentials};
+pub use credentials::{Checker, Credentials, ShownCredential};
 pub use fault::CertificateFault;
 pub use handshake::{HandshakeFailure, Shaken, handshake};
 pub use listener_tls::{ClientCertificate, ListenerTls};
 pub(in crate::runtime) use self_test::self_test;
+pub use under_way::UnderWay;

@@ -106,6 +106,12 @@ impl Authority {
         authority(name, span, 1)
     }
 
+    /// The same, at the top, with its key, of these terms.
+    pub fn renewed(&self, params: CertificateParams) -> Self {
+        let key = KeyPair::try_from(self.issuer.key().serialize_der()).unwrap();
+        Self { issuer: CertifiedIssuer::self_signed(params, key).unwrap(), above: Vec::new() }
+    }
+
     /// One below this one.
     pub fn below(&self, name: &str, serial: u64) -> Self {
         self.below_with(authority(name, TODAY, serial))
@@ -218,7 +224,7 @@ pub fn files(folder: &Path, authorities: &str, lists: Option<&str>, stale: Stale
 /// Reads a listener's files, or says what is wrong with them.
 pub fn read(files: &config::ListenerTls) -> Result<Arc<ListenerTls>, Vec<String>> {
     let mut reading = Reading::behind("sallyport.yaml".to_owned());
-    let tls = ListenerTls::read(files, &ListenerTls::room(), clock::now(), &mut reading);
+    let tls = ListenerTls::read(files, &Arc::default(), clock::now(), &mut reading);
     match tls.filter(|_| reading.faults.is_empty()) {
         Some(tls) => Ok(Arc::new(tls)),
         None => Err(reading.end().lines().to_vec()),

@@ -23,6 +23,9 @@ use crate::config::StaleCrl;
 /// More are refused before any signature is looked at.
 const MAX_CLIENT_CHAIN: usize = 5;
 
+/// What a way to an authority must be beyond what the library looks at.
+type PathCheck<'a> = &'a dyn Fn(&VerifiedPath<'_>) -> Result<(), webpki::Error>;
+
 /// Judges clients' certificates by authorities and lists that don't change; a reload makes another one.
 pub struct Verifier {
     authorities: Authorities,
@@ -51,6 +54,33 @@ impl Verifier {
     /// # Errors
     /// What is wrong with it.
     pub fn check(&self, chain: &[CertificateDer<'_>], now: Timestamp) -> Result<Timestamp, CertificateFault> {
+        let in_date = |path: &VerifiedPath<'_>| self.anchor_in_date(path, now);
+        self.path(chain, now, (self.expiration_policy(), &in_date), |path| self.until(path))?
+            .ok_or(CertificateFault::Malformed)
+    }
+
+    /// Whether a chain that was good at `then` has been revoked since, or none of these authorities has signed it. What has ended or
+    /// begun meanwhile, be it a certificate or a list, says nothing of that.
+    pub fn has_revoked(&self, chain: &[CertificateDer<'_>], then: Timestamp, now: Timestamp) -> bool {
+        // One between that was renewed since may hold now alone.
+        for at in [then, now] {
+            match self.path(chain, at, (ExpirationPolicy::Ignore, &|_| Ok(())), |_| ()) {
+                Ok(()) => return false,
+                Err(fault) if !fault.is_of_time() => return true,
+                Err(_) => {}
+            }
+        }
+        false
+    }
+
+    /// The way from a chain to an authority, and what `read` finds on it.
+    fn path<T>(
+        &self,
+        chain: &[CertificateDer<'_>],
+        at: Timestamp,
+        (lists_end, is_good): (ExpirationPolicy, PathCheck<'_>),
+        read: impl FnOnce(&VerifiedPath<'_>) -> T,
+    ) -> Result<T, CertificateFault> {
         if chain.len() > MAX_CLIENT_CHAIN {
             return Err(CertificateFault::ChainTooLong);
         }
@@ -65,20 +95,19 @@ impl Verifier {
             builder
                 .with_depth(RevocationCheckDepth::Chain)
                 .with_status_policy(UnknownStatusPolicy::Deny)
-                .with_expiration_policy(self.expiration_policy())
+                .with_expiration_policy(lists_end)
                 .build()
         });
-        let in_date = |path: &VerifiedPath<'_>| self.anchor_in_date(path, now);
         let path = own.verify_for_usage(
             self.algorithms.all,
             &self.authorities.anchors,
             &between,
-            unix_time(now),
+            unix_time(at),
             KeyUsage::client_auth(),
             revocation,
-            Some(&in_date),
+            Some(is_good),
         )?;
-        self.until(&path).ok_or(CertificateFault::Malformed)
+        Ok(read(&path))
     }
 
     fn expiration_policy(&self) -> ExpirationPolicy {

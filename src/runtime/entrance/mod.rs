@@ -8,11 +8,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::Semaphore;
 
 use crate::address::PrefixSet;
 use crate::config::{Config, Listener, Mode};
-use crate::runtime::client_auth::{Checker, Credentials, ListenerTls, self_test};
+use crate::runtime::client_auth::{Checker, Credentials, ListenerTls, UnderWay, self_test};
 use crate::runtime::clock;
 use crate::runtime::load::{LoadError, Reading};
 use crate::runtime::shared::Shared;
@@ -26,7 +25,7 @@ pub struct Entrance {
     /// Who must send a PROXY header; from all others it is refused.
     pub senders: PrefixSet,
     files: Listener,
-    handshakes: Arc<Semaphore>,
+    handshakes: Arc<UnderWay>,
     checker: Arc<Checker>,
     tls: ArcSwapOption<ListenerTls>,
     credentials: ArcSwapOption<Credentials>,
@@ -56,7 +55,7 @@ impl Entrance {
 
     /// Whether nothing stands before a request's head.
     pub fn is_plain(&self) -> bool {
-        self.mode == Mode::Connect && self.files.tls.is_none() && self.senders.is_empty()
+        self.files.is_plain()
     }
 
     /// The credentials that clients may show, as they are in force; `None`: none count.
@@ -70,7 +69,7 @@ impl Entrance {
             mode: listener.mode,
             senders: listener.proxy_protocol.iter().copied().collect(),
             files: listener.clone(),
-            handshakes: ListenerTls::room(),
+            handshakes: Arc::default(),
             checker: Arc::clone(checker),
             tls: ArcSwapOption::empty(),
             credentials: ArcSwapOption::empty(),
@@ -81,7 +80,9 @@ impl Entrance {
         let tls = self.files.tls.as_ref();
         let tls = tls.and_then(|files| ListenerTls::read(files, &self.handshakes, clock::now(), reading));
         let credentials = self.files.credentials.as_ref();
-        let credentials = credentials.and_then(|file| Credentials::read(file, &self.checker, reading));
+        let before = self.credentials();
+        let credentials =
+            credentials.and_then(|file| Credentials::read(file, before.as_deref(), &self.checker, reading));
         Keys { tls: tls.map(Arc::new), credentials: credentials.map(Arc::new) }
     }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::{Credential, StaleCrl};
+use crate::runtime::client_auth::CertificateFault;
 use crate::runtime::client_auth::testing::{Authority, DAY, Terms, files};
 use crate::runtime::egress::Pools;
 use crate::runtime::{load, testing};
@@ -115,7 +116,7 @@ fn a_reload_is_whole_or_nothing_and_on_record() {
     let edge = entrances.iter().next().unwrap();
     let (tls, credentials) = (edge.tls().unwrap(), edge.credentials().unwrap());
     let client = fixture.authority.client(&[], &Terms { serial: 13, ..Terms::default() });
-    let shown = tls.certificate(&client.chain).unwrap();
+    let shown = tls.certificate(&client.chain, clock::now()).unwrap();
     assert_eq!(edge.tls().unwrap().still_holds(&shown, clock::now()), Ok(()));
 
     fixture.write_credentials(&["batch-1", "mail"]);
@@ -126,7 +127,7 @@ fn a_reload_is_whole_or_nothing_and_on_record() {
     fs::write(fixture.path("clients.crl"), fixture.authority.list_pem(&[13], DAY)).unwrap();
     fixture.write_credentials(&["other", "mail"]);
     entrances.reloaded(&shared, entrances.reload());
-    let revoked = Err(crate::policy::Reason::ClientCertificateRevoked);
+    let revoked = Err(CertificateFault::Revoked);
     assert_eq!(edge.tls().unwrap().still_holds(&shown, clock::now()), revoked);
 
     assert!(!shared.journal().shutdown().any());

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use h2::{Reason as Code, RecvStream};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, header};
 use tokio::net::TcpStream;
-use tokio::task::spawn_local;
+use tokio::task::{spawn_local, unconstrained};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tokio_rustls::server::TlsStream;
 
@@ -76,6 +77,14 @@ enum End {
     Broken(Code),
 }
 
+/// What a client does.
+enum Turn {
+    Request(Box<Request<RecvStream>>, SendResponse<Bytes>),
+    End(End),
+    /// It sends more beside its tunnels than it may.
+    Flood,
+}
+
 /// How far a connection's end has come.
 #[derive(Default)]
 struct Ending {
@@ -102,8 +111,14 @@ impl Streams {
         let _unfinished = worker.begin();
         let Self { stream, deadline, on } = self;
         let shaking = settings().handshake(Metered::new(stream, Rc::clone(&on.meter)));
-        let end = match timeout_at(deadline, shaking).await {
+        let shaken = tokio::select! {
+            biased;
+            shaken = timeout_at(deadline, shaking) => shaken,
+            () = worker.stopped() => return on.silent(worker),
+        };
+        let end = match shaken {
             Ok(Ok(mut connection)) => on.serve(worker, &mut connection).await,
+            Ok(Err(_)) if on.meter.is_silent() => return on.silent(worker),
             Ok(Err(error)) => End::of(&error),
             Err(_) => return on.record(worker, HeadError::Late, None),
         };
@@ -137,30 +152,46 @@ impl On {
         loop {
             tokio::select! {
                 biased;
-                request = poll_fn(|cx| connection.poll_accept(cx)) => match request {
-                    Some(Ok((request, answer))) => self.begin(worker, request, answer),
-                    Some(Err(error)) => return End::of(&error),
-                    None => return End::Over,
-                },
-                _ = looks.tick() => {
+                // First, and whatever the client sends: one that floods would leave it no turn.
+                _ = unconstrained(looks.tick()) => {
                     if ending.look(worker, &self.meter, connection) {
                         return End::Over;
                     }
                 }
+                turn = poll_fn(|cx| self.poll_turn(connection, cx)) => match turn {
+                    Turn::Request(request, answer) => self.begin(worker, *request, answer),
+                    Turn::End(end) => return end,
+                    Turn::Flood => return flooded(connection).await,
+                }
             }
-            if self.meter.is_over(Instant::now()) {
-                connection.abrupt_shutdown(Code::ENHANCE_YOUR_CALM);
-                // The client is told, if it still reads.
-                let _ = timeout_at(Instant::now() + GOODBYE, poll_fn(|cx| connection.poll_closed(cx))).await;
-                return End::Broken(Code::ENHANCE_YOUR_CALM);
-            }
+        }
+    }
+
+    /// What the client does next. Its measure is looked at each time, also while it leaves no time for anything else.
+    fn poll_turn(&self, connection: &mut Served, cx: &mut Context<'_>) -> Poll<Turn> {
+        let turn = match connection.poll_accept(cx) {
+            Poll::Ready(Some(Ok((request, answer)))) => Poll::Ready(Turn::Request(Box::new(request), answer)),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Turn::End(End::of(&error))),
+            Poll::Ready(None) => Poll::Ready(Turn::End(End::Over)),
+            Poll::Pending => Poll::Pending,
+        };
+        if turn.is_pending() && self.meter.is_over(Instant::now()) { Poll::Ready(Turn::Flood) } else { turn }
+    }
+
+    /// A connection without a byte of HTTP/2 is counted, not recorded.
+    fn silent(&self, worker: &Worker) {
+        if self.meter.is_silent() {
+            worker.metrics().silent.inc();
+        } else {
+            self.record(worker, HeadError::Gone, None);
         }
     }
 
     /// One request, in a task of its own.
     fn begin(&self, worker: &Rc<Worker>, request: Request<RecvStream>, mut answer: SendResponse<Bytes>) {
-        let lent = Place::lend(&self.home);
-        let Some(place) = lent.or_else(|| worker.admit_more(&self.who.client).map(Place::own)) else {
+        let lent = Place::lend(&self.home, self.entrance.credentials().is_some());
+        let own = || worker.admit_more(&self.entrance, &self.who.client).map(Place::own);
+        let Some(place) = lent.or_else(own) else {
             worker.metrics().dropped.inc();
             return answer.send_reset(Code::REFUSED_STREAM);
         };
@@ -214,6 +245,13 @@ impl End {
             Some(_) | None => Self::Over,
         }
     }
+}
+
+/// Tells the client so, if it still reads.
+async fn flooded(connection: &mut Served) -> End {
+    connection.abrupt_shutdown(Code::ENHANCE_YOUR_CALM);
+    let _ = timeout_at(Instant::now() + GOODBYE, poll_fn(|cx| connection.poll_closed(cx))).await;
+    End::Broken(Code::ENHANCE_YOUR_CALM)
 }
 
 /// The head as HTTP/1 would have it: the authority of CONNECT, or else the whole URI.

@@ -24,10 +24,10 @@ use tokio::time::Instant;
 
 use crate::config::Mode;
 use crate::name::Identity;
-use crate::policy::{Certificate, Client, Denial, Policy, Reason};
+use crate::policy::{Certificate, Client, Denial, Policy};
 use crate::runtime::authorization::Authorization;
 use crate::runtime::captured::original_destination;
-use crate::runtime::client_auth::{CertificateFault, ClientCertificate, Shaken, handshake};
+use crate::runtime::client_auth::{CertificateFault, ClientCertificate, Shaken, ShownCredential, handshake};
 use crate::runtime::entrance::Entrance;
 use crate::runtime::facts::{Came, Facts, Peer};
 use crate::runtime::gate::{Connection, Place};
@@ -79,7 +79,7 @@ pub struct Known {
 pub struct Who {
     /// The client, as the policy knows it.
     pub client: Client,
-    /// The certificate that it has shown, if any.
+    /// The certificate and the credential that it has shown, if any.
     pub proof: Option<Proof>,
     /// The listener.
     entrance: Arc<Entrance>,
@@ -92,23 +92,38 @@ pub enum Asks {
     /// By an HTTP/2 head.
     Http2(Head),
     /// By the address that it connected to and its ClientHello.
-    Captured(SocketAddr),
+    Captured {
+        /// The client's own address.
+        peer: SocketAddr,
+        /// The address that it called.
+        original: SocketAddr,
+    },
 }
 
-/// A certificate that let a client in, and the listener that must still take it.
+/// What let a client in, and the listener that must still take it.
 #[derive(Clone)]
 pub struct Proof {
-    certificate: Rc<ClientCertificate>,
+    certificate: Option<Rc<ClientCertificate>>,
+    credential: Option<ShownCredential>,
     entrance: Arc<Entrance>,
 }
 
 impl Proof {
-    /// Whether the listener would take the certificate at `now`.
+    /// Whether the listener would take the certificate at `now`, for one more request.
     ///
     /// # Errors
-    /// `client_certificate_revoked` or `client_certificate_invalid`.
-    pub fn holds(&self, now: Timestamp) -> Result<(), Reason> {
-        self.entrance.tls().map_or(Ok(()), |tls| tls.still_holds(&self.certificate, now))
+    /// What is wrong with it.
+    pub fn holds(&self, now: Timestamp) -> Result<(), CertificateFault> {
+        let asked = self.certificate.as_ref().zip(self.entrance.tls());
+        asked.map_or(Ok(()), |(certificate, tls)| tls.still_holds(certificate, now))
+    }
+
+    /// Whether any of it has been taken back since, and with it what it opened.
+    pub fn is_taken_back(&self, now: Timestamp) -> bool {
+        let asked = self.certificate.as_ref().zip(self.entrance.tls());
+        let is_revoked = asked.is_some_and(|(certificate, tls)| tls.has_revoked(certificate, now));
+        let is_removed = |shown| self.entrance.credentials().is_none_or(|credentials| !credentials.have(shown));
+        is_revoked || self.credential.as_ref().is_some_and(is_removed)
     }
 }
 
@@ -131,8 +146,11 @@ impl Who {
             // Which of them would count is nobody's to say: as wrong as none of any scheme.
             Authorization::Several => b"",
         };
-        let shown = Identity::Credential(credentials.check(field, &source.name).await.map_err(Denial::new)?);
-        self.client.identities = self.client.identities.iter().cloned().chain([shown]).collect();
+        let shown = credentials.check(field, &source.name).await.map_err(Denial::new)?;
+        let identity = Identity::Credential(Arc::clone(shown.name()));
+        self.client.identities = self.client.identities.iter().cloned().chain([identity]).collect();
+        let certificate = self.proof.take().and_then(|proof| proof.certificate);
+        self.proof = Some(Proof { certificate, credential: Some(shown), entrance: Arc::clone(&self.entrance) });
         Ok(())
     }
 }
@@ -225,7 +243,8 @@ async fn enter(worker: Rc<Worker>, socket: TcpStream, mut coming: Coming) -> Opt
     if let Mode::Transparent(capture) = coming.entrance.mode {
         // A connection that is gone has no address any more.
         let original = original_destination(&socket, capture).ok()?;
-        return Some(coming.request(worker, ClientStream::Tcp(socket), Asks::Captured(original)));
+        let asks = Asks::Captured { peer: socket.peer_addr().ok()?, original };
+        return Some(coming.request(worker, ClientStream::Tcp(socket), asks));
     }
     let spoken = tokio::select! {
         biased;
@@ -253,7 +272,7 @@ async fn enter(worker: Rc<Worker>, socket: TcpStream, mut coming: Coming) -> Opt
 async fn open(socket: TcpStream, coming: &mut Coming) -> Result<Speaks, Turned> {
     let socket = proxied::open(socket, coming).await?;
     let Some(tls) = coming.entrance.tls() else { return Ok(Speaks::Plain(socket)) };
-    match handshake(socket, &tls, coming.deadline).await {
+    match handshake(socket, &tls, coming.came.origin(), coming.deadline).await {
         Ok(shaken) => Ok(Speaks::Tls(Box::new(shaken))),
         Err(failure) => Err(failure.denial().map_or(Turned::Silent, |denial| {
             let certificate = failure.certificate();
@@ -287,7 +306,7 @@ impl Coming {
         let mut client = Client::new(self.came.origin());
         let proof = certificate.map(|certificate| {
             (client.identities, client.certificate) = (Arc::clone(certificate.identities()), Certificate::Shown);
-            Proof { certificate: Rc::new(certificate), entrance: Arc::clone(&self.entrance) }
+            Proof { certificate: Some(Rc::new(certificate)), credential: None, entrance: Arc::clone(&self.entrance) }
         });
         let who = Who { client, proof, entrance: Arc::clone(&self.entrance) };
         if is_h2 {

@@ -29,6 +29,8 @@ enum First {
     Refused,
     /// The client has ended without a byte.
     Silent,
+    /// The client has ended in the middle of what might have been a header.
+    Ended,
 }
 
 /// Reads the header of whoever must send one, and finds that of whoever must not.
@@ -51,7 +53,7 @@ pub(super) async fn open(socket: TcpStream, coming: &mut Coming) -> Result<TcpSt
         Ok(Ok(First::Other)) => return Ok(socket),
         Ok(Ok(First::Silent)) => return Err(Turned::Silent),
         Ok(Ok(First::Refused)) => HeadError::Proxied,
-        Ok(Err(_)) => HeadError::Gone,
+        Ok(Ok(First::Ended) | Err(_)) => HeadError::Gone,
         Err(_) => HeadError::Late,
     };
     // Before TLS there is nothing that a client of TLS could read.
@@ -62,13 +64,16 @@ pub(super) async fn open(socket: TcpStream, coming: &mut Coming) -> Result<TcpSt
 /// Looks at what is there, without taking it.
 fn poll_first(socket: &TcpStream, must_send: bool, cx: &mut Context<'_>) -> Poll<io::Result<First>> {
     let mut bytes = [0_u8; MAX_PROXY_HEADER];
+    let mut before = None;
     loop {
         ready!(socket.poll_read_ready(cx))?;
         let seen = socket.try_io(Interest::READABLE, || {
             let (count, _) = retry_on_intr(|| recv(socket, &mut bytes, RecvFlags::PEEK))?;
             let first = bytes.get(..count).unwrap_or_default();
-            // More bytes are a new event (epoll(7), edge-triggered).
-            if must_send { header(first) } else { no_header(first) }.ok_or(io::ErrorKind::WouldBlock.into())
+            let seen = if must_send { header(first) } else { no_header(first) };
+            // More bytes are a new event (epoll(7), edge-triggered). A socket that is ready at once again without any has come to its end.
+            let is_over = before.replace(count) == Some(count);
+            seen.or(is_over.then_some(First::Ended)).ok_or(io::ErrorKind::WouldBlock.into())
         });
         match seen {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

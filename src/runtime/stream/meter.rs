@@ -16,13 +16,13 @@ use tokio::time::Instant;
 pub const STREAM_WINDOW: u32 = 64 * 1024;
 
 /// Bytes that a client may send before anything is said: preface, settings, windows.
-const OPENING: u64 = 16 * 1024;
+const OPENING: u64 = 64 * 1024;
 
 /// Bytes a second that it may send beside all else: pings and acknowledgements.
 const A_SECOND: u64 = 4 * 1024;
 
-/// Bytes for each request: its head, at most as long as heads may be, and its reset.
-const A_REQUEST: u64 = 4 * 1024;
+/// Bytes for each request: its head, as long as heads may be, and its reset.
+const A_REQUEST: u64 = 9 * 1024;
 
 /// Bytes for each piece of a tunnel's bytes, either way: frame headers, and the updates of two windows.
 const A_PIECE: u64 = 64;
@@ -38,12 +38,18 @@ pub struct Meter {
     at: Cell<Instant>,
     /// Streams that are open, each of which may have a window full of bytes under way.
     open: Cell<u64>,
+    is_silent: Cell<bool>,
 }
 
 impl Meter {
     /// Of a connection that begins.
     pub fn new() -> Rc<Self> {
-        Rc::new(Self { left: Cell::new(signed(OPENING)), at: Cell::new(Instant::now()), open: Cell::new(0) })
+        Rc::new(Self {
+            left: Cell::new(signed(OPENING)),
+            at: Cell::new(Instant::now()),
+            open: Cell::new(0),
+            is_silent: Cell::new(true),
+        })
     }
 
     /// A request has come.
@@ -56,6 +62,11 @@ impl Meter {
     pub fn end(&self) {
         self.open.set(self.open.get().saturating_sub(1));
         self.save();
+    }
+
+    /// Whether the client has sent anything.
+    pub fn is_silent(&self) -> bool {
+        self.is_silent.get()
     }
 
     /// Whether no stream is open.
@@ -116,6 +127,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         let before = into.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, into))?;
         let came = into.filled().len().saturating_sub(before);
+        self.meter.is_silent.set(self.meter.is_silent.get() && came == 0);
         self.meter.left.set(self.meter.left.get().saturating_sub(signed(came as u64)));
         Poll::Ready(Ok(()))
     }

@@ -8,7 +8,7 @@ mod meter;
 mod socket;
 mod tls;
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::task::{Context, Poll};
 
@@ -132,6 +132,24 @@ impl<'a> End<'a> {
             Self::Socket(socket) => socket.reset(),
             Self::Tls(end) => end.reset(),
             Self::Http2(end) => end.reset(),
+        }
+    }
+
+    /// Ends once the client has left, where that shows without reading: on a stream of HTTP/2.
+    pub async fn left(self) {
+        match self {
+            End::Socket(_) | End::Tls(_) => pending().await,
+            End::Http2(end) => {
+                poll_fn(|cx| if end.broken(cx).is_err() { Poll::Ready(()) } else { Poll::Pending }).await
+            }
+        }
+    }
+
+    /// Cuts a tunnel short: on HTTP/2 that shows to the client.
+    pub fn cut(self) {
+        match self {
+            End::Socket(_) | End::Tls(_) => {}
+            End::Http2(end) => end.reset(),
         }
     }
 

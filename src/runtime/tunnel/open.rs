@@ -98,14 +98,14 @@ impl OpenTunnel {
         }
     }
 
-    /// The same, let in by a certificate that must stay good.
+    /// The same, let in by what must not be taken back.
     pub fn proved_by(self, proof: Option<Proof>) -> Self {
         Self { proof, ..self }
     }
 
-    /// Whether the certificate that let it in, if one did, is good at `now`.
+    /// Whether what let it in, a certificate or a credential, has not been taken back at `now`.
     pub fn is_proved(&self, now: Timestamp) -> bool {
-        self.proof.as_ref().is_none_or(|proof| proof.holds(now).is_ok())
+        self.proof.as_ref().is_none_or(|proof| !proof.is_taken_back(now))
     }
 
     /// Bytes that the server's side took, client to server.

@@ -58,7 +58,7 @@ fn identities_and_users() {
         ),
         (
             "a card number",
-            "{name: b, subnets: [10.0.0.0/24], identities: ['credential:4111111111111111']}",
+            "{name: b, subnets: [10.0.0.0/24], identities: ['login:4111111111111111']}",
             "the identity holds what looks like a card number; use another one",
         ),
         ("neither", "{name: b, subnets: none, uids: none}", "`subnets` is `none`, but a source needs one; write it"),
@@ -153,7 +153,7 @@ fn equal_subnets_are_told_apart_by_identities_or_not_at_all() {
             &["identities: [a.example]", ""],
             Some("p:4:24: `10.20.0.0/24` belongs to source `s0` already"),
         ),
-        ("apart", &["identities: [a.example]", "identities: [b.example, 'spiffe://v/*', credential:a.example]"], None),
+        ("apart", &["identities: [a.example]", "identities: [b.example, 'spiffe://v/*', login:a.example]"], None),
         (
             "the same name",
             &["identities: [b.example, a.example]", "identities: [c.example, A.example]"],
@@ -185,7 +185,7 @@ fn equal_subnets_are_told_apart_by_identities_or_not_at_all() {
 #[test]
 fn identities_of_one_subnet_are_bounded() {
     let list = |name: &str, count: usize| {
-        let identities: Vec<String> = (0..count).map(|number| format!("credential:{name}-{number}")).collect();
+        let identities: Vec<String> = (0..count).map(|number| format!("login:{name}-{number}")).collect();
         format!("- {{name: {name}, subnets: [10.20.0.0/24], identities: [{}]}}\n", identities.join(", "))
     };
     for (counts, want) in [(&[4096][..], 0), (&[4097], 1), (&[4000, 96], 0), (&[4000, 97], 1), (&[4000, 97, 1], 1)] {
@@ -212,7 +212,7 @@ fn what_sources_ask_for_some_listener_must_take() {
     let transparent = Ways { transparent: Some("`nat` at s:9:3".into()), ..every.clone() };
     let none = Ways::default();
     for (row, ways, source, want) in [
-        ("all", &every, "identities: [a.example, credential:a], subnets: [10.20.0.0/24]", None),
+        ("all", &every, "identities: [a.example, login:a], subnets: [10.20.0.0/24]", None),
         ("users", &every, "uids: [7]", None),
         (
             "captured",
@@ -232,8 +232,8 @@ fn what_sources_ask_for_some_listener_must_take() {
         (
             "no credentials",
             &none,
-            "identities: ['credential:a', 'credential:b'], subnets: [10.20.0.0/24]",
-            Some("1:34: `credential:a`: no listener takes credentials; write `credentials: FILE` beside"),
+            "identities: ['login:a', 'login:b'], subnets: [10.20.0.0/24]",
+            Some("1:34: `login:a`: no listener takes credentials; write `credentials: FILE` beside"),
         ),
         ("no unix socket", &none, "uids: [7]", Some("1:21: no listener is a Unix socket; write `address: unix:PATH`")),
         (
