@@ -30,7 +30,7 @@
 //! | [`decision_log`] | records, the log and its store | `name` `tls` `redact` `policy` |
 //! | [`evidence`] | what an assessor gets: exports and their manifest, all that is allowed | `redact` `policy` `decision_log` |
 //! | [`config`] | `sallyport.yaml`: as written → checked | `name` `address` `redact` `yaml` |
-//! | [`firewall`] | configuration → the kernel's rules that go with it | `config` |
+//! | [`firewall`] | configuration → the kernel's rules that go with it | `address` `config` |
 //! | [`runtime`] | where the product touches the world | all but `cli` |
 //! | [`cli`] | one file a command | all |
 //!

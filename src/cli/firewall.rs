@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use serde::Serialize;
 
+use super::output::complain;
 use super::{Failure, Output, environment};
 use crate::address::{PrefixError, parse_prefix};
 use crate::firewall::{self, Format, Mode, User, Wanted};
@@ -23,7 +24,7 @@ pub(super) struct FirewallArgs {
     /// The proxy's own user, by name or number: its connections are not captured, and may leave
     #[arg(long, value_name = "USER", default_value = "sallyport")]
     user: User,
-    /// A destination that is left alone, such as `10.0.0.0/8`; may be given several times
+    /// A destination that is left alone, such as `10.0.0.53/32`; may be given several times
     #[arg(long, value_name = "PREFIX", value_parser = prefix)]
     exclude: Vec<IpNet>,
     /// The transparent listener to bring connections to, if there are several; one of IPv4 and one of IPv6 may be given
@@ -70,6 +71,7 @@ pub(super) fn firewall(config: &Path, args: &FirewallArgs, output: Output) -> Re
     let (user, exclude, listeners) = (args.user.clone(), args.exclude.clone(), args.listeners.clone());
     let rules = firewall::rules(&config, &Wanted { mode, user, exclude, listeners }, format);
     let rules = rules.map_err(|error| Failure::Usage(error.into()))?;
+    args.user.warning().into_iter().for_each(complain);
     output.print(&Rules { mode: mode.word(), rules }, |printed| printed.rules.trim_end().to_owned())
 }
 

@@ -21,6 +21,9 @@ const PERMISSIONS: u32 = 0o660;
 /// All mode bits that say who may connect; whoever has a uid of a source is told apart behind them.
 const EVERYBODY: u32 = 0o777;
 
+/// Those without which nobody may (unix(7): connecting takes the right to write).
+const TO_WRITE: u32 = 0o222;
+
 const MODES: &[(&str, Entry)] = &[("connect", Entry::Connect), ("transparent", Entry::Transparent)];
 
 const CAPTURES: &[(&str, Capture)] = &[("redirect", Capture::Redirect), ("tproxy", Capture::Tproxy)];
@@ -73,14 +76,16 @@ fn listener(mut map: MapReader<'_>, others: &[Listener], bound: &mut Bound, faul
     let credentials = map.take("credentials").and_then(|field| path(field, faults));
     together(&mut map, address.as_ref(), mode, faults);
     map.finish(&[], faults);
+    // What is refused here is not asked for its files as well.
+    let has_more = mode == Mode::Connect && !matches!(address, Some(ListenAddress::Unix(_)));
     Some(Listener {
         name: name?,
         place,
         address: address?,
         mode,
-        tls,
+        tls: tls.filter(|_| has_more),
         proxy_protocol: proxy_protocol.unwrap_or_default().into(),
-        credentials,
+        credentials: credentials.filter(|_| has_more),
     })
 }
 
@@ -116,6 +121,10 @@ fn permissions(field: Field<'_>, faults: &mut Faults) -> Option<u32> {
     let text = field.text(faults)?;
     let octal = text.bytes().all(|byte| (b'0'..=b'7').contains(&byte)).then(|| u32::from_str_radix(text, 8).ok());
     let bits = octal.flatten().filter(|bits| *bits <= EVERYBODY);
+    if bits.is_some_and(|bits| bits & TO_WRITE == 0) {
+        let found = shown(text);
+        field.fault(format!("`permissions` is {found}, and nobody may connect; write some such as `\"0660\"`"), faults);
+    }
     if bits.is_none() {
         field.fault(
             format!("`permissions` is {}; write octal digits up to `\"0777\"`, such as `\"0660\"`", shown(text)),

@@ -74,6 +74,17 @@ fn unix_sockets_are_for_the_owner_and_its_group() {
     assert_eq!(listener("address: unix:/a").tcp(), None);
 }
 
+#[test]
+fn files_that_are_refused_are_not_looked_for() {
+    let files = "tls: {certificate: c, key: k}, credentials: f";
+    for line in [format!("{{name: a, address: 'unix:/a', {files}}}"), format!("{{{TCP}, mode: transparent, {files}}}")]
+    {
+        let (config, faults) = read(&format!("policy: p\nlisteners: [{line}]\n"));
+        let listener = config.unwrap().listeners.remove(0);
+        assert_eq!((listener.tls, listener.credentials, faults.len()), (None, None, 2), "{line}");
+    }
+}
+
 /// The only fault of a list of listeners, its place marked by `§`.
 fn assert_fault(listeners: &str, want: &str) {
     let marked = format!("listeners: [{listeners}]");
@@ -100,6 +111,8 @@ fn faults_of_listeners() {
         (format!("{{{unix}, permissions: §0660}}"), "`permissions` is a number, `0660`; write it in quotes"),
         (format!("{{{unix}, permissions: §'1777'}}"), "`permissions` is `1777`; write octal digits up to `\"0777\"`"),
         (format!("{{{unix}, permissions: §'0680'}}"), "`permissions` is `0680`; write octal digits"),
+        (format!("{{{unix}, permissions: §'0000'}}"), "`permissions` is `0000`, and nobody may connect; write some"),
+        (format!("{{{unix}, permissions: §'0555'}}"), "`permissions` is `0555`, and nobody may connect; write some"),
         (format!("{{{unix}, permissions: §'rw'}}"), "`permissions` is `rw`; write octal digits"),
         (format!("{{{unix}, permissions: §'+66'}}"), "`permissions` is `+66`; write octal digits"),
         (format!("{{{TCP}, §permissions: '0660'}}"), "`permissions` goes with a Unix socket alone; remove it"),

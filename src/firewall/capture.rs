@@ -89,6 +89,11 @@ pub(super) fn tproxy(doors: &Doors, wanted: &Wanted) -> Ruleset {
     Ruleset { told, name: TABLE, chains }
 }
 
+/// What the kernel itself says of a connection: that it is refused, or that a packet is too long.
+pub(super) fn refusal() -> Rule {
+    rule("what this host says about one", [Match::Related], Verdict::Pass)
+}
+
 /// What has the mark and leaves all the same: the route is missing. It is not let go.
 pub(super) fn astray() -> Rule {
     rule("captured, but the route to this host is missing", [Match::Marked, Match::NotByLoopback], Verdict::Drop)
@@ -123,7 +128,10 @@ fn stopped(hook: Hook, wanted: &Wanted) -> Chain {
     if hook == Hook::Output {
         rules.push(rule("the proxy itself", [Match::Of(wanted.user.clone())], Verdict::Pass));
     }
-    rules.push(rule("of a connection that may be", [Match::Known], Verdict::Pass));
+    rules.push(rule("of a connection that may be", [Match::Established], Verdict::Pass));
+    if hook == Hook::Output {
+        rules.push(refusal());
+    }
     if wanted.mode == Mode::Tproxy {
         rules.push(rule("on its way to the proxy", [Match::Marked], Verdict::Pass));
     }

@@ -18,14 +18,24 @@ pub(super) fn write(ruleset: &Ruleset) -> String {
             "# Loaded again, it has its chains anew; the jumps to them are then there twice, which changes nothing.\n"
         ),
     );
-    for table in ["nat", "mangle", "filter"] {
-        let chains: Vec<&Chain> = ruleset.chains.iter().filter(|chain| place(chain.hook).0 == table).collect();
-        if !chains.is_empty() {
-            write_table(&mut text, table, ruleset.name, &chains);
-        }
+    for table in TABLES {
+        write_table(&mut text, table, ruleset);
     }
     text
 }
+
+const TABLES: [&str; 3] = ["nat", "mangle", "filter"];
+
+const HOOKS: [Hook; 8] = [
+    Hook::NatPrerouting,
+    Hook::NatOutput,
+    Hook::ManglePrerouting,
+    Hook::MangleOutput,
+    Hook::ManglePostrouting,
+    Hook::Input,
+    Hook::Forward,
+    Hook::Output,
+];
 
 /// Writing to a text never fails.
 fn push(text: &mut String, what: std::fmt::Arguments<'_>) {
@@ -46,17 +56,19 @@ fn place(hook: Hook) -> (&'static str, &'static str) {
     }
 }
 
-fn write_table(text: &mut String, table: &str, name: &str, chains: &[&Chain]) {
+fn write_table(text: &mut String, table: &str, ruleset: &Ruleset) {
     push(text, format_args!("*{table}\n"));
-    let own = |chain: &Chain| format!("{name}_{}", place(chain.hook).1.to_ascii_lowercase());
-    for chain in chains {
-        push(text, format_args!(":{} - [0:0]\n", own(chain)));
+    let own = |hook: Hook| format!("{}_{}", ruleset.name, place(hook).1.to_ascii_lowercase());
+    // Each that there could be: what was loaded for another way of capturing is emptied.
+    for hook in HOOKS.into_iter().filter(|hook| place(*hook).0 == table) {
+        push(text, format_args!(":{} - [0:0]\n", own(hook)));
     }
-    for chain in chains {
-        push(text, format_args!("-I {} -j {}\n", place(chain.hook).1, own(chain)));
+    let chains = || ruleset.chains.iter().filter(|chain| place(chain.hook).0 == table);
+    for Chain { hook, .. } in chains() {
+        push(text, format_args!("-I {} -j {}\n", place(*hook).1, own(*hook)));
     }
-    for chain in chains {
-        let own = own(chain);
+    for chain in chains() {
+        let own = own(chain.hook);
         for rule in &chain.rules {
             write_rule(text, &own, rule);
         }
@@ -96,7 +108,8 @@ fn write_rule(text: &mut String, own: &str, rule: &Rule) {
 fn family_of(each: &Match) -> Option<Family> {
     match each {
         Match::Family(family) => Some(*family),
-        Match::To(prefix) => Some(if prefix.addr().is_ipv4() { Family::Four } else { Family::Six }),
+        Match::ToPrivate(family) | Match::FromPrivate(family) | Match::Error(family) => Some(*family),
+        Match::To(prefix) | Match::From(prefix) => Some(Family::of(prefix)),
         Match::Icmpv6(_) => Some(Family::Six),
         Match::Tcp
         | Match::TcpTo(_)
@@ -107,7 +120,8 @@ fn family_of(each: &Match) -> Option<Family> {
         | Match::NotByLoopback
         | Match::Of(_)
         | Match::Answer
-        | Match::Known
+        | Match::Established
+        | Match::Related
         | Match::New
         | Match::Marked
         | Match::ConnectionMarked => None,
@@ -121,13 +135,19 @@ fn condition(each: &Match) -> String {
         Match::TcpTo(port) => format!("-p tcp --dport {port}"),
         Match::UdpTo(port) => format!("-p udp --dport {port}"),
         Match::To(prefix) => format!("-d {prefix}"),
+        Match::ToPrivate(family) => format!("-d {}", family.private().join(",")),
+        Match::From(prefix) => format!("-s {prefix}"),
+        Match::FromPrivate(family) => format!("-s {}", family.private().join(",")),
         Match::Local => "-m addrtype --dst-type LOCAL".to_owned(),
         Match::FromLoopback => "-i lo".to_owned(),
         Match::ByLoopback => "-o lo".to_owned(),
         Match::NotByLoopback => "! -o lo".to_owned(),
         Match::Of(user) => format!("-m owner --uid-owner {user}"),
         Match::Answer => "-m conntrack --ctdir REPLY".to_owned(),
-        Match::Known => "-m conntrack --ctstate ESTABLISHED,RELATED".to_owned(),
+        Match::Established => "-m conntrack --ctstate ESTABLISHED".to_owned(),
+        Match::Related => "-m conntrack --ctstate RELATED".to_owned(),
+        Match::Error(Family::Four) => "-p icmp -m conntrack --ctstate RELATED".to_owned(),
+        Match::Error(Family::Six) => "-p ipv6-icmp -m conntrack --ctstate RELATED".to_owned(),
         Match::New => "-m conntrack --ctstate NEW".to_owned(),
         Match::Marked => format!("-m mark --mark {MARK:#x}"),
         Match::ConnectionMarked => format!("-m connmark --mark {MARK:#x}"),

@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 
 use ipnet::IpNet;
 
+use crate::address::is_wide;
 use crate::config::{self, Capture, Config, Listener};
 use rule::{Family, Ruleset};
 
@@ -81,6 +82,14 @@ pub enum FirewallError {
     /// Each start has another one.
     #[error("port 0 of {0} is another one at each start, and no rule can name it; write a port of its own")]
     FreePort(String),
+    /// So much is left alone that hardly anything is captured, or stopped.
+    #[error(
+        "`--exclude {0}` is shorter than /16 (/32 for IPv6), and all of it would go past the proxy; write the hosts that are meant"
+    )]
+    Wide(IpNet),
+    /// Every listener is reached.
+    #[error("`--mode only-way-out` is for all listeners; leave `--listener {0}` out")]
+    Named(String),
 }
 
 /// The rules for a configuration, as a file with comments.
@@ -88,11 +97,15 @@ pub enum FirewallError {
 /// # Errors
 /// The configuration has nothing that such rules could lead to.
 pub fn rules(config: &Config, wanted: &Wanted, format: Format) -> Result<String, FirewallError> {
-    let ruleset = match wanted.mode {
+    if let Some(prefix) = wanted.exclude.iter().find(|prefix| is_wide(prefix)) {
+        return Err(FirewallError::Wide(*prefix));
+    }
+    let mut ruleset = match wanted.mode {
         Mode::Redirect => capture::redirect(&Doors::of(config, wanted, Capture::Redirect)?, wanted),
         Mode::Tproxy => capture::tproxy(&Doors::of(config, wanted, Capture::Tproxy)?, wanted),
         Mode::OnlyWayOut => only_way_out::ruleset(config, wanted)?,
     };
+    ruleset.told.extend(wanted.user.warning().map(str::to_owned));
     Ok(write(&ruleset, format))
 }
 

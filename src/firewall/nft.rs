@@ -4,8 +4,6 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use ipnet::IpNet;
-
 use super::rule::{Chain, Family, Hook, MARK, Match, Ruleset, Verdict};
 
 /// The file.
@@ -59,15 +57,20 @@ fn condition(each: &Match) -> String {
         Match::Tcp => "meta l4proto tcp".to_owned(),
         Match::TcpTo(port) => format!("tcp dport {port}"),
         Match::UdpTo(port) => format!("udp dport {port}"),
-        Match::To(prefix @ IpNet::V4(_)) => format!("ip daddr {prefix}"),
-        Match::To(prefix @ IpNet::V6(_)) => format!("ip6 daddr {prefix}"),
+        Match::To(prefix) => format!("{} daddr {prefix}", header(Family::of(prefix))),
+        Match::ToPrivate(family) => format!("{} daddr {}", header(*family), private(*family)),
+        Match::From(prefix) => format!("{} saddr {prefix}", header(Family::of(prefix))),
+        Match::FromPrivate(family) => format!("{} saddr {}", header(*family), private(*family)),
         Match::Local => "fib daddr type local".to_owned(),
         Match::FromLoopback => "iifname \"lo\"".to_owned(),
         Match::ByLoopback => "oifname \"lo\"".to_owned(),
         Match::NotByLoopback => "oifname != \"lo\"".to_owned(),
         Match::Of(user) => format!("meta skuid \"{user}\""),
         Match::Answer => "ct direction reply".to_owned(),
-        Match::Known => "ct state established,related".to_owned(),
+        Match::Established => "ct state established".to_owned(),
+        Match::Related => "ct state related".to_owned(),
+        Match::Error(Family::Four) => "meta l4proto icmp ct state related".to_owned(),
+        Match::Error(Family::Six) => "meta l4proto ipv6-icmp ct state related".to_owned(),
         Match::New => "ct state new".to_owned(),
         Match::Marked => format!("meta mark {MARK:#x}"),
         Match::ConnectionMarked => format!("ct mark {MARK:#x}"),
@@ -93,5 +96,16 @@ fn statement(verdict: &Verdict) -> String {
 }
 
 fn family(at: SocketAddr) -> &'static str {
-    if at.is_ipv4() { "ip" } else { "ip6" }
+    header(if at.is_ipv4() { Family::Four } else { Family::Six })
+}
+
+fn header(family: Family) -> &'static str {
+    match family {
+        Family::Four => "ip",
+        Family::Six => "ip6",
+    }
+}
+
+fn private(family: Family) -> String {
+    format!("{{ {} }}", family.private().join(", "))
 }

@@ -78,6 +78,24 @@ pub(super) enum Family {
     Six,
 }
 
+impl Family {
+    /// Of a prefix.
+    pub(super) fn of(prefix: &IpNet) -> Self {
+        match prefix {
+            IpNet::V4(_) => Self::Four,
+            IpNet::V6(_) => Self::Six,
+        }
+    }
+
+    /// Addresses that nobody has on the Internet (RFC 1918, RFC 6598, RFC 4193).
+    pub(super) fn private(self) -> &'static [&'static str] {
+        match self {
+            Self::Four => &["10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16"],
+            Self::Six => &["fc00::/7"],
+        }
+    }
+}
+
 /// What a packet must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Match {
@@ -91,6 +109,12 @@ pub(super) enum Match {
     UdpTo(u16),
     /// To this prefix.
     To(IpNet),
+    /// To a private address of this family.
+    ToPrivate(Family),
+    /// From this prefix.
+    From(IpNet),
+    /// From a private address of this family.
+    FromPrivate(Family),
     /// To an address of this host.
     Local,
     /// It came in by loopback.
@@ -103,8 +127,12 @@ pub(super) enum Match {
     Of(User),
     /// An answer: it goes back to who began.
     Answer,
-    /// Of a connection that is known, or an error about one.
-    Known,
+    /// Of a connection that is known.
+    Established,
+    /// About a connection that is known, or that is being refused.
+    Related,
+    /// An error about a connection that is known, as ICMP of this family says it.
+    Error(Family),
     /// The first of a connection.
     New,
     /// It has the mark.

@@ -46,17 +46,19 @@ fn both_families_are_captured_or_refused() {
     let own = "meta skuid \"sallyport\" accept";
     assert_eq!(chain(&text, "nat_output"), [&[own, "fib daddr type local accept"][..], &captured].concat());
     let stopped = [
-        "ct state established,related accept",
+        "ct state established accept",
         "fib daddr type local accept",
         "udp dport 443 counter reject with icmpx type admin-prohibited",
         "meta l4proto tcp counter reject with tcp reset",
     ];
     assert_eq!(chain(&text, "forward"), stopped);
-    assert_eq!(chain(&text, "output"), [&[own][..], &stopped].concat());
+    let refusal = ["ct state established accept", "ct state related accept"];
+    let output = [&[own], &refusal[..], &stopped[1..]].concat();
+    assert_eq!(chain(&text, "output"), output);
 
     let text = with(&four, Mode::Redirect);
     assert_eq!(chain(&text, "nat_output")[2..], captured[..1], "no listener takes IPv6");
-    assert_eq!(chain(&text, "output")[1..], stopped, "and so it is refused");
+    assert_eq!(chain(&text, "output"), output, "and so it is refused");
 }
 
 #[test]
@@ -115,11 +117,13 @@ probes: {address: '10.0.0.5:9902'}
 ";
     let wanted = Wanted { exclude: vec!["10.9.0.0/16".parse().unwrap()], ..wanted(Mode::OnlyWayOut) };
     let text = rules(&config(&[], more), &wanted, Format::Nft).unwrap();
-    let on_link = [133, 134, 135, 136, 143].map(|kind| format!("icmpv6 type {kind} accept"));
+    let on_link = [130, 131, 132, 133, 134, 135, 136, 143].map(|kind| format!("icmpv6 type {kind} accept"));
     let on_link = || on_link.iter().map(String::as_str);
     let input: Vec<&str> = [
         "iifname \"lo\" accept",
-        "ct state established,related accept",
+        "ct state established accept",
+        "meta l4proto icmp ct state related accept",
+        "meta l4proto ipv6-icmp ct state related accept",
         "meta nfproto ipv4 tcp dport 3128 accept",
         "ip daddr 10.0.0.5/32 tcp dport 9902 accept",
     ]
@@ -128,12 +132,17 @@ probes: {address: '10.0.0.5:9902'}
     .collect();
     assert_eq!(chain(&text, "input"), input);
     let refused = ["meta l4proto tcp counter reject with tcp reset", "counter reject with icmpx type admin-prohibited"];
-    let passes = ["ct state established,related accept", "ip daddr 10.9.0.0/16 accept"];
-    assert_eq!(chain(&text, "forward"), [passes, refused].concat());
+    let private = "{ 10.0.0.0/8, 100.64.0.0/10, 172.16.0.0/12, 192.168.0.0/16 }";
+    let passes = [
+        format!("ip saddr {private} ip daddr 10.9.0.0/16 accept"),
+        format!("ct state established ct direction reply ip saddr 10.9.0.0/16 ip daddr {private} accept"),
+    ];
+    assert_eq!(chain(&text, "forward"), [passes, refused.map(str::to_owned)].concat());
     let output: Vec<&str> = [
         "oifname \"lo\" accept",
         "fib daddr type local accept",
-        "ct state established,related accept",
+        "ct state established accept",
+        "ct state related accept",
         "ip daddr 10.9.0.0/16 accept",
         "meta skuid \"sallyport\" meta l4proto tcp accept",
         "meta skuid \"sallyport\" ip daddr 192.0.2.53/32 udp dport 53 accept",
@@ -177,10 +186,17 @@ fn iptables_says_the_same_for_both_families_in_one_file() {
             "-4 -A sallyport_output -p tcp -j REDIRECT --to-ports 15001",
             "-6 -A sallyport_output -p tcp -j REDIRECT --to-ports 15001",
             "COMMIT",
-            "*filter",
-            ":sallyport_forward - [0:0]",
+            "*mangle",
+            ":sallyport_prerouting - [0:0]",
         ]
     );
+    // What TPROXY had there is gone.
+    let tables = |text: &str| -> Vec<String> {
+        text.lines().filter(|line| line.starts_with([':', '*'])).map(|line| line.replace(" - [0:0]", "")).collect()
+    };
+    let tproxy = config(&[("t", "0.0.0.0:1", Capture::Tproxy)], "");
+    let other = rules(&tproxy, &super::tests::wanted(Mode::Tproxy), Format::Iptables).unwrap();
+    assert_eq!(tables(&text), tables(&other), "each way empties the chains of the other");
     for line in [
         "-4 -A sallyport_output -p udp --dport 443 -j REJECT --reject-with icmp-admin-prohibited",
         "-6 -A sallyport_output -p udp --dport 443 -j REJECT --reject-with icmp6-adm-prohibited",
@@ -188,7 +204,18 @@ fn iptables_says_the_same_for_both_families_in_one_file() {
     ] {
         assert!(lines.contains(&line), "{line}");
     }
-    let text = rules(&config(&[], ""), &super::tests::wanted(Mode::OnlyWayOut), Format::Iptables).unwrap();
+    let exclude = ["10.9.0.0/16", "2001:db8:9::/48"].map(|prefix| prefix.parse().unwrap());
+    let wanted = Wanted { exclude: exclude.into(), ..super::tests::wanted(Mode::OnlyWayOut) };
+    let text = rules(&config(&[], ""), &wanted, Format::Iptables).unwrap();
+    for line in [
+        "-4 -A sallyport_only_forward -s 10.0.0.0/8,100.64.0.0/10,172.16.0.0/12,192.168.0.0/16 -d 10.9.0.0/16 -j RETURN",
+        "-6 -A sallyport_only_forward -m conntrack --ctstate ESTABLISHED -m conntrack --ctdir REPLY -s 2001:db8:9::/48 \
+         -d fc00::/7 -j RETURN",
+        "-4 -A sallyport_only_input -p icmp -m conntrack --ctstate RELATED -j RETURN",
+        "-A sallyport_only_output -m conntrack --ctstate RELATED -j RETURN",
+    ] {
+        assert!(text.lines().any(|each| each == line), "{line}\n{text}");
+    }
     for chain in ["input", "forward", "output"] {
         let own = format!("-A sallyport_only_{chain} ");
         let last = text.lines().rfind(|line| line.contains(&own)).unwrap();
@@ -204,6 +231,7 @@ fn what_has_no_rules_is_told() {
     };
     let three = [BOTH[0], BOTH[1], ("more", "10.0.0.5:1", Capture::Redirect)];
     let free = [("door", "0.0.0.0:0", Capture::Redirect)];
+    let without = |mode, prefix: &str| Wanted { exclude: vec![prefix.parse().unwrap()], ..wanted(mode) };
     for (config, wanted, want) in [
         (
             config(&[], ""),
@@ -221,6 +249,11 @@ fn what_has_no_rules_is_told() {
         (config(&three, ""), wanted(Mode::Redirect), "`four` and `more` both take captured IPv4 connections; name one"),
         (config(&free, ""), wanted(Mode::Redirect), "port 0 of listener `door` is another one at each start"),
         (config(&free, ""), wanted(Mode::OnlyWayOut), "port 0 of listener `door`"),
+        (config(&[], ""), named(Mode::OnlyWayOut, &["edge"]), "`--mode only-way-out` is for all listeners; leave"),
+        (config(&[], ""), named(Mode::OnlyWayOut, &["five"]), "`--mode only-way-out` is for all listeners; leave"),
+        (config(&BOTH, ""), without(Mode::Redirect, "0.0.0.0/0"), "`--exclude 0.0.0.0/0` is shorter than /16 (/32 for"),
+        (config(&[], ""), without(Mode::OnlyWayOut, "::/0"), "`--exclude ::/0` is shorter than /16 (/32 for"),
+        (config(&[], ""), without(Mode::OnlyWayOut, "10.0.0.0/15"), "`--exclude 10.0.0.0/15` is shorter"),
         (config(&[], "probes: {address: '0.0.0.0:0'}\n"), wanted(Mode::OnlyWayOut), "port 0 of the probes"),
     ] {
         let error = rules(&config, &wanted, Format::Nft).unwrap_err().to_string();
@@ -228,5 +261,16 @@ fn what_has_no_rules_is_told() {
     }
     for names in [&["four", "six"][..], &["more"], &["six"]] {
         assert!(rules(&config(&three, ""), &named(Mode::Redirect, names), Format::Nft).is_ok(), "{names:?}");
+    }
+}
+
+#[test]
+fn a_proxy_that_is_root_is_told_of() {
+    for (user, want) in [("root", true), ("0", true), ("sallyport", false), ("1000", false)] {
+        for mode in [Mode::Redirect, Mode::OnlyWayOut] {
+            let wanted = Wanted { user: user.parse().unwrap(), ..wanted(mode) };
+            let text = rules(&config(&BOTH, ""), &wanted, Format::Nft).unwrap();
+            assert_eq!(text.contains("# the proxy's user is root: everything"), want, "{user}");
+        }
     }
 }

@@ -30,6 +30,14 @@ impl FromStr for User {
     }
 }
 
+impl User {
+    /// What should be known of it before such rules are loaded.
+    pub fn warning(&self) -> Option<&'static str> {
+        let is_root = matches!(self.0.as_str(), "root" | "0");
+        is_root.then_some("the proxy's user is root: everything that runs as root here goes past the proxy; give the proxy a user of its own")
+    }
+}
+
 impl fmt::Display for User {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         to.write_str(&self.0)

@@ -38,6 +38,12 @@ pub enum AskingError {
     /// A user, and the listener has an address.
     #[error("listener `{0}` is no Unix socket; write an address for the source")]
     UserAtAddress(String),
+    /// A load balancer's address, and it speaks for others.
+    #[error(
+        "listener `{0}` takes this address for a load balancer, which must send a PROXY header (`proxy_protocol`); write the address of \
+         its client, which the header names, for the source"
+    )]
+    Balancer(String),
     /// A certificate's identity, and the listener asks for none.
     #[error("listener `{0}` asks for no client certificate; leave the identity out, or name another listener")]
     NoCertificates(String),
@@ -115,6 +121,11 @@ impl Asking {
                 Err(AskingError::AddressAtSocket(listener.name.to_string()))
             }
             (ListenAddress::Tcp(_), Origin::User(_)) => Err(AskingError::UserAtAddress(listener.name.to_string())),
+            (ListenAddress::Tcp(_), Origin::Address(address))
+                if listener.proxy_protocol.iter().any(|from| from.contains(&address)) =>
+            {
+                Err(AskingError::Balancer(listener.name.to_string()))
+            }
             (
                 ListenAddress::Unix(_) | ListenAddress::Tcp(_),
                 Origin::Address(_) | Origin::User(_) | Origin::Unknown,
@@ -154,6 +165,7 @@ listeners:
   - {name: edge, address: '0.0.0.0:2'}
   - {name: mtls, address: '0.0.0.0:3', tls: {certificate: c, key: k, client_auth: required, client_ca: a}}
   - {name: users, address: '0.0.0.0:4', tls: {certificate: c, key: k}, credentials: u}
+  - {name: balanced, address: '0.0.0.0:5', proxy_protocol: {from: [10.9.0.0/28]}}
 ";
 
     fn listeners(text: &str) -> Vec<Listener> {
@@ -218,7 +230,7 @@ listeners:
                 "no such listener",
                 ("10.0.0.1", "", "x"),
                 connect,
-                "no listener of that name; write one of `nat`, `sock`, `edge`, `mtls`, `users`",
+                "no listener of that name; write one of `nat`, `sock`, `edge`, `mtls`, `users`, `balanced`",
             ),
             (
                 "an address at a socket",
@@ -231,6 +243,12 @@ listeners:
                 ("user:7", "", "edge"),
                 connect,
                 "listener `edge` is no Unix socket; write an address",
+            ),
+            (
+                "a load balancer",
+                ("10.9.0.1", "", "balanced"),
+                connect,
+                "listener `balanced` takes this address for a load balancer, which must send a PROXY header",
             ),
             (
                 "no certificates",

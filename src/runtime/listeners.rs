@@ -26,6 +26,8 @@ use crate::runtime::facts::Peer;
 use crate::runtime::stream::ClientStream;
 use crate::runtime::{captured, sys};
 
+pub use unix::OwnPath;
+
 /// Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn.
 const BACKLOG: i32 = 4096;
 
@@ -131,6 +133,8 @@ pub struct Sockets {
     pub listeners: Vec<(Arc<str>, Bound)>,
     /// For each worker its own socket of each listener. Where there is but one for all, the first worker has it and hands over.
     pub ears: Vec<Vec<Ear>>,
+    /// Paths of Unix sockets, which go with these.
+    pub paths: Vec<OwnPath>,
     /// The admin port's socket and the address that it has.
     pub admin: (TcpListener, SocketAddr),
     /// That of the probes, if they have one of their own.
@@ -155,8 +159,10 @@ impl Sockets {
     pub fn bind(config: &Config, entrances: &Entrances, workers: usize) -> Result<Self, BindError> {
         let mut ears: Vec<Vec<Ear>> = (0..workers).map(|_| Vec::new()).collect();
         let mut listeners = Vec::with_capacity(config.listeners.len());
+        let mut paths = Vec::new();
         for (listener, entrance) in config.listeners.iter().zip(entrances.iter()) {
-            let (place, sockets) = listen(listener, workers)?;
+            let (place, sockets, path) = listen(listener, workers)?;
+            paths.extend(path);
             listeners.push((Arc::clone(&listener.name), place));
             for (own, socket) in ears.iter_mut().zip(sockets) {
                 own.push(Ear { entrance: Arc::clone(entrance), socket });
@@ -164,7 +170,7 @@ impl Sockets {
         }
         let admin = bind_one(config.admin.address)?;
         let probes = config.probes.map(bind_one).transpose()?;
-        Ok(Self { listeners, ears, admin, probes })
+        Ok(Self { listeners, ears, paths, admin, probes })
     }
 
     /// Every address that is listened on.
@@ -175,18 +181,18 @@ impl Sockets {
 }
 
 /// The sockets of one listener, one for each of so many workers or one for all.
-fn listen(listener: &config::Listener, workers: usize) -> Result<(Bound, Vec<Listening>), BindError> {
+fn listen(listener: &config::Listener, workers: usize) -> Result<(Bound, Vec<Listening>, Option<OwnPath>), BindError> {
     match &listener.address {
         ListenAddress::Tcp(address) => {
             let transparent = listener.mode == Mode::Transparent(Capture::Tproxy);
             let sockets = bind_at(*address, workers, transparent)?;
             let bound = sockets.first().map_or(*address, |(_, bound)| *bound);
-            Ok((Bound::Tcp(bound), sockets.into_iter().map(|(socket, _)| Listening::Tcp(socket)).collect()))
+            Ok((Bound::Tcp(bound), sockets.into_iter().map(|(socket, _)| Listening::Tcp(socket)).collect(), None))
         }
         ListenAddress::Unix(place) => {
             let bound = Bound::Unix(place.path.value.as_str().into());
             match unix::bind(Path::new(&place.path.value), place.permissions, BACKLOG) {
-                Ok(socket) => Ok((bound, vec![Listening::Unix(socket)])),
+                Ok((socket, path)) => Ok((bound, vec![Listening::Unix(socket)], Some(path))),
                 Err(error) => Err(BindError { place: bound, error }),
             }
         }

@@ -150,6 +150,7 @@ impl Reading {
     ) -> Option<Loaded> {
         let mut config = self.config(path, environment)?;
         self.trust_anchors(&mut config);
+        paths::places(&config.listeners, &mut self.faults);
         let connections = connections(&config, &mut self.faults);
         let access_source = AccessSource::new(path, &config.admin);
         let access = access_source.read(self);

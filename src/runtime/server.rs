@@ -21,7 +21,7 @@ use crate::runtime::egress::{self, Pools};
 use crate::runtime::entrance::{self, Entrances};
 use crate::runtime::heartbeat::{self, HEARTBEAT_INTERVAL};
 use crate::runtime::journal::{Journal, JournalError};
-use crate::runtime::listeners::{BindError, Bound, Ear, Sockets};
+use crate::runtime::listeners::{BindError, Bound, Ear, OwnPath, Sockets};
 use crate::runtime::load::{LoadError, Loaded, PolicySource};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::reloads::{self, NotRead, Order, Ordered, Reload};
@@ -56,6 +56,7 @@ pub struct Server {
     doors: Vec<(std::net::TcpListener, Door)>,
     admin_address: SocketAddr,
     sockets: Vec<SocketAddr>,
+    paths: Vec<OwnPath>,
     drain_timeout: Duration,
     budgets: Arc<Mutex<Budgets>>,
     news: mpsc::UnboundedReceiver<News>,
@@ -113,7 +114,7 @@ impl Server {
         let installation = Installation::new(&config, &sockets, connections);
         let (orders, ordered) = reloads::orders();
         let admin = Arc::new(Admin::new(Arc::clone(&shared), access, installation, orders));
-        let Sockets { listeners, ears, admin: (all, admin_address), probes } = sockets;
+        let Sockets { listeners, ears, paths, admin: (all, admin_address), probes } = sockets;
         let probes = probes.map(|(socket, _)| (socket, Door::Probes));
         let plain = entrances.iter().zip(&listeners).find(|(entrance, _)| entrance.is_plain());
         let plain = plain.and_then(|(_, (_, place))| place.tcp());
@@ -134,6 +135,7 @@ impl Server {
             doors: std::iter::once((all, Door::All)).chain(probes).collect(),
             admin_address,
             sockets: sockets_heard,
+            paths,
             drain_timeout: config.limits.drain_timeout,
             budgets: Arc::new(Mutex::new(budgets)),
             news,
@@ -299,6 +301,8 @@ impl Server {
     /// # Errors
     /// A worker had failed, or records could not be written.
     pub fn finish(mut self) -> Result<(), StartError> {
+        // As long as the sockets are there, nobody else's file can be taken for one of them.
+        self.paths.clear();
         let result = self.end_workers();
         self.admin.tell_refused(true);
         budgets::keep_last(&self.shared, &self.budgets);

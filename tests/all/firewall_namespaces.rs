@@ -18,7 +18,7 @@ pub const PROXY: u32 = 990;
 pub const OTHER: u32 = 1000;
 
 /// What `sallyport firewall` prints for these listeners.
-fn rules(listeners: &str, words: &[&str]) -> String {
+pub fn rules(listeners: &str, words: &[&str]) -> String {
     let dir = TempDir::new().unwrap();
     let config = dir.path().join("sallyport.yaml");
     let dns = "{servers: ['udp://198.51.100.53', 'udp://[2001:db8:100::53]']}";
@@ -37,13 +37,13 @@ fn listener(name: &str, address: &str, capture: &str) -> String {
 }
 
 /// Transparent listeners of both families.
-fn both(capture: &str) -> String {
+pub fn both(capture: &str) -> String {
     format!("{}, {}", listener("four", "0.0.0.0:15001", capture), listener("six", "[::]:15001", capture))
 }
 
-const CAPTURES: [(&str, Capture); 2] = [("redirect", Capture::Redirect), ("tproxy", Capture::Tproxy)];
+pub const CAPTURES: [(&str, Capture); 2] = [("redirect", Capture::Redirect), ("tproxy", Capture::Tproxy)];
 
-const FORMATS: [&str; 2] = ["nft", "iptables"];
+pub const FORMATS: [&str; 2] = ["nft", "iptables"];
 
 /// Users of namespaces that are not root's have no other users.
 pub fn has_users() -> bool {

@@ -39,6 +39,7 @@ mod ends;
 #[cfg(test)]
 mod export;
 #[cfg(test)]
+mod firewall_errors;
 mod firewall_namespaces;
 #[cfg(test)]
 mod full_disk;

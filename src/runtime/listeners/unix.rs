@@ -1,11 +1,11 @@
-//! A listening Unix socket: what a proxy left behind that has gone is taken away, what another one has is not.
+//! A listening Unix socket, and its path as long as it is heard: what a proxy left behind is taken away, what another one has is not.
 //! Not here: which user is which source (`policy`). Source: unix(7), bind(2).
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -15,14 +15,36 @@ use super::UnixListener;
 ///
 /// # Errors
 /// Another process listens there, something else is there, or what bind(2) and chmod(2) give.
-pub(super) fn bind(path: &Path, permissions: u32, backlog: i32) -> io::Result<UnixListener> {
+pub(super) fn bind(path: &Path, permissions: u32, backlog: i32) -> io::Result<(UnixListener, OwnPath)> {
     clear(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
     socket.bind(&SockAddr::unix(path)?)?;
+    let own = OwnPath { path: path.to_owned(), file: file(path)? };
     // Before it listens: nobody gets in meanwhile.
     fs::set_permissions(path, Permissions::from_mode(permissions))?;
     socket.listen(backlog)?;
-    Ok(socket.into())
+    Ok((socket.into(), own))
+}
+
+/// A socket's path: taken away with this, if that socket is still what is there.
+#[derive(Debug)]
+pub struct OwnPath {
+    path: PathBuf,
+    file: (u64, u64, i64),
+}
+
+impl Drop for OwnPath {
+    fn drop(&mut self) {
+        if file(&self.path).is_ok_and(|found| found == self.file) {
+            // What stays is taken away by the next start.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Device, inode, and when it was made: an inode that is free is given again.
+fn file(path: &Path) -> io::Result<(u64, u64, i64)> {
+    fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino(), meta.mtime_nsec()))
 }
 
 /// Takes away a socket that nobody listens on any more.
@@ -51,15 +73,23 @@ mod tests {
     fn a_socket_is_bound_where_nobody_listens() {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("edge.sock");
-        let first = bind(&path, 0o620, 4).unwrap();
+        let (first, _) = bind(&path, 0o620, 4).unwrap();
+        assert!(!path.exists(), "a path goes with its owner");
+        drop(first);
+        let (first, own) = bind(&path, 0o620, 4).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o620);
         assert_eq!(bind(&path, 0o600, 4).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        drop(first);
-        let again = bind(&path, 0o600, 4).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let client = UnixStream::connect(&path).unwrap();
-        drop((again, client));
+        // Somebody takes it away, and another socket has the path.
         fs::remove_file(&path).unwrap();
+        let (second, newer) = bind(&path, 0o600, 4).unwrap();
+        drop(own);
+        let client = UnixStream::connect(&path).unwrap();
+        // A proxy that was killed.
+        std::mem::forget(newer);
+        drop((first, second, client));
+        let (third, last) = bind(&path, 0o600, 4).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        drop((third, last));
         fs::write(&path, "kept").unwrap();
         assert_eq!(bind(&path, 0o600, 4).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).unwrap(), b"kept");

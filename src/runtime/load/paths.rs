@@ -1,7 +1,9 @@
 //! The paths of a configuration, made relative to its file; whether sockets can have theirs.
-//! Not here: what lies there.
+//! Not here: what files hold.
 //! Source: the contract: "Paths are relative to the file"; unix(7), "Address format" (108 bytes, the last of them zero).
 
+use std::fs;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, ListenAddress, Listener, UnixAddress};
@@ -50,13 +52,42 @@ fn sockets(listeners: &[Listener], faults: &mut Faults) {
             );
             faults.at(path.place, message);
         }
-        let place: PathBuf = Path::new(&path.value).components().collect();
+        let place = resolved(Path::new(&path.value));
         match seen.iter().find(|(taken, _)| *taken == place) {
             Some((_, first)) => {
                 let message = format!("listener `{}` has this path already; write another one", first.name);
                 faults.at(path.place, message);
             }
             None => seen.push((place, listener)),
+        }
+    }
+}
+
+/// With its folder as it is called for good, if there is one: a folder has several names.
+fn resolved(path: &Path) -> PathBuf {
+    match (folder(path).canonicalize(), path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        (Ok(_) | Err(_), _) => path.components().collect(),
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Whether a socket can be made at each path: what `run` would find out.
+pub(super) fn places(listeners: &[Listener], faults: &mut Faults) {
+    for listener in listeners {
+        let ListenAddress::Unix(UnixAddress { path, .. }) = &listener.address else { continue };
+        let (place, shown) = (Path::new(&path.value), &path.value);
+        if !folder(place).is_dir() {
+            let folder = folder(place).display();
+            faults.at(
+                path.place,
+                format!("`{folder}`, where `{shown}` would be, is no folder; make it, or write another path"),
+            );
+        } else if fs::symlink_metadata(place).is_ok_and(|meta| !meta.file_type().is_socket()) {
+            faults.at(path.place, format!("`{shown}` is there and is no socket; take it away, or write another path"));
         }
     }
 }
@@ -112,5 +143,37 @@ mod tests {
             assert_eq!(faults.len(), usize::from(want.is_some()), "{row}: {faults:?}");
             assert!(want.is_none_or(|want| faults.iter().all(|fault| fault.contains(want))), "{row}: {faults:?}");
         }
+    }
+
+    #[test]
+    fn sockets_lie_where_there_is_room() {
+        let dir = tempfile::TempDir::new().unwrap();
+        fs::create_dir(dir.path().join("sub")).unwrap();
+        fs::write(dir.path().join("file"), "").unwrap();
+        let _left = std::os::unix::net::UnixListener::bind(dir.path().join("left")).unwrap();
+        for (row, address, want) in [
+            ("free", "unix:a.sock", None),
+            ("a socket that was left", "unix:left", None),
+            ("no folder", "unix:none/a.sock", Some("is no folder; make it, or")),
+            ("a file for a folder", "unix:file/a.sock", Some("is no folder; make it, or")),
+            ("a folder", "unix:sub", Some("is there and is no socket; take it away")),
+            ("a file", "unix:file", Some("is there and is no socket; take it away")),
+        ] {
+            let text = format!("policy: p\nlisteners: [{{name: a, address: '{address}'}}]\n");
+            let mut faults = Faults::new();
+            let mut config = config::load(&text, 0, &|_| None, "a", &mut faults).unwrap();
+            anchor(&mut config, dir.path(), &mut faults);
+            places(&config.listeners, &mut faults);
+            let faults: Vec<String> = faults.iter().map(|fault| fault.line(&["f"])).collect();
+            assert_eq!(faults.len(), usize::from(want.is_some()), "{row}: {faults:?}");
+            assert!(want.is_none_or(|want| faults.iter().all(|fault| fault.contains(want))), "{row}: {faults:?}");
+        }
+        let two = "policy: p\nlisteners: [{name: a, address: 'unix:x'}, {name: b, address: 'unix:sub/../x'}]\n";
+        let mut faults = Faults::new();
+        let mut config = config::load(two, 0, &|_| None, "a", &mut faults).unwrap();
+        anchor(&mut config, dir.path(), &mut faults);
+        let faults: Vec<String> = faults.iter().map(|fault| fault.line(&["f"])).collect();
+        assert!(faults.iter().all(|fault| fault.contains("listener `a` has this path already")), "{faults:?}");
+        assert_eq!(faults.len(), 1, "one folder by two names");
     }
 }
