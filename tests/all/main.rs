@@ -40,6 +40,7 @@ mod ends;
 mod export;
 #[cfg(test)]
 mod firewall_errors;
+#[cfg(test)]
 mod firewall_namespaces;
 #[cfg(test)]
 mod full_disk;
