@@ -3,7 +3,7 @@
     target/venv/bin/python benches/ways.py target/release/sallyport [TUNNELS]
 
 Prints a Markdown table; ratios hold, absolute times are this machine's. Clients and customer are Python and run beside the proxy, whose
-own times and memory alone are counted (/proc). Loopback, one proxy with `durability: async`, a few seconds a row.
+own times and memory alone are counted (/proc). The client's HTTP/2 windows are the standard's 64 KiB. Loopback, one proxy with `durability: async`, a few seconds a row.
 """
 
 import datetime

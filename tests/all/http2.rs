@@ -123,13 +123,18 @@ fn streams_beyond_the_bound_are_refused_and_the_others_live() {
     let origin = Origin::start();
     let proxy = proxy(origin.port(), "connections_per_source: 1000");
     let mut client = connect(&proxy);
-    let streams: Vec<u64> = (0..MAX_STREAMS).map(|_| client.open(origin.port())).collect();
-    let order = json!(["open", format!("api.acme.test:{}", origin.port()), "api.acme.test"]);
+    let (target, name) = (format!("api.acme.test:{}", origin.port()), "api.acme.test");
+    let opened = client.order(&json!(["open_all", MAX_STREAMS, target, name]));
+    let is_shut = |stream: &&Value| stream["status"] != 200 || !stream["end"].is_null();
+    let shut: Vec<&Value> = opened.as_array().unwrap().iter().filter(is_shut).collect();
+    assert!(shut.is_empty(), "{shut:?}");
+    let streams = [0, MAX_STREAMS - 1].map(|place| opened[place]["stream"].as_u64().unwrap());
+    let order = json!(["open", target, name]);
     for _ in 0..3 {
         let seen = client.order(&order);
         assert_eq!((&seen["end"], &seen["code"]), (&json!("reset"), &json!(REFUSED_STREAM)), "{seen}");
     }
-    for stream in [streams[0], streams[MAX_STREAMS - 1]] {
+    for stream in streams {
         assert!(client.echoes(stream, 1_000), "stream {stream}");
     }
     assert_eq!(client.order(&json!(["end", streams[0]]))["end"], "end");

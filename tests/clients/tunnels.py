@@ -22,6 +22,8 @@ ONCE = os.urandom(PERIOD)
 BYTES = ONCE + ONCE
 # What is looked at in one go, and at most what a stream sends before another one's turn.
 PIECE = 65_536
+# Whose hellos go through tunnels; what answers them has no certificate.
+INSIDE = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def at(place, count):
@@ -31,7 +33,7 @@ def at(place, count):
 
 def hello(name):
     out = ssl.MemoryBIO()
-    tls = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), out, server_hostname=name)
+    tls = INSIDE.wrap_bio(ssl.MemoryBIO(), out, server_hostname=name)
     try:
         tls.do_handshake()
     except ssl.SSLWantReadError:
@@ -274,40 +276,67 @@ class Http2:
         self.until(lambda: False)
         return {"gone": self.is_gone, "goaway": self.goaway}
 
-    def many(self, count, size, target, name):
-        """`size` bytes through each of `count` tunnels and back; of the first one nothing is taken until the others are done."""
+    def begin_all(self, count, target, name):
         streams = [self.begin([(":method", "CONNECT"), (":authority", target)]) for _ in range(count)]
         self.until(lambda: all(stream.status or stream.end for stream in streams))
         for stream in streams:
-            self.push(stream, hello(name))
-            self.first(stream)
+            if stream.status == 200:
+                self.push(stream, hello(name))
+        for stream in streams:
+            if stream.status == 200:
+                self.first(stream)
+        return streams
+
+    def open_all(self, count, target, name):
+        return [self.tell(stream) for stream in self.begin_all(count, target, name)]
+
+    def many(self, count, size, target, name):
+        """`size` bytes through each of `count` tunnels and back, while the first one is full in both directions; then all of its own."""
+        streams = self.begin_all(count, target, name)
+        full, others = streams[0], streams[1:]
+        full.is_read = False
+        self.fill(full)
         began = time.monotonic()
-        stalled, others = streams[0], streams[1:]
-        stalled.is_read = False
-        self.turns(streams, others, size)
-        others_took = time.monotonic() - began
-        held, stalled.is_read = stalled.back + len(stalled.data), True
-        self.http.acknowledge_received_data(held, stalled.number)
-        self.turns([stalled], [stalled], size)
+        self.turns(others, size)
+        took = time.monotonic() - began
+        held, full.is_read = len(full.data), True
+        self.http.acknowledge_received_data(held, full.number)
+        self.turns([full], full.out)
         for stream in streams:
             self.end(stream.number)
-        return {"moved": sum(stream.out + stream.back for stream in streams), "held": held, "seconds": others_took,
-                "ends": sorted({stream.end for stream in streams})}
+        return {"moved": sum(stream.out + stream.back for stream in others), "held": held, "full": full.out, "seconds": took,
+                "back": full.back, "ends": sorted({stream.end for stream in streams})}
 
-    def turns(self, streams, until, size):
-        end = time.monotonic() + 15 * PATIENCE
-        while not self.is_gone and any(stream.back < size for stream in until):
+    def room(self, stream):
+        return min(self.http.local_flow_control_window(stream.number), self.http.max_outbound_frame_size)
+
+    def send(self, stream, count):
+        self.http.send_data(stream.number, at(stream.out, count))
+        stream.out += count
+
+    def fill(self, stream):
+        """Sends until nothing more is taken: the server, and all on the way to it and back, have as much as they hold."""
+        full_since = time.monotonic()
+        while time.monotonic() - full_since < 1 and not self.is_gone:
+            if room := self.room(stream):
+                full_since = time.monotonic()
+                self.send(stream, room)
+                assert stream.out < 256 * 1024 * 1024, "somebody takes all there is and gives nothing back"
+            self.pump(0 if room else 0.2)
+
+    def turns(self, streams, size):
+        end = time.monotonic() + 2 * PATIENCE
+        while not self.is_gone and any(stream.back < size for stream in streams):
             if time.monotonic() > end:
-                raise TimeoutError([(stream.number, stream.out, stream.back) for stream in until if stream.back < size])
+                raise TimeoutError([(stream.number, stream.out, stream.back) for stream in streams if stream.back < size])
             has_sent = False
             for stream in streams:
-                room = min(self.http.local_flow_control_window(stream.number), self.http.max_outbound_frame_size, size - stream.out)
+                room = min(self.room(stream), size - stream.out)
                 if room > 0 and len(self.out) < 16 * PIECE:
-                    self.http.send_data(stream.number, at(stream.out, room))
-                    stream.out += room
+                    self.send(stream, room)
                     has_sent = True
             self.pump(0 if has_sent else 0.5)
-            for stream in until:
+            for stream in streams:
                 assert stream.data == at(stream.back, len(stream.data)), f"stream {stream.number} behind {stream.back}"
                 stream.back += len(stream.data)
                 stream.data.clear()
