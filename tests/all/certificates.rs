@@ -85,6 +85,11 @@ impl Authority {
 
     /// Its list of these serial numbers.
     pub fn list(&self, revoked: &[u64]) -> String {
+        self.list_until(revoked, DAY)
+    }
+
+    /// The same, with its next update in seconds from now.
+    pub fn list_until(&self, revoked: &[u64], next_update: i64) -> String {
         let begun = date_time_ymd(1970, 1, 1) + since_1970(-2 * DAY);
         let revoked_certs = revoked.iter().map(|serial| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
@@ -94,7 +99,7 @@ impl Authority {
         });
         let list = CertificateRevocationListParams {
             this_update: begun,
-            next_update: date_time_ymd(1970, 1, 1) + since_1970(DAY),
+            next_update: date_time_ymd(1970, 1, 1) + since_1970(next_update),
             crl_number: SerialNumber::from(1_u64),
             issuing_distribution_point: None,
             revoked_certs: revoked_certs.collect(),

@@ -112,6 +112,8 @@ mod streams;
 #[cfg(test)]
 mod structure;
 #[cfg(test)]
+mod taken_back;
+#[cfg(test)]
 mod tunnels;
 #[cfg(test)]
 mod ways;

@@ -17,10 +17,10 @@ use super::nginx::{FILE_SIZE, Nginx};
 use super::origins::Origin;
 use super::programs::{Finished, finish, program, sallyport};
 
-const IDENTITIES: [&str; 2] = ["spiffe://voice.test/ivr/*", NAMED];
+pub const IDENTITIES: [&str; 2] = ["spiffe://voice.test/ivr/*", NAMED];
 
 /// A listener that asks nobody for a certificate, but for credentials.
-const CREDENTIALS: &str = "tls: {certificate: proxy.pem, key: proxy.key}, credentials: credentials.yaml";
+pub const CREDENTIALS: &str = "tls: {certificate: proxy.pem, key: proxy.key}, credentials: credentials.yaml";
 
 /// curl through the proxy's listener with TLS, as a client with this certificate, if any.
 fn curl(proxy: &Proxy, nginx: &Nginx, certificate: &str, args: &[&str]) -> Finished {
@@ -139,7 +139,7 @@ fn only_tls_of_today_comes_in() {
 }
 
 /// Sends SIGHUP and waits until the listeners' files have been read.
-fn reload(proxy: &Proxy) -> Value {
+pub fn reload(proxy: &Proxy) -> Value {
     let of_files = || {
         let files = proxy.records().into_iter().filter(|record| record["kind"] == "admin");
         files.collect::<Vec<_>>()
@@ -149,7 +149,7 @@ fn reload(proxy: &Proxy) -> Value {
     eventually("a record of the reload", Instant::now() + PATIENCE, || of_files().into_iter().nth(before))
 }
 
-fn close_of(proxy: &Proxy, port: u16) -> Value {
+pub fn close_of(proxy: &Proxy, port: u16) -> Value {
     proxy.record("a close", |record| record["kind"] == "close" && record["client_port"] == port)
 }
 
