@@ -116,6 +116,8 @@ mod taken_back;
 #[cfg(test)]
 mod tunnels;
 #[cfg(test)]
+mod unix_sockets;
+#[cfg(test)]
 mod ways;
 #[cfg(test)]
 mod wire;
