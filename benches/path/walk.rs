@@ -2,7 +2,6 @@
 //! Not here: metrics, timers and the relay, which only the whole session has.
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::time::Duration;
 
 use sallyport::decision_log::{End, Entry, Log};
