@@ -191,6 +191,7 @@ fn some<T>(value: Value, most: usize, one: impl Fn(Value) -> Option<T>) -> Optio
 mod tests {
     use super::*;
     use crate::config;
+    use crate::policy::Certificate;
 
     fn asked(body: &str) -> Result<Asked, Vec<String>> {
         let told =
@@ -206,14 +207,16 @@ mod tests {
         let least = asked(r#"{"source":"10.20.0.7","target":"api.acme.example:443"}"#).unwrap();
         let offer = Offer { version: ProtocolVersion::Tls13, name: OfferedName::Target, alpn: Box::default() };
         let from = |origin: &str| Client::new(origin.parse().unwrap());
-        let (client, wanted) = (from("10.20.0.7"), Wanted::connect("api.acme.example:443"));
+        let client = Client { certificate: Certificate::Missing, ..from("10.20.0.7") };
+        let wanted = Wanted::connect("api.acme.example:443");
         assert_eq!(least, Asked { client, wanted, offer, addresses: None, at: None });
         let all = asked(
             r#"{"source":"::1","target":"x","sni":"none","addresses":["203.0.113.7"],"tls":"1.2","alpn":["h2"],"method":"GET",
                 "at":"2027-05-03T23:00:00Z","identity":"a.example","listener":"edge"}"#,
         );
         let offer = Offer { version: ProtocolVersion::Tls12, name: OfferedName::Absent, alpn: ["h2".into()].into() };
-        let client = Client { identities: ["a.example".parse().unwrap()].into(), ..from("::1") };
+        let identities = ["a.example".parse().unwrap()].into();
+        let client = Client { identities, certificate: Certificate::Shown, ..from("::1") };
         let wanted = Wanted::Asked { method: "GET".into(), target: "x".into() };
         let addresses = Some(vec!["203.0.113.7".parse().unwrap()]);
         let at = Some("2027-05-03T23:00:00Z".parse().unwrap());
