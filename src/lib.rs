@@ -11,6 +11,9 @@
 //! accept → identify → read the head → policy: request → log healthy? → resolve → policy: addresses → dial
 //!        → 200 → read the ClientHello → policy: hello → record committed ⇒ Permit → forward, judging the server's first flight → close record
 //! ```
+//! Whichever way a client comes in (plain, TLS with certificates, HTTP/2, behind a load balancer, captured, a Unix socket), it comes to
+//! this line: those are the front doors, `runtime::front`, and none is a second way out.
+//!
 //! The stages are types, `Identified → Admitted → Routed → Allowed`, each made only by the policy stage before it. A refusal is a
 //! value, [`policy::Denial`], and the only early exit. [`runtime::tunnel::forward`] takes a [`decision_log::Permit`] by value, and
 //! only the decision log makes permits: no client byte leaves without a record.

@@ -85,6 +85,11 @@ impl Authority {
 
     /// Its list of these serial numbers.
     pub fn list(&self, revoked: &[u64]) -> String {
+        self.list_until(revoked, DAY)
+    }
+
+    /// The same, with its next update in seconds from now.
+    pub fn list_until(&self, revoked: &[u64], next_update: i64) -> String {
         let begun = date_time_ymd(1970, 1, 1) + since_1970(-2 * DAY);
         let revoked_certs = revoked.iter().map(|serial| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
@@ -94,7 +99,7 @@ impl Authority {
         });
         let list = CertificateRevocationListParams {
             this_update: begun,
-            next_update: date_time_ymd(1970, 1, 1) + since_1970(DAY),
+            next_update: date_time_ymd(1970, 1, 1) + since_1970(next_update),
             crl_number: SerialNumber::from(1_u64),
             issuing_distribution_point: None,
             revoked_certs: revoked_certs.collect(),
@@ -183,11 +188,13 @@ pub struct Dial<'a> {
     pub version: &'a str,
     /// What it sends in front of everything.
     pub first: &'a str,
+    /// Whether it says nothing behind the handshake.
+    pub is_silent: bool,
 }
 
 impl Default for Dial<'_> {
     fn default() -> Self {
-        Self { certificate: "right", alpn: "h2", version: "1.3", first: "" }
+        Self { certificate: "right", alpn: "h2", version: "1.3", first: "", is_silent: false }
     }
 }
 
@@ -203,10 +210,10 @@ pub struct Client {
 impl Client {
     /// Comes through the handshake.
     pub fn connect(folder: &Path, proxy: SocketAddr, dial: &Dial) -> Self {
-        let Dial { certificate, alpn, version, first } = dial;
+        let Dial { certificate, alpn, version, first, is_silent } = dial;
         let in_folder = |name: &str| folder.join(name).display().to_string();
         let own = if certificate.is_empty() { String::new() } else { in_folder(certificate) };
-        let says = json!({"proxy": proxy.to_string(), "authority": in_folder("ca.pem"), "certificate": own, "alpn": alpn, "version": version, "first": first});
+        let says = json!({"proxy": proxy.to_string(), "authority": in_folder("ca.pem"), "certificate": own, "alpn": alpn, "version": version, "first": first, "silent": is_silent});
         let mut command = program("python");
         command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/tunnels.py")).arg(says.to_string());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

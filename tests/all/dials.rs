@@ -35,13 +35,14 @@ fn refused(proxy: &Proxy, name: &str, port: u16) -> (u16, String, Value) {
 }
 
 /// An address at which connections neither open nor fail: a listener whose queue is full drops what comes (listen(2)).
-struct BlackHole {
-    address: SocketAddr,
+pub struct BlackHole {
+    pub address: SocketAddr,
     _held: (Socket, Vec<TcpStream>),
 }
 
 impl BlackHole {
-    fn at(address: SocketAddr) -> Self {
+    /// On a free port, or on that of `address`.
+    pub fn at(address: SocketAddr) -> Self {
         let listener = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
         if address.is_ipv6() {
             listener.set_only_v6(true).unwrap();

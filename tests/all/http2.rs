@@ -3,11 +3,13 @@
 //! Source: RFC 9113 sections 5.1.2, 5.2, 6.8, 8.5 and 10.5; RFC 8441.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::fs;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::certificates::{Client, Dial, REQUIRED, RIGHT, folder};
+use crate::dials::BlackHole;
 use crate::harness::{PATIENCE, Proxy, eventually, records};
 use crate::nginx::{FILE_SIZE, Nginx};
 use crate::origins::Origin;
@@ -167,7 +169,7 @@ fn floods_end_their_connection_with_one_record_and_nobody_elses() {
     let mut good = connect(&proxy);
     let stream = good.open(origin.port());
     let target = format!("api.acme.test:{}", origin.port());
-    for kind in ["ping", "settings", "reset", "continuation", "empty"] {
+    for kind in ["ping", "settings", "reset", "continuation", "empty", "unknown"] {
         let mut client = connect(&proxy);
         client.begin(&json!(["flood", kind, target]));
         assert!(good.echoes(stream, 50_000), "{kind}: another client, while it lasts");
@@ -204,4 +206,57 @@ fn a_drain_says_goodbye_and_lets_tunnels_finish() {
     let is_close = |record: &Value| record["kind"] == "close" && record["client_port"] == port;
     let closes: Vec<Value> = records(&dir.path().join("decisions")).into_iter().filter(is_close).collect();
     assert!(closes.len() == 2 && closes.iter().all(|close| close["reason"] == "client_closed"), "{closes:#?}");
+}
+
+/// Whether a connection to this port of 127.0.0.1 is waiting for its answer (proc_pid_net(5): SYN_SENT is 02).
+fn is_dialled(port: u16) -> bool {
+    let remote = format!("0100007F:{port:04X}");
+    let sockets = fs::read_to_string("/proc/net/tcp").unwrap();
+    sockets
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .any(|words: Vec<&str>| words[2..4] == [&*remote, "02"])
+}
+
+#[test]
+fn a_stream_that_leaves_while_it_is_dialled_gives_its_place_back() {
+    let hole = BlackHole::at(([127, 0, 0, 1], 0).into());
+    let (origin, dark) = (Origin::start(), hole.address.port());
+    let limits = "connections_per_source: 1, dial_timeout: 300s";
+    let (dir, _) = folder(REQUIRED, &["spiffe://voice.test/ivr/*"], origin.port(), limits);
+    let policy = dir.path().join("policy.yaml");
+    let text = fs::read_to_string(&policy).unwrap();
+    fs::write(policy, text.replace("ports: [", &format!("ports: [{dark}, "))).unwrap();
+    let proxy = Proxy::start_in(dir);
+    let mut client = connect(&proxy);
+    let stream = client.order(&json!(["start", format!("api.acme.test:{dark}")]))["stream"].clone();
+    eventually("it is dialled", Instant::now() + PATIENCE, || is_dialled(dark).then_some(()));
+    let another = json!(["open", format!("api.acme.test:{}", origin.port()), "api.acme.test"]);
+    assert_eq!(client.order(&another)["reason"], "connection_limit");
+    client.order(&json!(["leave", stream]));
+    let is_its = |record: &Value| record["client_port"] == client.port() && record["reason"] == "client_gone";
+    let record = proxy.record("the end of what was dialled", is_its);
+    assert_eq!((&record["outcome"], &record["port"]), (&json!("error"), &json!(dark)), "{record}");
+    eventually("its place is free", Instant::now() + PATIENCE, || {
+        (client.order(&another)["status"] == 200).then_some(())
+    });
+    assert!(!is_dialled(dark), "nobody waits for it");
+}
+
+/// How long a proxy that ends waits for last records (SPECIFICATION.md): for what it does not end itself.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+#[test]
+fn who_says_nothing_does_not_keep_the_proxy_from_its_end() {
+    let proxy = Proxy::start_in(folder(REQUIRED, &[RIGHT], 443, "drain_timeout: 0s, head_timeout: 300s").0);
+    // In TLS 1.2 the handshake ends with the proxy's word: it waits for HTTP/2 by now.
+    let dial = Dial { version: "1.2", is_silent: true, ..Dial::default() };
+    let client = Client::connect(proxy.dir.path(), proxy.edge, &dial);
+    assert_eq!(client.connected["alpn"], "h2");
+    let told = Instant::now();
+    let (dir, code) = proxy.stop();
+    assert!(told.elapsed() < LAST_WORDS, "{:?}", told.elapsed());
+    assert_eq!(code, Some(0));
+    let records = records(&dir.path().join("decisions"));
+    assert!(!records.iter().any(|record| record["kind"] == "decision"), "it has asked for nothing: {records:#?}");
 }

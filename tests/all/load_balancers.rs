@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, Stdio};
 use std::time::Instant;
 
@@ -190,8 +190,13 @@ fn health_checks_leave_no_record() {
 /// What a refused connection is answered with, and its record.
 fn refused(proxy: &Proxy, from: Ipv4Addr, bytes: &[u8], before: &mut usize) -> (String, Value) {
     let mut socket = connect_from(from, proxy.edge);
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.write_all(bytes).unwrap();
+    answered(socket, proxy, before)
+}
+
+/// What a connection is answered with until it ends, and its record.
+fn answered(mut socket: TcpStream, proxy: &Proxy, before: &mut usize) -> (String, Value) {
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut answer = Vec::new();
     // A reset is an end too.
     let _ = socket.read_to_end(&mut answer);
@@ -244,4 +249,38 @@ fn a_header_that_never_ends_is_refused_in_time() {
     let proxy = behind(&origin);
     let (_, record) = refused(&proxy, BALANCER, b"PROXY TCP4 127.0.0.1 ", &mut 0);
     assert_eq!(record["reason"], "head_timeout", "{record}");
+}
+
+/// Ticks of a processor's time, a hundredth of a second each, that the proxy has had (proc_pid_stat(5): utime and stime).
+fn ticks(proxy: &Proxy) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", proxy.pid())).unwrap();
+    let (_, behind_the_name) = stat.rsplit_once(") ").unwrap();
+    behind_the_name.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
+
+/// An end in the middle of what may be a header is the client's end at once, not what is looked at until the deadline.
+#[test]
+fn a_header_that_breaks_off_is_an_end() {
+    const MOST: u64 = 40;
+    let origin = Origin::start();
+    let proxy = behind(&origin);
+    let mut records = 0;
+    for (name, from, bytes) in [
+        ("half a line of a load balancer", BALANCER, &b"PROXY TCP4 127.0.0.1 "[..]),
+        ("half a binary header of a load balancer", BALANCER, b"\r\n\r\n\0\r\nQUIT\n\x21\x11"),
+        ("a letter of a client", CLIENT, b"P"),
+    ] {
+        let before = ticks(&proxy);
+        let mut socket = connect_from(from, proxy.edge);
+        socket.write_all(bytes).unwrap();
+        socket.shutdown(Shutdown::Write).unwrap();
+        let (_, record) = answered(socket, &proxy, &mut records);
+        assert_eq!(
+            (&record["outcome"], &record["reason"]),
+            (&json!("error"), &json!("client_gone")),
+            "{name}: {record}"
+        );
+        let spent = ticks(&proxy) - before;
+        assert!(spent < MOST, "{name}: {spent} ticks");
+    }
 }

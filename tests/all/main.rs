@@ -40,6 +40,7 @@ mod ends;
 mod export;
 #[cfg(test)]
 mod firewall_errors;
+#[cfg(test)]
 mod firewall_namespaces;
 #[cfg(test)]
 mod full_disk;
@@ -110,6 +111,8 @@ mod sources;
 mod streams;
 #[cfg(test)]
 mod structure;
+#[cfg(test)]
+mod taken_back;
 #[cfg(test)]
 mod tunnels;
 #[cfg(test)]

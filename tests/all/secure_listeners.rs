@@ -17,10 +17,10 @@ use super::nginx::{FILE_SIZE, Nginx};
 use super::origins::Origin;
 use super::programs::{Finished, finish, program, sallyport};
 
-const IDENTITIES: [&str; 2] = ["spiffe://voice.test/ivr/*", NAMED];
+pub const IDENTITIES: [&str; 2] = ["spiffe://voice.test/ivr/*", NAMED];
 
 /// A listener that asks nobody for a certificate, but for credentials.
-const CREDENTIALS: &str = "tls: {certificate: proxy.pem, key: proxy.key}, credentials: credentials.yaml";
+pub const CREDENTIALS: &str = "tls: {certificate: proxy.pem, key: proxy.key}, credentials: credentials.yaml";
 
 /// curl through the proxy's listener with TLS, as a client with this certificate, if any.
 fn curl(proxy: &Proxy, nginx: &Nginx, certificate: &str, args: &[&str]) -> Finished {
@@ -139,7 +139,7 @@ fn only_tls_of_today_comes_in() {
 }
 
 /// Sends SIGHUP and waits until the listeners' files have been read.
-fn reload(proxy: &Proxy) -> Value {
+pub fn reload(proxy: &Proxy) -> Value {
     let of_files = || {
         let files = proxy.records().into_iter().filter(|record| record["kind"] == "admin");
         files.collect::<Vec<_>>()
@@ -149,8 +149,13 @@ fn reload(proxy: &Proxy) -> Value {
     eventually("a record of the reload", Instant::now() + PATIENCE, || of_files().into_iter().nth(before))
 }
 
-fn close_of(proxy: &Proxy, port: u16) -> Value {
+pub fn close_of(proxy: &Proxy, port: u16) -> Value {
     proxy.record("a close", |record| record["kind"] == "close" && record["client_port"] == port)
+}
+
+/// How a tunnel that is cut short ends for its client: on HTTP/2 by CONNECT_ERROR (RFC 9113 sections 7 and 8.5).
+fn cut(alpn: &str) -> Value {
+    if alpn == "h2" { json!(["reset", 10]) } else { json!(["gone", null]) }
 }
 
 #[test]
@@ -175,7 +180,7 @@ fn a_revocation_cuts_its_tunnels_and_no_others() {
             continue;
         }
         let seen = client.order(&json!(["wait", stream]));
-        assert!(["gone", "reset", "end"].iter().any(|end| seen["end"] == *end), "{name}: {seen}");
+        assert_eq!(json!([seen["end"], seen["code"]]), cut(alpn), "{name}: {seen}");
         let close = close_of(&proxy, client.port());
         assert_eq!(
             (&close["reason"], &close["client_identity"]),
@@ -195,6 +200,29 @@ fn a_revocation_cuts_its_tunnels_and_no_others() {
     }
     let seen = s_client(&proxy, "right", &[]);
     assert!(seen.err.contains("SSL alert number 44\n"), "a new handshake: {seen:?}");
+}
+
+/// The certificate was good when the head was judged, and is not when the tunnel opens.
+#[test]
+fn a_revocation_before_the_hello_cuts_the_tunnel_as_it_opens() {
+    let origin = Origin::start();
+    let (dir, authority) = folder(REQUIRED, &IDENTITIES, origin.port(), "hello_timeout: 60s");
+    let proxy = Proxy::start_in(dir);
+    let mut clients = ["http/1.1", "h2"].map(|alpn| {
+        let mut client = Client::connect(proxy.dir.path(), proxy.edge, &Dial { alpn, ..Dial::default() });
+        let asked = client.order(&json!(["ask", format!("api.acme.test:{}", origin.port())]));
+        assert_eq!((&asked["status"], &asked["end"]), (&json!(200), &Value::Null), "{alpn}: {asked}");
+        (alpn, client, asked["stream"].clone())
+    });
+    fs::write(proxy.dir.path().join("ca.crl"), authority.list(&[SERIALS[0], SERIALS[2]])).unwrap();
+    assert_eq!(reload(&proxy)["detail"]["result"], "in_force");
+    for (alpn, client, stream) in &mut clients {
+        let seen = client.order(&json!(["greet", stream, "api.acme.test"]));
+        assert_eq!(json!([seen["end"], seen["code"]]), cut(alpn), "{alpn}: {seen}");
+        let close = close_of(&proxy, client.port());
+        assert_eq!((&close["reason"], &close["bytes_out"]), (&json!("revoked"), &json!(0)), "{alpn}: {close}");
+    }
+    assert_eq!(origin.numbers().len(), 0, "nothing came to the origin");
 }
 
 #[test]
@@ -244,6 +272,33 @@ fn is_anywhere(folder: &Path, text: &str) -> bool {
         let bytes = fs::read(&path).unwrap_or_default();
         bytes.windows(text.len()).any(|window| window == text.as_bytes())
     })
+}
+
+/// Each request of a connection has its own credential, whatever became of the one before.
+#[test]
+fn each_stream_is_let_in_by_its_own_credential() {
+    let origin = Origin::start();
+    let (dir, _) = folder(CREDENTIALS, &["login:batch-1"], origin.port(), "");
+    // Where there is another source at the same address, only the credential tells which one it is.
+    let policy = dir.path().join("policy.yaml");
+    let text = fs::read_to_string(&policy).unwrap();
+    let another = "sources: [{name: web, subnets: [127.0.0.1/32], identities: [\"login:batch-2\"]}, ";
+    fs::write(policy, text.replacen("sources: [", another, 1)).unwrap();
+    let bearer = format!("Bearer batch-1.{}", credential(dir.path()));
+    let proxy = Proxy::start_in(dir);
+    let target = format!("api.acme.test:{}", origin.port());
+    let right = json!(["open", target, "api.acme.test", [["proxy-authorization", bearer]]]);
+    for (name, first) in [("the right ones alone", None), ("behind one without", Some(407))] {
+        let mut client = Client::connect(proxy.dir.path(), proxy.edge, &Dial { certificate: "", ..Dial::default() });
+        if let Some(status) = first {
+            assert_eq!(client.order(&json!(["open", target, "api.acme.test"]))["status"], status, "{name}");
+        }
+        let opened = [0; 2].map(|_| client.order(&right));
+        for opened in &opened {
+            assert_eq!((&opened["status"], &opened["end"]), (&json!(200), &Value::Null), "{name}: {opened}");
+            assert!(client.echoes(opened["stream"].as_u64().unwrap(), 10_000), "{name}");
+        }
+    }
 }
 
 #[test]

@@ -3,7 +3,6 @@
 Not here: what is right. Every byte of a tunnel is known by its place, and what a server sends back is compared with it.
 """
 import json
-import os
 import select
 import socket
 import ssl
@@ -16,29 +15,13 @@ import h2.events
 import h2.settings
 from hyperframe.frame import ContinuationFrame, DataFrame, GoAwayFrame, HeadersFrame, PingFrame, SettingsFrame
 
+# Leaves no `__pycache__` in the sources.
+sys.dont_write_bytecode = True
+from tunnel import PIECE, Http1, Silent, Stream, at, hello
+
 PATIENCE = 20
-PERIOD = 1_048_583
-ONCE = os.urandom(PERIOD)
-BYTES = ONCE + ONCE
-# What is looked at in one go, and at most what a stream sends before another one's turn.
-PIECE = 65_536
-# Whose hellos go through tunnels; what answers them has no certificate.
-INSIDE = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
-def at(place, count):
-    start = place % PERIOD
-    return BYTES[start:start + count]
-
-
-def hello(name):
-    out = ssl.MemoryBIO()
-    tls = INSIDE.wrap_bio(ssl.MemoryBIO(), out, server_hostname=name)
-    try:
-        tls.do_handshake()
-    except ssl.SSLWantReadError:
-        pass
-    return out.read()
+# RFC 9113 section 7.
+CANCEL = 8
 
 
 def dial(says):
@@ -52,81 +35,6 @@ def dial(says):
     raw = socket.create_connection((host, int(port)), PATIENCE)
     raw.sendall(says.get("first", "").encode())
     return context.wrap_socket(raw, server_hostname="proxy.test")
-
-
-class Stream:
-    def __init__(self, number):
-        self.number = number
-        self.status = None
-        self.data = bytearray()
-        self.end = None
-        self.code = None
-        self.alert = None
-        # For many at once: what has gone and come, and whether what comes is taken.
-        self.out = self.back = 0
-        self.is_read = True
-
-    def told(self):
-        told = {"status": self.status, "end": self.end, "code": self.code, "alert": self.alert}
-        if self.status not in (None, 200) and self.data:
-            told["reason"] = json.loads(bytes(self.data))["reason"]
-        return told
-
-
-class Http1:
-    """One tunnel."""
-
-    def __init__(self, line):
-        self.line, self.stream = line, Stream(0)
-
-    def open(self, target, name, more=()):
-        stream = self.stream
-        head = [f"CONNECT {target} HTTP/1.1", f"Host: {target}", *(f"{key}: {value}" for key, value in more), "", ""]
-        self.line.sendall("\r\n".join(head).encode())
-        text = b""
-        while not text.endswith(b"\r\n\r\n"):
-            byte = self.line.recv(1)
-            if not byte:
-                stream.end = "gone"
-                return stream.told()
-            text += byte
-        stream.status = int(text.split(b" ")[1])
-        if stream.status != 200:
-            while piece := self.line.recv(PIECE):
-                stream.data += piece
-            return stream.told()
-        self.line.sendall(hello(name))
-        return self.ended() if not self.take(5, False) else self.first()
-
-    def first(self):
-        self.take(5 + int.from_bytes(self.stream.data[3:5], "big"), True)
-        return self.stream.told()
-
-    def take(self, count, is_thrown_away):
-        while len(self.stream.data) < count:
-            piece = self.line.recv(count - len(self.stream.data))
-            if not piece:
-                return False
-            self.stream.data += piece
-        if is_thrown_away:
-            self.stream.data.clear()
-        return True
-
-    def ended(self):
-        self.stream.end = "gone"
-        return self.stream.told()
-
-    def echo(self, _, count):
-        self.line.sendall(at(0, count))
-        came = self.take(count, False) and self.stream.data == at(0, count)
-        self.stream.data.clear()
-        return {"echoes": came}
-
-    def wait(self, _):
-        try:
-            return {"end": "gone" if not self.line.recv(PIECE) else "data"}
-        except (ConnectionError, ssl.SSLError):
-            return {"end": "gone"}
 
 
 class Http2:
@@ -224,14 +132,35 @@ class Http2:
         return self.tell(stream)
 
     def open(self, target, name, more=()):
+        told = self.ask(target, more)
+        return told if told["status"] != 200 else self.greet(told["stream"], name)
+
+    def ask(self, target, more=()):
+        """The head alone, and what it is answered with."""
         stream = self.begin([(":method", "CONNECT"), (":authority", target), *more])
         self.until(lambda: stream.status or stream.end)
-        if stream.status == 200:
-            self.push(stream, hello(name))
-            self.first(stream)
-        else:
+        if stream.status != 200:
             self.until(lambda: stream.end)
         return self.tell(stream)
+
+    def greet(self, number, name):
+        """The hello, and what it is answered with."""
+        stream = self.streams[number]
+        self.push(stream, hello(name))
+        self.first(stream)
+        return self.tell(stream)
+
+    def start(self, target):
+        """The head alone, whatever becomes of it."""
+        stream = self.begin([(":method", "CONNECT"), (":authority", target)])
+        self.flush()
+        return self.tell(stream)
+
+    def leave(self, number):
+        """Needs its tunnel no longer."""
+        self.http.reset_stream(number, CANCEL)
+        self.flush()
+        return self.tell(self.streams[number])
 
     def first(self, stream):
         whole = lambda: len(stream.data) >= 5 and len(stream.data) >= 5 + int.from_bytes(stream.data[3:5], "big")
@@ -352,11 +281,13 @@ class Http2:
             "settings": lambda: SettingsFrame(0, settings={4: 70_000}).serialize(),
             "continuation": lambda: ContinuationFrame(1, b"\x00\x01a\x01b" * 20).serialize(),
             "empty": lambda: DataFrame(tunnel, b"").serialize(),
+            # Whoever doesn't know a frame must skip it (RFC 9113 5.5). So many at once that there is always one more to read.
+            "unknown": lambda: b"\0\0\0\x55\0\0\0\0\0" * 10_000,
             "reset": self.reset,
         }
         sent, end = 0, time.monotonic() + PATIENCE
         while not self.is_gone and self.goaway is None and time.monotonic() < end:
-            if len(self.out) < PIECE:
+            if len(self.out) < 16 * PIECE:
                 self.out += b"".join(kinds[kind]() for _ in range(100))
                 sent += 100
             self.pump(0)
@@ -366,7 +297,7 @@ class Http2:
     def reset(self):
         number = self.http.get_next_available_stream_id()
         self.http.send_headers(number, [(":method", "CONNECT"), (":authority", "api.acme.test:1")])
-        self.http.reset_stream(number, 8)
+        self.http.reset_stream(number, CANCEL)
         return self.http.data_to_send()
 
 
@@ -374,6 +305,8 @@ def main():
     says = json.loads(sys.argv[1])
     line = dial(says)
     speaks = Http2 if line.selected_alpn_protocol() == "h2" else Http1
+    if says.get("silent"):
+        speaks = Silent
     tunnels = speaks(line)
     print(json.dumps({"port": line.getsockname()[1], "version": line.version(), "alpn": line.selected_alpn_protocol()}), flush=True)
     for text in sys.stdin:

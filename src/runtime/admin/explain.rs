@@ -206,23 +206,21 @@ mod tests {
     fn what_is_written_is_asked_and_the_rest_is_as_on_the_command_line() {
         let least = asked(r#"{"source":"10.20.0.7","target":"api.acme.example:443"}"#).unwrap();
         let offer = Offer { version: ProtocolVersion::Tls13, name: OfferedName::Target, alpn: Box::default() };
-        let from = |origin: &str| Client::new(origin.parse().unwrap());
-        let client = Client { certificate: Certificate::Missing, ..from("10.20.0.7") };
-        let wanted = Wanted::connect("api.acme.example:443");
+        let from = |origin: &str, certificate| Client { certificate, ..Client::new(origin.parse().unwrap()) };
+        let (client, wanted) = (from("10.20.0.7", Certificate::Missing), Wanted::connect("api.acme.example:443"));
         assert_eq!(least, Asked { client, wanted, offer, addresses: None, at: None });
         let all = asked(
             r#"{"source":"::1","target":"x","sni":"none","addresses":["203.0.113.7"],"tls":"1.2","alpn":["h2"],"method":"GET",
                 "at":"2027-05-03T23:00:00Z","identity":"a.example","listener":"edge"}"#,
         );
         let offer = Offer { version: ProtocolVersion::Tls12, name: OfferedName::Absent, alpn: ["h2".into()].into() };
-        let identities = ["a.example".parse().unwrap()].into();
-        let client = Client { identities, certificate: Certificate::Shown, ..from("::1") };
+        let client = Client { identities: ["a.example".parse().unwrap()].into(), ..from("::1", Certificate::Shown) };
         let wanted = Wanted::Asked { method: "GET".into(), target: "x".into() };
         let addresses = Some(vec!["203.0.113.7".parse().unwrap()]);
         let at = Some("2027-05-03T23:00:00Z".parse().unwrap());
         assert_eq!(all, Ok(Asked { client, wanted, offer, addresses, at }));
         let user = asked(r#"{"source":"user:7","target":"x"}"#).unwrap();
-        assert_eq!(user.client, from("user:7"));
+        assert_eq!(user.client, from("user:7", Certificate::NotAsked));
         let nothing = asked(r#"{"source":"::1","target":"x","sni":null,"addresses":null,"at":null}"#).unwrap();
         assert_eq!((nothing.offer.name, nothing.addresses, nothing.at), (OfferedName::Target, None, None));
     }

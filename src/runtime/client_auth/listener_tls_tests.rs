@@ -70,7 +70,7 @@ fn only_what_is_taken_back_cuts_what_is_open() {
     let renewed = |span| top.renewed(Authority::params("top", span)).pem();
     let (begun, ends) = (renewed((0, DAY)), renewed((-DAY, 120)));
     let with = |authority: &str, list: &str, stale| listener(authority, Some(list), stale);
-    let (no, long, short) = (top.list_pem(&[], 10 * DAY), top.list_pem(&[13], 10 * DAY), top.list_pem(&[13], 60));
+    let (no, long, short) = (top.list_pem(&[], 10 * DAY), top.list_pem(&[13], 10 * DAY), top.list_pem(&[13], -60));
     let shown = shown(&with(&top.pem(), &no, StaleCrl::Refuse), &client);
     for (row, tls, cut) in [
         ("nothing", with(&top.pem(), &no, StaleCrl::Refuse), false),
@@ -79,7 +79,7 @@ fn only_what_is_taken_back_cuts_what_is_open() {
         ("the authority's has begun since", with(&begun, &no, StaleCrl::Refuse), false),
         ("the authority's has ended since", with(&ends, &no, StaleCrl::Refuse), false),
         ("revoked", with(&top.pem(), &long, StaleCrl::Refuse), true),
-        ("revoked by a list that is stale by then", with(&top.pem(), &short, StaleCrl::Refuse), true),
+        ("revoked by a list that is stale", with(&top.pem(), &short, StaleCrl::Refuse), true),
         ("revoked by one that counts on", with(&top.pem(), &short, StaleCrl::Warn), true),
         ("revoked, and the authority's has ended", with(&ends, &long, StaleCrl::Refuse), true),
         ("another authority", with(&other.pem(), &other.list_pem(&[], DAY), StaleCrl::Refuse), true),
