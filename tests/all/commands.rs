@@ -242,6 +242,8 @@ fn wrong_usage_is_2_and_a_missing_file_is_3() {
         ("firewall --mode sideways", 2, "only-way-out"),
         ("firewall --mode only-way-out --user a;b", 2, "bad user"),
         ("firewall --mode only-way-out --exclude 10.0.0.1/8", 2, "10.0.0.0/8"),
+        ("firewall --mode only-way-out --exclude ::/0", 2, "shorter than /16"),
+        ("firewall --mode only-way-out --listener edge", 2, "leave `--listener edge` out"),
         ("check -o xml", 2, "xml"),
         ("explain --target a.example:443", 2, "--source"),
         ("explain --source nowhere --target a.example:443", 2, "nowhere"),
@@ -263,6 +265,19 @@ fn wrong_usage_is_2_and_a_missing_file_is_3() {
             assert_eq!((ended.code, &*ended.out), (Some(3), ""), "{words} without {name}: {ended:?}");
             assert!(ended.err.contains(name), "{words} without {name}: {ended:?}");
         }
+    }
+}
+
+#[test]
+fn rules_for_a_proxy_that_is_root_come_with_a_warning() {
+    let dir = TempDir::new().unwrap();
+    let text = "policy: policy.yaml\nlisteners: [{name: edge, address: '0.0.0.0:3128'}]\n";
+    fs::write(dir.path().join("sallyport.yaml"), text).unwrap();
+    for (user, want) in [("root", "the proxy's user is root: everything that runs as root here goes past"), ("990", "")]
+    {
+        let ended = run(dir.path(), &["firewall", "--mode", "only-way-out", "--user", user]);
+        assert!(ended.code == Some(0) && ended.out.contains("policy drop"), "{user}: {ended:?}");
+        assert!(ended.err.starts_with(want) && ended.err.is_empty() == want.is_empty(), "{user}: {ended:?}");
     }
 }
 
