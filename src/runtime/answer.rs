@@ -108,7 +108,7 @@ impl fmt::Display for TitleCase<'_> {
 pub async fn establish(client: &ClientStream, deadline: Instant) -> io::Result<()> {
     match client {
         ClientStream::Tcp(_) | ClientStream::Unix(_) | ClientStream::Tls(_) => {
-            client.end().write_all(ESTABLISHED, deadline).await
+            client.end().write_until(ESTABLISHED, deadline).await
         }
         ClientStream::Http2(end) => end.answer(Response::new(()), false),
     }
@@ -151,7 +151,7 @@ async fn send_and_close(client: End<'_>, bytes: &[u8]) {
     let deadline = Instant::now() + DRAIN_TIME;
     // A client that is gone or does not read has forgone its answer; the record stands.
     let _ = timeout_at(deadline, async {
-        client.write_all(bytes, deadline).await?;
+        client.write_until(bytes, deadline).await?;
         poll_fn(|cx| client.poll_end(cx)).await?;
         match client {
             End::Socket(_) | End::Tls(_) => drain(client).await,

@@ -234,10 +234,10 @@ impl Facts {
         admitted.chosen().into_iter().for_each(|rule| self.chosen(rule));
         if let Host::Address(address) = admitted.target().host() {
             self.record.addresses = vec![*address];
-        }
-        // A captured request has no head that names it, and where rules on networks let it through, its name is not where it goes.
-        if self.record.original_ip.is_some() {
-            self.host(&admitted.target().host().to_string());
+            // Where rules on networks let a captured request through, its name is not where it goes.
+            if self.record.original_ip.is_some() {
+                self.host(&admitted.target().host().to_string());
+            }
         }
     }
 

@@ -5,7 +5,6 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,9 +19,8 @@ use tokio::task::{spawn_local, unconstrained};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tokio_rustls::server::TlsStream;
 
-use super::{Arrived, Asking, Asks, Coming, Known, Who};
+use super::{Arrived, Asking, Asks, Coming, Known, Who, refused};
 use crate::runtime::authorization::Authorization;
-use crate::runtime::entrance::Entrance;
 use crate::runtime::facts::{Came, Facts};
 use crate::runtime::gate::{Connection, Place};
 use crate::runtime::head::HeadError;
@@ -63,7 +61,6 @@ pub(super) struct Streams {
 struct On {
     came: Came,
     who: Who,
-    entrance: Arc<Entrance>,
     /// The connection's place, which one tunnel at a time may have.
     home: Rc<RefCell<Connection>>,
     meter: Rc<Meter>,
@@ -99,9 +96,9 @@ type Served = h2::server::Connection<Metered<TlsStream<TcpStream>>, Bytes>;
 impl Streams {
     /// A connection that has come through the door.
     pub(super) fn new(coming: Coming, stream: TlsStream<TcpStream>, who: Who) -> Self {
-        let Coming { came, entrance, connection, deadline } = coming;
+        let Coming { came, connection, deadline, .. } = coming;
         let home = Rc::new(RefCell::new(connection));
-        Self { stream, deadline, on: On { came, who, entrance, home, meter: Meter::new() } }
+        Self { stream, deadline, on: On { came, who, home, meter: Meter::new() } }
     }
 
     /// Serves every request until the connection ends. Its tunnels end with it, each by itself.
@@ -189,8 +186,8 @@ impl On {
 
     /// One request, in a task of its own.
     fn begin(&self, worker: &Rc<Worker>, request: Request<RecvStream>, mut answer: SendResponse<Bytes>) {
-        let lent = Place::lend(&self.home, self.entrance.credentials().is_some());
-        let own = || worker.admit_more(&self.entrance, &self.who.client).map(Place::own);
+        let lent = Place::lend(&self.home, self.who.entrance.credentials().is_some());
+        let own = || worker.admit_more(&self.who.entrance, &self.who.client).map(Place::own);
         let Some(place) = lent.or_else(own) else {
             worker.metrics().dropped.inc();
             return answer.send_reset(Code::REFUSED_STREAM);
@@ -200,7 +197,7 @@ impl On {
         meter.begin();
         let stream = ClientStream::Http2(Box::new(Http2End::new(body, answer, Rc::clone(&meter))));
         let asking = Asking { stream, asks: Asks::Http2(head(&parts)), who: self.who.clone() };
-        let known = Known { place, facts: Facts::begin(worker.shared(), &self.entrance.name, self.came.again()) };
+        let known = Known { place, facts: Facts::begin(worker.shared(), &self.who.entrance.name, self.came.again()) };
         let arrived = Arrived { asking: Box::new(asking), known: Box::new(known) };
         let serving = session::serve(Rc::clone(worker), arrived);
         spawn_local(async move {
@@ -211,11 +208,8 @@ impl On {
 
     /// The one record of a connection that has broken the protocol.
     fn record(&self, worker: &Worker, error: HeadError, code: Option<Code>) {
-        let mut facts = Facts::begin(worker.shared(), &self.entrance.name, self.came);
-        let in_force = worker.shared().in_force();
-        facts.judged_by(&in_force);
+        let mut facts = refused(worker, &self.who.entrance, self.came);
         facts.proved(&self.who.client.identities);
-        facts.may_be(in_force.policy.candidates(self.came.origin()));
         code.into_iter().for_each(|code| facts.http2_error(format!("{code:?}").into()));
         session::record(worker, &error.denial(), &mut facts);
     }

@@ -320,13 +320,19 @@ impl Coming {
     }
 }
 
+/// What is known of a connection that comes to no request.
+fn refused(worker: &Worker, entrance: &Entrance, came: Came) -> Facts {
+    let mut facts = Facts::begin(worker.shared(), &entrance.name, came);
+    let in_force = worker.shared().in_force();
+    facts.judged_by(&in_force);
+    facts.may_be(in_force.policy.candidates(came.origin()));
+    facts
+}
+
 /// Record, then the answer, where there is one: a failed handshake has had its alert.
 async fn refuse(worker: &Worker, coming: &Coming, refusal: Refusal) {
     let Refusal { denial, certificate, socket } = refusal;
-    let mut facts = Facts::begin(worker.shared(), &coming.entrance.name, coming.came);
-    let in_force = worker.shared().in_force();
-    facts.judged_by(&in_force);
-    facts.may_be(in_force.policy.candidates(coming.came.origin()));
+    let mut facts = refused(worker, &coming.entrance, coming.came);
     certificate.into_iter().for_each(|fault| facts.certificate(fault));
     session::record(worker, &denial, &mut facts);
     if let Some(socket) = socket {

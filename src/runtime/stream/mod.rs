@@ -10,7 +10,7 @@ mod tls;
 
 use std::future::{pending, poll_fn};
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
@@ -153,19 +153,28 @@ impl<'a> End<'a> {
         }
     }
 
-    /// Writes all of `bytes` and lets them out, until `deadline`.
+    /// Writes all of `bytes` and lets them out; tells each time how many were taken.
+    ///
+    /// # Errors
+    /// What the end gives.
+    pub async fn write_all(self, bytes: &[u8], mut taken: impl FnMut(usize)) -> io::Result<()> {
+        let mut left = bytes;
+        poll_fn(|cx| {
+            while !left.is_empty() {
+                let count = ready!(self.poll_write(cx, left))?;
+                taken(count);
+                left = left.get(count..).unwrap_or_default();
+            }
+            self.poll_flush(cx)
+        })
+        .await
+    }
+
+    /// The same, until `deadline`.
     ///
     /// # Errors
     /// What the end gives; `TimedOut`.
-    pub async fn write_all(self, bytes: &[u8], deadline: Instant) -> io::Result<()> {
-        let mut left = bytes;
-        let written = poll_fn(|cx| {
-            while !left.is_empty() {
-                let taken = std::task::ready!(self.poll_write(cx, left))?;
-                left = left.get(taken..).unwrap_or_default();
-            }
-            self.poll_flush(cx)
-        });
-        timeout_at(deadline, written).await.unwrap_or_else(|late| Err(late.into()))
+    pub async fn write_until(self, bytes: &[u8], deadline: Instant) -> io::Result<()> {
+        timeout_at(deadline, self.write_all(bytes, |_| {})).await.unwrap_or_else(|late| Err(late.into()))
     }
 }

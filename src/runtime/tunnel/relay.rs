@@ -264,16 +264,7 @@ fn taken(result: io::Result<usize>) -> io::Result<usize> {
 /// # Errors
 /// What the end gives.
 pub async fn write_all(to: End<'_>, bytes: &[u8], count: &Cell<u64>) -> io::Result<()> {
-    let mut left = bytes;
-    poll_fn(|cx| {
-        while !left.is_empty() {
-            let gone = ready!(to.poll_write(cx, left))?;
-            add(count, gone);
-            left = left.get(gone..).unwrap_or_default();
-        }
-        to.poll_flush(cx)
-    })
-    .await
+    to.write_all(bytes, |gone| add(count, gone)).await
 }
 
 fn add(count: &Cell<u64>, bytes: usize) {
