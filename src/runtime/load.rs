@@ -25,6 +25,9 @@ pub use cases::{Suite, Suites, suites};
 /// Upper bound in bytes of one file: a policy of a million names is about 60 MiB.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
 
+/// Mode bits with which everybody may write a file.
+const EVERYBODY_WRITES: u32 = 0o002;
+
 /// Upper bound of files in a policy folder.
 const MAX_FILES: usize = 10_000;
 
@@ -120,6 +123,16 @@ impl Reading {
         let index = u32::try_from(self.files.len()).unwrap_or(u32::MAX);
         self.files.push(path.display().to_string());
         (index, decode(bytes, index, &mut self.faults))
+    }
+
+    /// The same of a file by which `what` are made: whoever may write it could make some.
+    pub(super) fn guarded(&mut self, path: &Path, what: &str) -> Option<(u32, String)> {
+        let (bytes, mode) = self.bytes(path)?;
+        if mode & EVERYBODY_WRITES != 0 {
+            let message = format!("everybody may write it, and so make {what}; take that away with `chmod o-w`");
+            self.wrong(path, &message);
+        }
+        Some(self.text(path, bytes))
     }
 
     /// What a file holds, and its mode.

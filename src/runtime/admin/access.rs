@@ -14,9 +14,6 @@ use crate::config::{self, Admin, AdminTls, Role, Token, Tokens};
 use crate::runtime::key_pair::KeyPair;
 use crate::runtime::load::{LoadError, Reading};
 
-/// Mode bits with which everybody may write a file.
-const EVERYBODY_WRITES: u32 = 0o002;
-
 /// Who may use the admin port.
 #[derive(Clone, Default)]
 pub struct Access {
@@ -140,11 +137,7 @@ impl AccessSource {
 }
 
 fn tokens(path: &Path, reading: &mut Reading) -> Option<Tokens> {
-    let (bytes, mode) = reading.bytes(path)?;
-    if mode & EVERYBODY_WRITES != 0 {
-        reading.wrong(path, "everybody may write it, and so make tokens; take that away with `chmod o-w`");
-    }
-    let (index, text) = reading.text(path, bytes);
+    let (index, text) = reading.guarded(path, "tokens")?;
     config::tokens(&text, index, &mut reading.faults)
 }
 

@@ -25,9 +25,6 @@ const MAX_WAITING_CHECKS: usize = 64;
 /// How long a client waits for its check, the others before it included.
 const CHECK_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Mode bits with which everybody may write a file.
-const EVERYBODY_WRITES: u32 = 0o002;
-
 /// A listener's credentials, as they are in force.
 pub struct Credentials {
     known: Arc<Known>,
@@ -71,12 +68,7 @@ impl Credentials {
         reading: &mut Reading,
     ) -> Option<Self> {
         reading.named = Some(file.place);
-        let path = Path::new(&file.value);
-        let (bytes, mode) = reading.bytes(path)?;
-        if mode & EVERYBODY_WRITES != 0 {
-            reading.wrong(path, "everybody may write it, and so make credentials; take that away with `chmod o-w`");
-        }
-        let (index, text) = reading.text(path, bytes);
+        let (index, text) = reading.guarded(Path::new(&file.value), "credentials")?;
         let credentials = config::credentials(&text, index, &mut reading.faults)?;
         let known = match before {
             Some(before) => before.known.followed_by(credentials),
