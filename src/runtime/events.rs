@@ -11,6 +11,7 @@ use crate::runtime::clock;
 use crate::runtime::denials;
 use crate::runtime::egress;
 use crate::runtime::journal::{Event, Opening, Setup};
+use crate::runtime::lifecycle::Judged;
 use crate::runtime::listeners::Bound;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::reloads::Reload;
@@ -140,20 +141,30 @@ pub fn serving(listeners: &[(Arc<str>, Bound)], admin: std::net::SocketAddr) {
     tracing::info!(listeners = listeners.join(" "), %admin, "serving");
 }
 
-/// A new policy is in force.
-pub fn reloaded(shared: &Shared, policy: Policy) {
+/// Puts a new policy in force.
+pub fn put_in_force(shared: &Shared, policy: Policy) -> Arc<Policy> {
     let policy = Arc::new(policy);
     // Counters first: a request of a new source must find its own.
     count_sources(shared, &policy);
     let before = shared.policy();
     shared.set_policy(Arc::clone(&policy));
-    shared.metrics().policy.reloads.with_label_values(&["ok"]).inc();
     in_force(shared, Some(&before));
-    drop(before);
-    let detail = Detail::new().with("result", "in_force").with("rules", policy.rules().count() as u64);
-    let detail = detail.with("sources", policy.sources().len() as u64);
-    note(shared, Kind::Policy, timed::reporting(detail, &policy, clock::now()));
-    tracing::info!(policy = &**policy.hash(), rules = policy.rules().count(), "policy reloaded");
+    policy
+}
+
+/// A new policy is in force, and open tunnels were judged by it.
+pub fn reloaded(shared: &Shared, policy: &Policy, judged: Judged) {
+    shared.metrics().policy.reloads.with_label_values(&["ok"]).inc();
+    let (rules, sources) = (policy.rules().count() as u64, policy.sources().len() as u64);
+    let detail = Detail::new().with("result", "in_force").with("rules", rules).with("sources", sources);
+    let detail = tunnels(timed::reporting(detail, policy, clock::now()), judged);
+    note(shared, Kind::Policy, detail);
+    tracing::info!(policy = &**policy.hash(), rules, tunnels_gone = judged.gone(), "policy reloaded");
+}
+
+/// What became of open tunnels that nothing allows any more.
+fn tunnels(detail: Detail, Judged { kept, drained, cut }: Judged) -> Detail {
+    detail.with("tunnels_kept", kept).with("tunnels_drained", drained).with("tunnels_cut", cut)
 }
 
 /// A new policy was refused; the last good one stays.

@@ -32,6 +32,7 @@ pub mod journal;
 pub mod key_pair;
 pub mod lane;
 pub mod layout;
+pub mod lifecycle;
 pub mod listeners;
 pub mod load;
 pub mod metrics;

@@ -17,32 +17,12 @@ use crate::runtime::dns::Lookups;
 use crate::runtime::egress::Pools;
 use crate::runtime::gate::Gate;
 use crate::runtime::journal::Journal;
+use crate::runtime::lifecycle::Lifecycle;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::quota::Quotas;
 use crate::runtime::reloads::Reload;
 use crate::runtime::sys;
 use crate::runtime::tally::InForce;
-
-/// What workers are told.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Phase {
-    /// Goes up whenever open tunnels are to be judged again: with every new policy, and by the clock.
-    pub generation: u64,
-    /// How far the proxy's life has come.
-    pub stage: Stage,
-}
-
-/// How far the proxy's life has come.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Stage {
-    /// It serves.
-    #[default]
-    Serving,
-    /// It refuses new requests; tunnels go on.
-    Draining,
-    /// It cuts what is left.
-    Stopping,
-}
 
 /// What all threads share.
 pub struct Shared {
@@ -66,6 +46,7 @@ pub struct Shared {
     denials: Denials,
     redactor: Arc<Redactor>,
     circles: Circles,
+    lifecycle: Lifecycle,
     draining: AtomicBool,
 }
 
@@ -102,6 +83,7 @@ impl Shared {
             own: ArcSwap::from_pointee(own),
             redactor: Arc::new(config.redaction.redactor()),
             circles: Circles::new(config.listeners.iter().any(|listener| listener.mode != Mode::Connect)),
+            lifecycle: Lifecycle::default(),
             draining: AtomicBool::new(false),
         }
     }
@@ -231,6 +213,11 @@ impl Shared {
     /// What rules and sources with limits have used up.
     pub fn quotas(&self) -> &Quotas {
         &self.quotas
+    }
+
+    /// What workers are told, and how open tunnels are judged again.
+    pub fn lifecycle(&self) -> &Lifecycle {
+        &self.lifecycle
     }
 
     /// Refuses new requests from now on.

@@ -14,8 +14,9 @@ use crate::runtime::balance::{Arrival, Balance, Inbox, Seat, Seated};
 use crate::runtime::dns::ResolverError;
 use crate::runtime::entrance::Entrance;
 use crate::runtime::front::{self, Accepted};
+use crate::runtime::lifecycle::{Phase, Stage};
 use crate::runtime::listeners::{Ear, Fresh, Listener};
-use crate::runtime::shared::{Phase, Shared, Stage};
+use crate::runtime::shared::Shared;
 use crate::runtime::stream::ClientStream;
 use crate::runtime::tunnel::SWEEP;
 use crate::runtime::worker::Worker;
@@ -99,10 +100,13 @@ async fn serve(
     let _ = starter.0.send(News::Serving);
     let broken = loop {
         tokio::select! {
-            changed = phase.changed() => match changed {
-                Ok(()) if phase.borrow_and_update().stage != Stage::Stopping => worker.judge_again().await,
-                Ok(()) | Err(_) => break false,
-            },
+            changed = phase.changed() => {
+                let phase = phase.borrow_and_update().clone();
+                if changed.is_err() || phase.stage == Stage::Stopping {
+                    break false;
+                }
+                phase.tell(worker.judge_again().await);
+            }
             seated = inbox.next() => begin(&worker, seated),
             // Accepting and sweeping never end by themselves.
             _ = tasks.join_next() => break true,
