@@ -3,6 +3,7 @@
 
 use std::io::Write;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -47,6 +48,12 @@ struct Named<'a> {
     id: Uuid,
 }
 
+/// What tells when a record was made.
+#[derive(Deserialize)]
+struct Dated {
+    time: Timestamp,
+}
+
 impl Entry {
     /// One that another process of this instance has made, as [`Entry::object`] gives it there. No permit is owed for it here.
     ///
@@ -60,6 +67,11 @@ impl Entry {
         let Named { kind, id } = serde_json::from_str(object).map_err(|_| NotARecord)?;
         let kind = Kind::ALL.into_iter().find(|known| known.as_str() == kind).ok_or(NotARecord)?;
         Ok(Self::new(id, kind, false, object.as_bytes().to_vec()))
+    }
+
+    /// When it was made.
+    pub fn time(&self) -> Option<Timestamp> {
+        serde_json::from_slice(&self.object).ok().map(|Dated { time }| time)
     }
 
     /// The whole JSON object, without version and number.

@@ -2,9 +2,12 @@
 //! Not here: gathering batches (`writer`), how the log changes hands (`hand_over`).
 
 use std::io;
-use std::sync::mpsc;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 
 use super::JournalError;
+use super::relayed::missing;
 use crate::decision_log::{CommitError, End, Entry, Hash, Log, Permit, Relay, Store, StoreError, Successor};
 
 /// The log, as the writer sees it.
@@ -15,6 +18,8 @@ pub(super) enum Book {
         log: Log,
         /// What keeps them.
         store: Box<dyn Store + Send>,
+        /// Where the log is that may have some of the next batch already: it was another's.
+        doubtful: Option<PathBuf>,
     },
     /// It is another's.
     Relayed {
@@ -26,6 +31,8 @@ pub(super) enum Book {
         size: u64,
         /// Opens the log anew, if nobody else has it.
         reclaim: Reclaim,
+        /// Whether it is opened anew only when there is no later.
+        has_left: Arc<AtomicBool>,
     },
 }
 
@@ -61,23 +68,39 @@ impl Store for Box<dyn Store + Send> {
 impl Book {
     /// A log of this process.
     pub(super) fn own(log: Log, store: impl Store + Send + 'static) -> Self {
-        Self::Own { log, store: Box::new(store) }
+        Self::Own { log, store: Box::new(store), doubtful: None }
+    }
+
+    /// The same, in `directory`, where some of the next batch may stand already.
+    pub(super) fn that_may_have_more(self, directory: PathBuf) -> Self {
+        match self {
+            Self::Own { log, store, .. } => Self::Own { log, store, doubtful: Some(directory) },
+            relayed @ Self::Relayed { .. } => relayed,
+        }
     }
 
     /// Makes a batch durable; see [`Log::commit`] and [`Relay::commit`].
     pub(super) fn commit(&mut self, batch: Vec<Entry>) -> Result<Vec<Permit>, CommitError> {
         match self {
-            Self::Own { log, store } => log.commit(batch, store),
+            Self::Own { log, store, doubtful } => {
+                let batch = match doubtful {
+                    Some(directory) => missing(directory, batch)?,
+                    None => batch,
+                };
+                let permits = log.commit(batch, store)?;
+                *doubtful = None;
+                Ok(permits)
+            }
             Self::Relayed { relay, successor, .. } => relay.commit(batch, &mut **successor),
         }
     }
 
-    /// Tries to be able to commit again. `is_last`: nobody will try later, so a log that nobody has any more is taken back.
+    /// Tries to be able to commit again. `is_last`: there is no later.
     pub(super) fn recover(&mut self, is_last: bool) -> Result<(), StoreError> {
         let (failed, reclaimed) = match self {
-            Self::Own { log, store } => return log.recover(store),
-            Self::Relayed { relay, successor, reclaim, .. } => match relay.recover(&mut **successor) {
-                Err(failed) if is_last => (failed, reclaim()),
+            Self::Own { log, store, .. } => return log.recover(store),
+            Self::Relayed { relay, successor, reclaim, has_left, .. } => match relay.recover(&mut **successor) {
+                Err(failed) if is_last || !has_left.load(Ordering::Acquire) => (failed, reclaim()),
                 recovered => return recovered,
             },
         };

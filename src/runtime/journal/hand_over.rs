@@ -6,14 +6,15 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, mpsc};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use super::book::{Book, Turn};
 use super::house::{Begun, House};
 use super::place::Place;
-use super::{Journal, JournalError, Opening, SEGMENT_LIMIT, ends, opening, system};
-use crate::decision_log::{Log, Relay, Successor};
+use super::{Journal, JournalError, Opening, Threads, ends, system};
+use crate::decision_log::{Relay, Successor};
 
 /// How long the writer may take to come to rest: as long as anybody waits for a commit.
 const REST_DEADLINE: Duration = Duration::from_secs(5);
@@ -47,7 +48,7 @@ impl Journal {
         };
         let handed = HandedOver { journal: self, next, size };
         self.house.kept.close();
-        let keeper = self.threads.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let keeper = self.threads.lock().pop();
         if keeper.is_none_or(ends) { Ok(handed) } else { Err(JournalError::Kept("its tree can't be written")) }
     }
 }
@@ -67,17 +68,18 @@ impl HandedOver<'_> {
         self.size
     }
 
-    /// From now on the log is another process's, and this one lets go of the lock: what is recorded here is relayed.
-    pub fn relay(self, successor: Box<dyn Successor + Send>) {
+    /// From now on the log is another process's, and this one lets go of the lock: what is recorded here is relayed. Until `has_left`, or
+    /// when this process ends, a log that nobody has any more is taken back.
+    pub fn relay(self, successor: Box<dyn Successor + Send>, has_left: Arc<AtomicBool>) {
         let Self { journal, next, size } = self;
-        let house = Arc::clone(&journal.house);
+        let (house, threads) = (Arc::clone(&journal.house), Arc::clone(&journal.threads));
         let directory = house.place().take().map(|place| place.path().to_owned());
         let reclaim = Box::new(move || match &directory {
-            Some(directory) => reclaimed(&house, directory),
+            Some(directory) => reclaimed(&house, directory, &threads),
             None => Err(JournalError::Kept("its directory is not known")),
         });
         // The writer goes when the journal does, which is borrowed here.
-        let _ = next.send(Book::Relayed { relay: Relay::default(), successor, size, reclaim });
+        let _ = next.send(Book::Relayed { relay: Relay::default(), successor, size, reclaim, has_left });
     }
 
     /// Goes on with the log, which nobody else has touched, or only someone who is gone: it is opened as at a start.
@@ -86,20 +88,28 @@ impl HandedOver<'_> {
     /// It can't be opened; then no record can be written until the process is started anew.
     pub fn take_back(self) -> Result<Opening, JournalError> {
         let Self { journal, next, .. } = self;
-        journal.house.kept.begin_anew();
-        let Begun { log, disk, keeper, opening, .. } = journal.house.open()?;
-        journal.add("decision-tree", move || keeper.run()).map_err(system("start the threads of", Path::new("")))?;
-        let _ = next.send(Book::own(log, disk));
+        let (book, opening) = begun_anew(&journal.house, &journal.threads)?;
+        // The writer goes when the journal does, which is borrowed here.
+        let _ = next.send(book);
         Ok(opening)
     }
 }
 
-/// The log as the last of this process's records are to be written and whoever had it is gone. Nobody signs them before the next run.
-fn reclaimed(house: &House, directory: &Path) -> Result<Book, JournalError> {
-    let place = Arc::new(Place::lock(directory)?);
+/// Opens the log, whose lock is held, for the writer that there is, and starts its keeper.
+fn begun_anew(house: &House, threads: &Threads) -> Result<(Book, Opening), JournalError> {
     house.kept.begin_anew();
-    let opened = opening::open(place, &house.key, &house.instance, &house.kept)?;
-    Ok(Book::own(Log::resume(opened.opening.scan.end, SEGMENT_LIMIT), opened.disk))
+    let Begun { log, disk, keeper, opening, .. } = house.open()?;
+    let directory = house.place().as_ref().map(|place| place.path().to_owned()).unwrap_or_default();
+    threads.add("decision-tree", move || keeper.run()).map_err(system("start the threads of", &directory))?;
+    Ok((Book::own(log, disk), opening))
+}
+
+/// The log, if nobody has it any more.
+fn reclaimed(house: &House, directory: &Path, threads: &Threads) -> Result<Book, JournalError> {
+    *house.place() = Some(Arc::new(Place::lock(directory)?));
+    let (book, _) = begun_anew(house, threads).inspect_err(|_| drop(house.place().take()))?;
+    // It may have what was relayed last.
+    Ok(book.that_may_have_more(directory.to_owned()))
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ fn another_takes_the_log_and_gets_what_is_recorded_here() {
     let (second, opening) = folder.open_inherited(lock).unwrap();
     assert_eq!((opening.scan.end.next, opening.unsigned), (handed.size(), 0));
     let heir = Heir::default();
-    handed.relay(Box::new(heir.clone()));
+    handed.relay(Box::new(heir.clone()), Arc::new(AtomicBool::new(true)));
     until("what waited is relayed", || heir.0.lock().unwrap().0 == [7]);
     let permit = runtime().block_on(first.commit(entry(Kind::Decision, Some(Outcome::Allow), 8))).unwrap();
     assert_eq!(permit.id().as_u128(), 8);
@@ -94,7 +94,7 @@ fn the_last_records_of_one_whose_successor_is_gone_are_written_if_nobody_else_ha
         let handed = first.hand_over().unwrap();
         let lock = handed.lock().unwrap();
         let heir = Heir::default();
-        handed.relay(Box::new(heir.clone()));
+        handed.relay(Box::new(heir.clone()), Arc::new(AtomicBool::new(true)));
         heir.0.lock().unwrap().1 = true;
         first.note(record());
         until("it notices", || !first.healthy());

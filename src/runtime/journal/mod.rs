@@ -13,6 +13,7 @@ mod key_change;
 mod key_file;
 mod opening;
 mod place;
+mod relayed;
 mod sealer;
 mod segments;
 #[cfg(test)]
@@ -23,7 +24,7 @@ mod writer;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -146,12 +147,23 @@ pub enum Unavailable {
     NoPermit,
 }
 
+/// What came of asking for a record to be written.
+enum Asked {
+    /// It is as good as durable.
+    Granted(Permit),
+    /// It will be settled; an error: it is not durable and is not going to be.
+    Waits(oneshot::Receiver<Option<Permit>>),
+}
+
 /// The door to the log, for all workers.
 pub struct Journal {
     house: Arc<House>,
-    /// The writer first: the keeper signs what it has written.
-    threads: Mutex<Vec<Running>>,
+    threads: Arc<Threads>,
 }
+
+/// The log's threads. The writer first: the keeper signs what it has written.
+#[derive(Default)]
+struct Threads(Mutex<Vec<Running>>);
 
 /// A thread, and what is closed when it ends.
 type Running = (JoinHandle<()>, mpsc::Receiver<()>);
@@ -183,7 +195,7 @@ impl Journal {
         let Begun { log, disk, keeper, latest, opening } = house.open()?;
         let cannot = system("start the threads of", &setup.directory);
         let journal = Self::start(house, (Book::own(log, disk), latest), copy).map_err(&cannot)?;
-        journal.add("decision-tree", move || keeper.run()).map_err(cannot)?;
+        journal.threads.add("decision-tree", move || keeper.run()).map_err(cannot)?;
         Ok((journal, opening))
     }
 
@@ -225,15 +237,16 @@ impl Journal {
     /// of a commit that hangs, all of it. Blocks for at most twice ten seconds; for the end of the process.
     pub fn shutdown(&self) -> Unwritten {
         self.house.shared.close();
-        let mut threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner)).into_iter();
-        if !threads.next().is_none_or(ends) {
+        let writer = self.threads.take_writer();
+        if !writer.is_none_or(ends) {
             // It hangs: nobody will be there any more to see what comes of it.
             self.house.shared.lock().queue.close();
         }
         self.house.kept.close();
-        // What is not signed now is signed by the next run.
-        for thread in threads {
-            let _ = ends(thread);
+        // What is not signed now is signed by the next run. A writer that took the log back had a keeper begin.
+        let keepers = std::mem::take(&mut *self.threads.lock());
+        for keeper in keepers {
+            let _ = ends(keeper);
         }
         // Threads that hang hold the lock all the same.
         drop(self.house.place().take());
@@ -241,26 +254,9 @@ impl Journal {
     }
 
     async fn wait_for(&self, entry: Entry) -> Result<Option<Permit>, Unavailable> {
-        let (waiting, news) = {
-            let mut state = self.house.shared.lock();
-            if state.closing {
-                return Err(Unavailable::Closed);
-            }
-            match state.queue.request(entry, Instant::now()) {
-                Push::Refused(Refusal::Ill) => return Err(Unavailable::Ill),
-                Push::Refused(Refusal::Full) => return Err(Unavailable::Full),
-                Push::Granted(permit) => (Err(permit), state.queue.changed_due()),
-                Push::Wait(ticket) => {
-                    let (holder, waiting) = oneshot::channel();
-                    state.holders.push_back((ticket, holder));
-                    (Ok(waiting), state.queue.changed_due())
-                }
-            }
-        };
-        self.house.shared.tell_writer(news);
-        let waiting = match waiting {
-            Ok(waiting) => waiting,
-            Err(permit) => return Ok(Some(permit)),
+        let waiting = match self.ask(entry)? {
+            Asked::Granted(permit) => return Ok(Some(permit)),
+            Asked::Waits(waiting) => waiting,
         };
         match tokio::time::timeout(COMMIT_DEADLINE, waiting).await {
             Ok(settled) => settled.map_err(|_| Unavailable::Ill),
@@ -271,6 +267,28 @@ impl Journal {
         }
     }
 
+    /// Queues a record for which somebody waits.
+    fn ask(&self, entry: Entry) -> Result<Asked, Unavailable> {
+        let (asked, news) = {
+            let mut state = self.house.shared.lock();
+            if state.closing {
+                return Err(Unavailable::Closed);
+            }
+            match state.queue.request(entry, Instant::now()) {
+                Push::Refused(Refusal::Ill) => return Err(Unavailable::Ill),
+                Push::Refused(Refusal::Full) => return Err(Unavailable::Full),
+                Push::Granted(permit) => (Asked::Granted(permit), state.queue.changed_due()),
+                Push::Wait(ticket) => {
+                    let (holder, waiting) = oneshot::channel();
+                    state.holders.push_back((ticket, holder));
+                    (Asked::Waits(waiting), state.queue.changed_due())
+                }
+            }
+        };
+        self.house.shared.tell_writer(news);
+        Ok(asked)
+    }
+
     fn start(
         house: House,
         (book, latest): (Book, Option<Timestamp>),
@@ -279,19 +297,30 @@ impl Journal {
         let copier = copy.map(Copier::start).transpose()?;
         let company = (Arc::clone(&house.instance), copier, Arc::clone(&house.watch));
         let writer = Writer::new((Arc::clone(&house.shared), Arc::clone(&house.kept)), book, company).after(latest);
-        let journal = Self { house: Arc::new(house), threads: Mutex::default() };
-        journal.add("decision-log", move || writer.run())?;
+        let journal = Self { house: Arc::new(house), threads: Arc::default() };
+        journal.threads.add("decision-log", move || writer.run())?;
         Ok(journal)
     }
+}
 
+impl Threads {
     fn add(&self, name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let (ends, ended) = mpsc::channel();
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             run();
             drop::<mpsc::Sender<()>>(ends);
         })?;
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push((thread, ended));
+        self.lock().push((thread, ended));
         Ok(())
+    }
+
+    fn take_writer(&self) -> Option<Running> {
+        let mut threads = self.lock();
+        (!threads.is_empty()).then(|| threads.remove(0))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Running>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
