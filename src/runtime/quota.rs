@@ -4,6 +4,7 @@
 //! Source: the contract's "Limits"; for rates the generic cell rate algorithm (ITU-T I.371, annex A).
 
 mod ledger;
+mod spent;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,13 +12,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use self::ledger::Ledger;
 use crate::policy::{Limits, Policy, Reason, Rule, Source};
 use crate::runtime::tunnel::Deadlines;
 use crate::yaml::Rate;
+
+pub use self::spent::Spent;
 
 /// The counts of all rules and sources that have limits.
 pub struct Quotas {
@@ -28,15 +30,6 @@ pub struct Quotas {
 }
 
 type ByName = HashMap<Arc<str>, Arc<Quota>>;
-
-/// Bytes that have gone out today, by what counts them; what has sent none is not there.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Spent {
-    /// By the rule's id.
-    pub rules: BTreeMap<String, u64>,
-    /// By the source's name.
-    pub sources: BTreeMap<String, u64>,
-}
 
 /// A limit, and how much of it is used up.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -127,6 +120,18 @@ impl Quotas {
             counts.filter(|(_, bytes)| *bytes > 0).collect()
         };
         Spent { rules: told(&self.rules), sources: told(&self.sources) }
+    }
+
+    /// Counts what has gone out elsewhere: by another process of this instance. What has no limits here is not counted.
+    pub fn add(&self, more: &Spent) {
+        let add = |quotas: &ArcSwap<ByName>, more: &BTreeMap<String, u64>| {
+            let quotas = quotas.load();
+            for (name, bytes) in more {
+                quotas.get(name.as_str()).into_iter().for_each(|quota| quota.bytes_out.add(*bytes));
+            }
+        };
+        add(&self.rules, &more.rules);
+        add(&self.sources, &more.sources);
     }
 
     /// Takes over what has gone out today already, before any policy is served.

@@ -49,6 +49,9 @@ mod streams;
 mod ten_million;
 #[cfg(test)]
 #[expect(dead_code, reason = "other tests use the rest of it")]
+mod upgrades;
+#[cfg(test)]
+#[expect(dead_code, reason = "other tests use the rest of it")]
 #[path = "../all/wire.rs"]
 mod wire;
 
@@ -59,7 +62,7 @@ mod tests {
     use super::ends::{Origin, Tunnel, await_metric, metric};
     use super::harness::Proxy;
     use super::streams::{self, MIB, NAME, move_a_little_and_end};
-    use super::{clients, kills, many_tunnels, mixed, ten_million};
+    use super::{clients, kills, many_tunnels, mixed, ten_million, upgrades};
 
     const KILLS: usize = 200;
 
@@ -112,6 +115,11 @@ mod tests {
     #[test]
     fn a_gigabyte_moves_through_a_hundred_tunnels_of_one_connection() {
         many_tunnels::do_not_wait_for_one_that_stalls(EACH);
+    }
+
+    #[test]
+    fn ten_upgrades_under_a_thousand_tunnels_lose_nothing() {
+        upgrades::lose_nothing(&upgrades::Load { upgrades: 10, tunnels: 1_000, rate: 300 });
     }
 
     #[test]

@@ -146,6 +146,39 @@ fn each_end_is(dir: &std::path::Path, reasons: &[&str]) {
 }
 
 #[test]
+fn two_processes_have_one_budget_of_bytes() {
+    let origin = Origin::start();
+    let proxy = proxy(&origin, "");
+    let path = proxy.dir.path().join("policy.yaml");
+    let policy = fs::read_to_string(&path).unwrap();
+    fs::write(&path, policy.replace("ports:", "limits: {bytes_out: 100KiB/day}, ports:")).unwrap();
+    proxy.signal("HUP");
+    proxy.record("the reload", |record| record["kind"] == "policy");
+    let send = |socket: &mut TcpStream, kib: usize| echoes(socket, &vec![7; kib * 1024]);
+    let mut first = tunnel(&proxy, &origin);
+    assert!(send(&mut first, 30));
+    let (proxy, _old) = proxy.upgrade();
+    assert!(send(&mut first, 40));
+    let used = || {
+        let (_, page) = proxy.admin_page("/metrics");
+        let line = page.lines().find(|line| line.starts_with("sallyport_limit_used") && line.contains("bytes_out"));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or_default()
+    };
+    eventually("the new one knows", Instant::now() + PATIENCE, || (used() >= 70.0 * 1024.0).then_some(()));
+    let mut second = tunnel(&proxy, &origin);
+    assert!(!send(&mut second, 40), "there was less left");
+    // What that had of it counts in the old one too, once it says what it has sent.
+    eventually("the old one knows", Instant::now() + PATIENCE, || (!send(&mut first, 1)).then_some(()));
+    let ends = eventually("two ends", Instant::now() + PATIENCE, || {
+        let closes = proxy.records().into_iter().filter(|record| record["kind"] == "close").collect::<Vec<_>>();
+        (closes.len() == 2).then_some(closes)
+    });
+    assert!(ends.iter().all(|close| close["reason"] == "byte_budget_spent"), "{ends:?}");
+    let bytes: u64 = ends.iter().map(|close| close["bytes_out"].as_u64().unwrap()).sum();
+    assert!(bytes <= 110 * 1024, "{bytes} bytes of 100 KiB");
+}
+
+#[test]
 fn what_an_old_process_records_comes_to_whoever_has_the_log_and_once() {
     let origin = Origin::start();
     let proxy = proxy(&origin, "");

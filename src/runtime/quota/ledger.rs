@@ -40,6 +40,12 @@ impl Ledger {
         self.taken.fetch_sub(reserved.saturating_sub(gone) as u64, Ordering::Relaxed);
     }
 
+    /// So many bytes have gone out elsewhere.
+    pub fn add(&self, gone: u64) {
+        self.gone.fetch_add(gone, Ordering::Relaxed);
+        self.taken.fetch_add(gone, Ordering::Relaxed);
+    }
+
     /// A new day: nothing has gone out yet. What is reserved just now will count to it.
     pub fn begin_day(&self) {
         let gone = self.gone.swap(0, Ordering::Relaxed);
@@ -60,7 +66,8 @@ mod tests {
         assert_eq!((ledger.gone(), ledger.reserve(50, 100)), (30, 30));
         ledger.settle(40, 40);
         ledger.settle(30, 0);
-        assert_eq!((ledger.gone(), ledger.reserve(50, 100)), (70, 30));
+        ledger.add(25);
+        assert_eq!((ledger.gone(), ledger.reserve(50, 100)), (95, 5), "what has gone elsewhere counts");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::runtime::admin::{self, Access};
 use crate::runtime::heartbeat::{self, HEARTBEAT_INTERVAL};
 use crate::runtime::lifecycle::{Judged, Stage};
 use crate::runtime::load::LoadError;
+use crate::runtime::quota::Spent;
 use crate::runtime::reloads::{NotRead, Order, Reload};
 use crate::runtime::succession::Notice;
 use crate::runtime::timed::Clockwork;
@@ -39,8 +40,8 @@ type UnderWay = (task::JoinHandle<Reread>, Option<Order>);
 enum End {
     /// It is to stop.
     Drain,
-    /// Another process has taken over.
-    Leave,
+    /// Another process has taken over, and knows that so many bytes have gone out.
+    Leave(Spent),
     /// A worker has ended by itself.
     Broken,
 }
@@ -79,7 +80,7 @@ impl Server {
                 }
                 () = &mut stop => break End::Drain,
                 () = &mut ordered_stop => break End::Drain,
-                Some(Notice::Left) = self.notices.recv() => break End::Leave,
+                Some(Notice::Left(spent)) = self.notices.recv() => break End::Leave(spent),
                 // Until the phase is `Stopping` no worker ends unless something is broken: then none may go on, and `finish` says so.
                 _ = self.news.recv() => break End::Broken,
                 () = reload(), if reading.is_none() => reading = Some((self.read_again(), None)),
@@ -99,10 +100,10 @@ impl Server {
         }
         match end {
             End::Drain => self.drain().await,
-            End::Leave => {
+            End::Leave(spent) => {
                 // The new process has the sockets, keeps the budgets, and beats.
                 drop(serving);
-                self.leave(stop).await;
+                self.leave(spent, stop).await;
             }
             End::Broken => {}
         }

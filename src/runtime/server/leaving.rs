@@ -10,7 +10,8 @@ use tokio::time::interval;
 
 use super::Server;
 use crate::runtime::listeners::OwnPath;
-use crate::runtime::succession::Notice;
+use crate::runtime::quota::Spent;
+use crate::runtime::succession::{Notice, Spending};
 use crate::runtime::timed::Clockwork;
 use crate::runtime::{clock, denials, events};
 
@@ -18,21 +19,23 @@ use crate::runtime::{clock, denials, events};
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Server {
-    /// Until its last tunnel has ended, `stop` says so, or the new process drains.
-    pub(super) async fn leave(&mut self, mut stop: Pin<&mut impl Future<Output = ()>>) {
+    /// Until its last tunnel has ended, `stop` says so, or the new process drains. `spent` is what the new one knows to have gone out.
+    pub(super) async fn leave(&mut self, spent: Spent, mut stop: Pin<&mut impl Future<Output = ()>>) {
         self.has_left = true;
         self.paths.iter_mut().for_each(OwnPath::give_away);
         self.back_door = None;
         self.shared.leave();
         tracing::info!(connections = self.shared.gate().connections(), "another process has taken over");
+        let mut spending = Spending::after(spent);
         let mut looks = interval(LOOK_AGAIN);
         let mut clockwork = Clockwork::new(&self.shared.policy(), clock::now());
         loop {
             tokio::select! {
                 () = &mut stop => return self.drain().await,
                 Some(notice) = self.notices.recv() => match notice {
-                    Notice::Left => {}
+                    Notice::Left(_) => {}
                     Notice::Judge => self.follow().await,
+                    Notice::Gone(all) => spending.hear(&all, self.shared.quotas()),
                     Notice::Drain => return self.drain().await,
                 },
                 _ = self.news.recv() => return,
@@ -41,6 +44,7 @@ impl Server {
                         return;
                     }
                     denials::tell(&self.shared);
+                    spending.tell(self.shared.quotas(), &self.voice);
                     self.look_at_addresses();
                     self.shared.free_replaced();
                     if clockwork.look(&self.shared, clock::now()) {

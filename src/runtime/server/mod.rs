@@ -30,7 +30,7 @@ use crate::runtime::load::{Loaded, PolicySource};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::reloads::{self, Ordered};
 use crate::runtime::shared::Shared;
-use crate::runtime::succession::{self, Estate, Identity, Notice, Predecessor, TakeOverError};
+use crate::runtime::succession::{self, Estate, Identity, Notice, Predecessor, TakeOverError, Voice};
 use crate::runtime::thread::{self, News, Post, WorkerError};
 use crate::runtime::{balance, events, sys};
 
@@ -55,6 +55,8 @@ pub struct Server {
     /// Where whoever takes over knocks.
     back_door: Option<succession::Door>,
     notices: mpsc::UnboundedReceiver<Notice>,
+    /// What speaks to it then.
+    voice: Voice,
     /// Whether another process has taken over.
     has_left: bool,
 }
@@ -142,6 +144,7 @@ impl Server {
             canary,
             back_door: None,
             notices,
+            voice: Voice::default(),
             has_left: false,
         };
         server.start_workers(ears, starter)?;
@@ -158,8 +161,8 @@ impl Server {
         predecessor: Option<Predecessor>,
     ) {
         let (shared, budgets) = (Arc::clone(&self.shared), Arc::clone(&self.budgets));
-        let (door, own) = (succession::door(config), Identity::of(config));
-        match succession::Door::open(Estate { door, own, shared, sockets, budgets, notices }) {
+        let (door, own, voice) = (succession::door(config), Identity::of(config), self.voice.clone());
+        match succession::Door::open(Estate { door, own, shared, sockets, budgets, voice, notices }) {
             Ok(door) => self.back_door = Some(door),
             Err(error) => tracing::warn!(%error, "no other process can take over from this one"),
         }

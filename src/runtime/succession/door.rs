@@ -15,6 +15,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::Identity;
 use super::link::Notice;
 use super::message::Message;
+use super::spending::Voice;
 use super::wire::Wire;
 use crate::runtime::budgets::Budgets;
 use crate::runtime::listeners::{OwnPath, SocketName, bind_over};
@@ -39,7 +40,9 @@ pub struct Estate {
     pub sockets: Vec<(SocketName, OwnedFd)>,
     /// What has gone out today.
     pub budgets: Arc<Mutex<Budgets>>,
-    /// Takes what it is told once it is old.
+    /// Speaks to the new one once it is old.
+    pub voice: Voice,
+    /// Takes what it is told then.
     pub notices: UnboundedSender<Notice>,
 }
 

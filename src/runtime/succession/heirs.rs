@@ -93,8 +93,8 @@ impl Predecessors {
         std::thread::Builder::new().name("predecessor".to_owned()).spawn(move || {
             // Whatever ends it, it is counted no more.
             let _place = place;
-            while let Ok(Some((Message::Records(records), _))) = wire.wait() {
-                let answer = if keep(records, &shared).is_ok() { Message::Kept } else { Message::NotKept };
+            while let Ok(Some((message, _))) = wire.wait() {
+                let Some(answer) = answer(message, &shared) else { break };
                 if lock(&says).say(&answer, Instant::now() + SAY_DEADLINE).is_err() {
                     break;
                 }
@@ -124,6 +124,16 @@ impl Drop for Place {
 
 fn lock(wire: &Mutex<Wire>) -> MutexGuard<'_, Wire> {
     wire.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is to be said to what an old process says; `None`: it says something else than it may.
+fn answer(message: Message, shared: &Shared) -> Option<Message> {
+    if let Message::Records(records) = message {
+        return Some(if keep(records, shared).is_ok() { Message::Kept } else { Message::NotKept });
+    }
+    let Message::Spent(more) = message else { return None };
+    shared.quotas().add(&more);
+    Some(Message::Gone(shared.quotas().spent().of(&more)))
 }
 
 fn keep(Records { again, records }: Records, shared: &Shared) -> Result<(), Unavailable> {

@@ -14,19 +14,23 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::Identity;
 use super::message::{Message, Records};
+use super::spending::Voice;
 use super::wire::Wire;
 use crate::decision_log::{Entry, Successor};
+use crate::runtime::quota::Spent;
 
 /// How long a batch may take until it is durable at the other end: as long as anybody waits for a commit.
 const KEEP_DEADLINE: Duration = Duration::from_secs(5);
 
 /// What an old process is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// The new one serves: this one accepts no more.
-    Left,
+    /// The new one serves: this one accepts no more. It knows that so many bytes have gone out.
+    Left(Spent),
     /// Open tunnels are to be judged again by what the files say now.
     Judge,
+    /// So many bytes have gone out of all processes of the instance today.
+    Gone(Spent),
     /// The new one drains.
     Drain,
 }
@@ -37,6 +41,10 @@ pub(super) struct Ends {
     /// The door of whoever has it.
     pub(super) door: PathBuf,
     pub(super) own: Identity,
+    /// Speaks to whoever has it.
+    pub(super) voice: Voice,
+    /// What the new one knows to have gone out today.
+    pub(super) spent: Spent,
     /// Takes what is told.
     pub(super) notices: UnboundedSender<Notice>,
     /// Whether this process accepts no more, and so never takes the log back while it has tunnels.
@@ -46,7 +54,6 @@ pub(super) struct Ends {
 /// The way there.
 pub(super) struct Link {
     ends: Ends,
-    wire: Wire,
     /// Whether the records that were said last are kept.
     kept: mpsc::Receiver<bool>,
 }
@@ -59,7 +66,8 @@ impl Link {
     pub(super) fn new(ends: Ends, wire: Wire) -> io::Result<(Self, mpsc::Receiver<()>)> {
         let (left, has_left) = mpsc::channel();
         let kept = listen(&ends, wire.try_clone()?, Some(left))?;
-        Ok((Self { ends, wire, kept }, has_left))
+        ends.voice.turn_to(wire);
+        Ok((Self { ends, kept }, has_left))
     }
 }
 
@@ -76,12 +84,12 @@ impl Successor for Link {
         // An answer to what was given up before is none to this.
         while self.kept.try_recv().is_ok() {}
         let deadline = Instant::now() + KEEP_DEADLINE;
-        self.wire.say(&Message::Records(Records { again, records }), deadline)?;
+        self.ends.voice.say(&Message::Records(Records { again, records }), deadline)?;
         match self.kept.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(true) => Ok(()),
             Ok(false) => Err(io::Error::other("whoever has the log can't write it")),
             Err(_) => {
-                self.wire.close();
+                self.ends.voice.close();
                 Err(io::ErrorKind::TimedOut.into())
             }
         }
@@ -94,9 +102,9 @@ impl Successor for Link {
         }
         let wire = Wire::new(UnixStream::connect(&self.ends.door)?)?;
         wire.say(&Message::Relay(self.ends.own.0.clone()), Instant::now() + KEEP_DEADLINE)?;
-        self.wire.close();
+        self.ends.voice.close();
         self.kept = listen(&self.ends, wire.try_clone()?, None)?;
-        self.wire = wire;
+        self.ends.voice.turn_to(wire);
         // Whatever was told meanwhile was told to nobody.
         let _ = self.ends.notices.send(Notice::Judge);
         Ok(())
@@ -120,9 +128,10 @@ fn listen(ends: &Ends, wire: Wire, mut left: Option<mpsc::Sender<()>>) -> io::Re
                     if let Some(left) = left.take() {
                         let _ = left.send(());
                     }
-                    Notice::Left
+                    Notice::Left(ends.spent.clone())
                 }
                 Message::Judge => Notice::Judge,
+                Message::Gone(all) => Notice::Gone(all),
                 Message::Drain => Notice::Drain,
                 Message::TakeOver(_)
                 | Message::Sockets(_)
@@ -133,7 +142,8 @@ fn listen(ends: &Ends, wire: Wire, mut left: Option<mpsc::Sender<()>>) -> io::Re
                 | Message::Go
                 | Message::Refused(_)
                 | Message::Relay(_)
-                | Message::Records(_) => break,
+                | Message::Records(_)
+                | Message::Spent(_) => break,
             };
             let _ = ends.notices.send(notice);
         }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::runtime::listeners::SocketName;
+use crate::runtime::quota::Spent;
 
 /// The version of all this. Two processes that don't have the same one can't take over from each other.
 pub(super) const PROTOCOL: u32 = 1;
@@ -39,6 +40,10 @@ pub(super) enum Message {
     Kept,
     /// They are not, and are not going to be.
     NotKept,
+    /// So many bytes have gone out of an old one since it last said so.
+    Spent(Spent),
+    /// What has gone out of all of them today, by the same rules and sources.
+    Gone(Spent),
     /// Policy, lists or blocks have changed: an old one is to judge its tunnels again.
     Judge,
     /// An old one is to end as soon as it may.

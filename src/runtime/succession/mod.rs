@@ -14,7 +14,8 @@
 //!  │ ◀──────────────────────────── Go  │ from here on the log is the new one's, and the old one relays: Records ─▶, ◀─ Kept
 //!  │ `start` record, accepts           │
 //!  │ Serving ────────────────────────▶ │ stops accepting; serves what it has accepted, and its tunnels until they end
-//!  │ ◀────────────── Records … Kept ──▶│ Judge, Drain ◀─
+//!  │ ◀─────────────────────── Records  │ and Spent, bytes against budgets
+//!  │ Kept, Gone, Judge, Drain ───────▶ │
 //! ```
 //! Before `Go` the old one takes the log back from a new one that says `Refused` or is gone; one that says nothing is killed first, so
 //! there is one writer at every moment. Between `Go` and `Serving` it takes the log back if the new one dies, by its lock. After
@@ -26,6 +27,7 @@ mod heirs;
 mod link;
 mod message;
 mod predecessor;
+mod spending;
 mod successor;
 mod wire;
 
@@ -34,6 +36,7 @@ use std::path::{Path, PathBuf};
 pub use door::{Door, Estate};
 pub use heirs::Predecessors;
 pub use link::Notice;
+pub use spending::{Spending, Voice};
 pub use successor::{Predecessor, TakeOverError};
 
 use crate::config::Config;

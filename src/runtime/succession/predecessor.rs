@@ -93,6 +93,8 @@ impl Estate {
     /// The log, as the last. What the way back says ends once the new one serves or is gone.
     fn give_log(&self, wire: Wire, heir: &OwnedFd) -> Result<Receiver<()>, NotHandedOver> {
         let shared = &self.shared;
+        // Rather counted twice than not at all.
+        let spent = shared.quotas().spent();
         budgets::keep(shared, &self.budgets);
         events::hands_over(shared);
         let handed = shared.journal().hand_over()?;
@@ -102,7 +104,8 @@ impl Estate {
             wire.give(&Message::Log, &[lock.as_fd()], soon())?;
             expect(&wire, TAKEN_DEADLINE, "taken", |message| matches!(message, Message::Taken))?;
             let (door, own, notices) = (self.door.clone(), self.own.clone(), self.notices.clone());
-            let ends = Ends { door, own, notices, has_left: Arc::clone(&has_left) };
+            let (voice, spent, has_left) = (self.voice.clone(), spent.clone(), Arc::clone(&has_left));
+            let ends = Ends { door, own, voice, spent, notices, has_left };
             let link = Link::new(ends, wire.try_clone()?)?;
             wire.say(&Message::Go, soon())?;
             Ok(link)
