@@ -4,9 +4,11 @@
 use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use rustix::fs::{major, minor};
+use rustix::net::sockopt;
 use rustix::param::{clock_ticks_per_second, page_size};
 
 use crate::runtime::sys;
@@ -45,11 +47,13 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    /// The process that holds the lock on the log's directory; `None`: there is none, or it can't be seen from here.
-    pub fn of_writer(log: &Path) -> Option<Self> {
-        let directory = fs::metadata(log).ok()?;
-        let locks = fs::read_to_string("/proc/locks").ok()?;
-        let pid = writer(&locks, &directory, &|pid| fs::read_to_string(format!("/proc/{pid}/comm")).ok())?;
+    /// The process that listens at the instance's `door`, or else the one that holds the lock on the log's directory; `None`: there is
+    /// none, or it can't be seen from here. Of a lock that was handed over the kernel knows only who took it first.
+    pub fn of_writer(log: &Path, door: &Path) -> Option<Self> {
+        let pid = listens(door).or_else(|| {
+            let (directory, locks) = (fs::metadata(log).ok()?, fs::read_to_string("/proc/locks").ok()?);
+            writer(&locks, &directory, &|pid| fs::read_to_string(format!("/proc/{pid}/comm")).ok())
+        })?;
         let limits = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let soft =
@@ -57,6 +61,12 @@ impl Guarded {
         let user = status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().nth(1)?;
         Some(Self { pid, has_core_dumps: soft != "0", is_root: user == "0" })
     }
+}
+
+/// The process that listens on a Unix socket.
+fn listens(path: &Path) -> Option<u32> {
+    let peer = sockopt::socket_peercred(UnixStream::connect(path).ok()?).ok()?;
+    peer.pid.as_raw_nonzero().get().try_into().ok()
 }
 
 /// The process that holds the lock on this directory. Other file systems have files with the same number, and some tell another device
@@ -146,6 +156,17 @@ mod tests {
             assert_eq!(writer(&locks, &directory, &names), want, "{name}");
         }
         assert_eq!(writer(&line(1, "ee:0f"), &directory, &|_| None), None, "no name is no name alike");
+    }
+
+    #[test]
+    fn whoever_listens_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("door");
+        assert_eq!(listens(&path), None);
+        let socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert_eq!(listens(&path), Some(std::process::id()));
+        drop(socket);
+        assert_eq!(listens(&path), None, "it is deserted");
     }
 
     #[test]

@@ -8,12 +8,12 @@ use std::path::Path;
 use super::Check;
 use crate::config::{Config, Durability};
 use crate::runtime::load::Loaded;
-use crate::runtime::{clock, process};
+use crate::runtime::{clock, process, succession};
 
 /// All of it.
 pub(super) fn seen(loaded: &Loaded) -> Vec<Check> {
     let config = &loaded.config;
-    let mut checks = of_process(Path::new(&config.decision_log.directory));
+    let mut checks = of_process(Path::new(&config.decision_log.directory), &succession::door(config));
     checks.push(key(Path::new(&config.decision_log.key)));
     checks.push(files(loaded));
     checks.push(admin(config));
@@ -39,8 +39,8 @@ pub(super) fn seen(loaded: &Loaded) -> Vec<Check> {
 }
 
 /// The process that writes the log, if it can be seen from here.
-fn of_process(log: &Path) -> Vec<Check> {
-    let Some(status) = process::Guarded::of_writer(log) else {
+fn of_process(log: &Path, door: &Path) -> Vec<Check> {
+    let Some(status) = process::Guarded::of_writer(log, door) else {
         let found =
             "the process that writes the log is not seen from here; run this on the proxy's host, as its user or root";
         return vec![Check::failed("process", found)];
