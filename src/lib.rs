@@ -50,6 +50,7 @@ pub mod config;
 pub mod decision_log;
 pub mod evidence;
 pub mod firewall;
+pub mod foresight;
 pub mod name;
 pub mod policy;
 pub mod redact;

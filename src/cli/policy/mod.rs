@@ -3,6 +3,8 @@
 
 mod diff;
 mod matrix;
+mod replay;
+mod swept;
 pub(super) mod test;
 
 use std::path::Path;
@@ -19,19 +21,22 @@ pub(super) enum PolicyCommand {
     Diff(diff::DiffArgs),
     /// Print all that a policy allows: a row for each source, destination and port
     Matrix(matrix::MatrixArgs),
+    /// Judge recorded decisions again by another policy and name those that would come out differently. Exit 1: one would
+    Replay(replay::ReplayArgs),
     /// Commands of the contract that this version does not have yet.
     #[command(external_subcommand)]
     Other(Vec<String>),
 }
 
 /// Commands that are named for users already and not built yet.
-const NOT_YET: &[&str] = &["stale", "replay", "suggest", "import"];
+const NOT_YET: &[&str] = &["stale", "suggest", "import"];
 
 pub(super) fn policy(config: &Path, command: &PolicyCommand, output: Output) -> Result<(), Failure> {
     match command {
         PolicyCommand::Test(args) => test::test(config, args, output),
         PolicyCommand::Diff(args) => diff::diff(args, output),
         PolicyCommand::Matrix(args) => matrix::matrix(config, args, output),
+        PolicyCommand::Replay(args) => replay::replay(config, args, output),
         PolicyCommand::Other(words) => Err(unknown("policy ", words, NOT_YET)),
     }
 }
