@@ -7,9 +7,13 @@
 mod judge;
 mod replay;
 mod seen;
+mod stale;
 #[cfg(test)]
 mod testing;
+mod usage;
 mod window;
 
 pub use replay::{Change, Kind, Replay, ReplayReport, Side};
+pub use stale::{Finding, RuleUse, Sort, Staleness, Times};
+pub use usage::{Counts, Usage};
 pub use window::Window;

@@ -4,6 +4,7 @@
 mod diff;
 mod matrix;
 mod replay;
+mod stale;
 mod swept;
 pub(super) mod test;
 
@@ -21,6 +22,8 @@ pub(super) enum PolicyCommand {
     Diff(diff::DiffArgs),
     /// Print all that a policy allows: a row for each source, destination and port
     Matrix(matrix::MatrixArgs),
+    /// Name rules that no recorded decision used, and what goes beyond its use. Exit 1: something was found
+    Stale(stale::StaleArgs),
     /// Judge recorded decisions again by another policy and name those that would come out differently. Exit 1: one would
     Replay(replay::ReplayArgs),
     /// Commands of the contract that this version does not have yet.
@@ -29,13 +32,14 @@ pub(super) enum PolicyCommand {
 }
 
 /// Commands that are named for users already and not built yet.
-const NOT_YET: &[&str] = &["stale", "suggest", "import"];
+const NOT_YET: &[&str] = &["suggest", "import"];
 
 pub(super) fn policy(config: &Path, command: &PolicyCommand, output: Output) -> Result<(), Failure> {
     match command {
         PolicyCommand::Test(args) => test::test(config, args, output),
         PolicyCommand::Diff(args) => diff::diff(args, output),
         PolicyCommand::Matrix(args) => matrix::matrix(config, args, output),
+        PolicyCommand::Stale(args) => stale::stale(config, args, output),
         PolicyCommand::Replay(args) => replay::replay(config, args, output),
         PolicyCommand::Other(words) => Err(unknown("policy ", words, NOT_YET)),
     }

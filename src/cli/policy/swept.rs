@@ -1,6 +1,7 @@
 //! The log as `policy stale`, `replay` and `suggest` read it: from a time on, on all cores, with progress.
 //! Not here: what they gather (`foresight`), how segments are read (`runtime::archive`).
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -9,6 +10,7 @@ use jiff::Timestamp;
 use super::Failure;
 use crate::cli::audit::directory;
 use crate::cli::progress::Progress;
+use crate::decision_log::sealed::RecordTime;
 use crate::decision_log::{Criteria, Query};
 use crate::runtime::archive::{Archive, Gather, Segment};
 use crate::runtime::clock::{self, when};
@@ -49,6 +51,18 @@ impl Swept {
             return Err(Failure::Outside(anyhow::anyhow!("`{shown}` has no segments; name the directory of a log")));
         }
         Ok(Self { archive, segments, since, now })
+    }
+
+    /// The time of its first record.
+    pub(super) fn begin(&self) -> Result<RecordTime, Failure> {
+        let query = Query::new(Criteria::default()).map_err(|error| Failure::Usage(error.into()))?;
+        for segment in &self.segments {
+            let first = self.archive.walk(*segment, &query, &mut |found| ControlFlow::Break(found.facets.time()));
+            if let ControlFlow::Break(time) = first.map_err(|error| Failure::Outside(error.into()))? {
+                return Ok(time);
+            }
+        }
+        Ok(RecordTime::at_or_after(self.now))
     }
 
     /// What threads gather of the records of these kinds since then.
