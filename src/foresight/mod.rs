@@ -5,15 +5,19 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod judge;
+mod observed;
 mod replay;
 mod seen;
 mod stale;
+mod suggest;
 #[cfg(test)]
 mod testing;
 mod usage;
 mod window;
 
+pub use observed::Observed;
 pub use replay::{Change, Kind, Replay, ReplayReport, Side};
 pub use stale::{Finding, RuleUse, Sort, Staleness, Times};
+pub use suggest::{Suggested, SuggestedHost, Suggestion};
 pub use usage::{Counts, Usage};
 pub use window::Window;

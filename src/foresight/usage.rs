@@ -112,7 +112,7 @@ impl Usage {
         self.window.add(seen.time);
         if let Some(hash) = seen.policy() {
             let first = if hash == &**self.policy.hash() { &mut self.in_force } else { &mut self.other };
-            *first = first.into_iter().chain([&mut { seen.time }]).map(|time| *time).min();
+            *first = first.iter().copied().chain([seen.time]).min();
         }
         if seen.kind != "decision" {
             return;

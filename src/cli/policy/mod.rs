@@ -5,6 +5,7 @@ mod diff;
 mod matrix;
 mod replay;
 mod stale;
+mod suggest;
 mod swept;
 pub(super) mod test;
 
@@ -26,13 +27,15 @@ pub(super) enum PolicyCommand {
     Stale(stale::StaleArgs),
     /// Judge recorded decisions again by another policy and name those that would come out differently. Exit 1: one would
     Replay(replay::ReplayArgs),
+    /// Print least-privilege rules for what report mode observed, as a policy file to be filled in. Exit 1: nothing was observed
+    Suggest(suggest::SuggestArgs),
     /// Commands of the contract that this version does not have yet.
     #[command(external_subcommand)]
     Other(Vec<String>),
 }
 
 /// Commands that are named for users already and not built yet.
-const NOT_YET: &[&str] = &["suggest", "import"];
+const NOT_YET: &[&str] = &["import"];
 
 pub(super) fn policy(config: &Path, command: &PolicyCommand, output: Output) -> Result<(), Failure> {
     match command {
@@ -40,6 +43,7 @@ pub(super) fn policy(config: &Path, command: &PolicyCommand, output: Output) -> 
         PolicyCommand::Diff(args) => diff::diff(args, output),
         PolicyCommand::Matrix(args) => matrix::matrix(config, args, output),
         PolicyCommand::Stale(args) => stale::stale(config, args, output),
+        PolicyCommand::Suggest(args) => suggest::suggest(config, args, output),
         PolicyCommand::Replay(args) => replay::replay(config, args, output),
         PolicyCommand::Other(words) => Err(unknown("policy ", words, NOT_YET)),
     }
