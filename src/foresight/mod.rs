@@ -4,6 +4,7 @@
 //! Source: PCI DSS 1.2.5 (what is allowed is needed), 1.2.7 (review of rules), 6.5.1 (changes are assessed before they are made).
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+pub mod import;
 mod judge;
 mod observed;
 mod replay;

@@ -2,6 +2,7 @@
 //! Not here: what they mean (`policy`), how their files are read (`runtime::load`).
 
 mod diff;
+mod import;
 mod matrix;
 mod replay;
 mod stale;
@@ -13,7 +14,7 @@ use std::path::Path;
 
 use clap::Subcommand;
 
-use super::{Failure, Output, environment, own_addresses, unknown};
+use super::{Failure, Output, environment, own_addresses};
 
 #[derive(Subcommand)]
 pub(super) enum PolicyCommand {
@@ -29,13 +30,9 @@ pub(super) enum PolicyCommand {
     Replay(replay::ReplayArgs),
     /// Print least-privilege rules for what report mode observed, as a policy file to be filled in. Exit 1: nothing was observed
     Suggest(suggest::SuggestArgs),
-    /// Commands of the contract that this version does not have yet.
-    #[command(external_subcommand)]
-    Other(Vec<String>),
+    /// Print a policy made from a configuration of Smokescreen or Squid: never more than that allows, with what has no equal as comments
+    Import(import::ImportArgs),
 }
-
-/// Commands that are named for users already and not built yet.
-const NOT_YET: &[&str] = &["import"];
 
 pub(super) fn policy(config: &Path, command: &PolicyCommand, output: Output) -> Result<(), Failure> {
     match command {
@@ -45,6 +42,6 @@ pub(super) fn policy(config: &Path, command: &PolicyCommand, output: Output) -> 
         PolicyCommand::Stale(args) => stale::stale(config, args, output),
         PolicyCommand::Suggest(args) => suggest::suggest(config, args, output),
         PolicyCommand::Replay(args) => replay::replay(config, args, output),
-        PolicyCommand::Other(words) => Err(unknown("policy ", words, NOT_YET)),
+        PolicyCommand::Import(args) => import::import(args),
     }
 }
