@@ -241,9 +241,10 @@ impl Recorded<'_> {
         });
         Some(ClientHello {
             server_name,
-            max_version: match self.reason {
-                Reason::TlsVersionTooLow => ProtocolVersion::Tls12,
-                _ => ProtocolVersion::Tls13,
+            max_version: if self.reason == Reason::TlsVersionTooLow {
+                ProtocolVersion::Tls12
+            } else {
+                ProtocolVersion::Tls13
             },
             alpn: seen.alpn().into_iter().map(|id| id.into_bytes().into()).collect(),
             ech,

@@ -8,6 +8,7 @@ pub mod import;
 mod judge;
 mod observed;
 mod replay;
+mod replay_report;
 mod seen;
 mod stale;
 mod suggest;
@@ -17,7 +18,8 @@ mod usage;
 mod window;
 
 pub use observed::Observed;
-pub use replay::{Change, Kind, Replay, ReplayReport, Side};
+pub use replay::Replay;
+pub use replay_report::{Change, Kind, ReplayReport, Side};
 pub use stale::{Finding, RuleUse, Sort, Staleness, Times};
 pub use suggest::{Suggested, SuggestedHost, Suggestion};
 pub use usage::{Counts, Usage};

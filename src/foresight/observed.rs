@@ -57,10 +57,9 @@ impl Observed {
         if is_decision {
             self.window.add(seen.time);
         }
-        let timed = [Reason::RuleExpired, Reason::OutsideHours].map(Reason::as_str);
-        if let Some(rule) =
-            seen.rule.filter(|_| is_decision && seen.reason.is_some_and(|reason| timed.contains(&reason)))
-        {
+        let reason = seen.reason.and_then(|reason| reason.parse().ok());
+        let is_timed = matches!(reason, Some(Reason::RuleExpired | Reason::OutsideHours));
+        if let Some(rule) = seen.rule.filter(|_| is_decision && is_timed) {
             let count = self.timed.entry(rule.into()).or_default();
             *count = count.saturating_add(1);
             return;

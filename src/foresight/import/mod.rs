@@ -5,6 +5,7 @@ mod draft;
 mod region;
 mod smokescreen;
 mod squid;
+mod squid_lists;
 mod squid_rules;
 
 pub use draft::{Draft, Given};

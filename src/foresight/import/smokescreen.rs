@@ -150,7 +150,9 @@ impl Reader<'_, '_> {
                 let address = address::canonical(address);
                 match address::classify(address) {
                     AddressClass::Global => networks.push(IpNet::from(address)),
-                    _ => self.left_out(line, "not a public address, which Smokescreen refuses by default; left out"),
+                    AddressClass::Special(_) | AddressClass::Metadata(_) => {
+                        self.left_out(line, "not a public address, which Smokescreen refuses by default; left out")
+                    }
                 }
                 continue;
             }

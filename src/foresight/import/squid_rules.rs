@@ -35,6 +35,9 @@ enum Reach {
 /// For one destination and source: port → where its addresses must lie, and the first line that allows it.
 type Ways = BTreeMap<u16, (Option<BTreeSet<IpNet>>, u32)>;
 
+/// Where the addresses must lie, the ports, and the first line that allows them.
+type Terms = (Option<BTreeSet<IpNet>>, BTreeSet<u16>, u32);
+
 /// What the destinations of one rule have in common. Whether names are right below a public suffix comes first.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
@@ -139,7 +142,7 @@ fn sources(allowed: &[Allowed], draft: &mut Draft) -> Vec<BTreeSet<usize>> {
 fn rules(ways: BTreeMap<Reach, BTreeMap<usize, Ways>>, draft: &mut Draft) {
     let mut rules: BTreeMap<Key, Vec<Reach>> = BTreeMap::new();
     for (reach, sources) in ways {
-        let mut alike: BTreeMap<(Option<BTreeSet<IpNet>>, BTreeSet<u16>, u32), BTreeSet<usize>> = BTreeMap::new();
+        let mut alike: BTreeMap<Terms, BTreeSet<usize>> = BTreeMap::new();
         for (source, ways) in sources {
             let mut by_addresses: BTreeMap<Option<BTreeSet<IpNet>>, (BTreeSet<u16>, u32)> = BTreeMap::new();
             for (port, (addresses, line)) in ways {

@@ -1,8 +1,10 @@
 //! Squid's access rules against its own order of decisions, written down a second time, slowly.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use proptest::prelude::*;
 
 use super::*;
