@@ -17,32 +17,13 @@ use crate::runtime::dns::Lookups;
 use crate::runtime::egress::Pools;
 use crate::runtime::gate::Gate;
 use crate::runtime::journal::Journal;
+use crate::runtime::lifecycle::{Lifecycle, Stage};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::quota::Quotas;
 use crate::runtime::reloads::Reload;
+use crate::runtime::succession::Predecessors;
 use crate::runtime::sys;
 use crate::runtime::tally::InForce;
-
-/// What workers are told.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Phase {
-    /// Goes up whenever open tunnels are to be judged again: with every new policy, and by the clock.
-    pub generation: u64,
-    /// How far the proxy's life has come.
-    pub stage: Stage,
-}
-
-/// How far the proxy's life has come.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Stage {
-    /// It serves.
-    #[default]
-    Serving,
-    /// It refuses new requests; tunnels go on.
-    Draining,
-    /// It cuts what is left.
-    Stopping,
-}
 
 /// What all threads share.
 pub struct Shared {
@@ -66,7 +47,9 @@ pub struct Shared {
     denials: Denials,
     redactor: Arc<Redactor>,
     circles: Circles,
+    lifecycle: Lifecycle,
     draining: AtomicBool,
+    leaving: AtomicBool,
 }
 
 impl Shared {
@@ -102,7 +85,9 @@ impl Shared {
             own: ArcSwap::from_pointee(own),
             redactor: Arc::new(config.redaction.redactor()),
             circles: Circles::new(config.listeners.iter().any(|listener| listener.mode != Mode::Connect)),
+            lifecycle: Lifecycle::default(),
             draining: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
         }
     }
 
@@ -233,9 +218,30 @@ impl Shared {
         &self.quotas
     }
 
+    /// What workers are told, and how open tunnels are judged again.
+    pub fn lifecycle(&self) -> &Lifecycle {
+        &self.lifecycle
+    }
+
+    /// Old processes of this instance whose log this one has.
+    pub fn predecessors(&self) -> &Arc<Predecessors> {
+        self.lifecycle.predecessors()
+    }
+
     /// Refuses new requests from now on.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Another process accepts in this one's place from now on.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+        self.lifecycle.enter(Stage::Leaving);
+    }
+
+    /// Whether clients are to go elsewhere with what they have next: to the process that has taken over, or away.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed) || self.is_draining()
     }
 
     /// Whether new requests are refused.

@@ -18,6 +18,7 @@ use crate::runtime::entrance::Entrance;
 use crate::runtime::facts::{Came, Peer};
 use crate::runtime::gate::{Connection, Place};
 use crate::runtime::lane::Lane;
+use crate::runtime::lifecycle::Judged;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::quota::Places;
 use crate::runtime::shared::Shared;
@@ -164,12 +165,9 @@ impl Worker {
     }
 
     /// Judges every open tunnel by the policy in force.
-    pub async fn judge_again(&self) {
+    pub async fn judge_again(&self) -> Judged {
         let (policy, own, now) = (self.shared.policy(), self.shared.own_addresses(), clock::now());
-        let gone = self.tunnels.judge_again(self.shared.quotas(), |tunnel| judge(&policy, tunnel, (&own, now))).await;
-        if gone > 0 {
-            tracing::info!(tunnels = gone, "open tunnels are no longer allowed");
-        }
+        self.tunnels.judge_again(self.shared.quotas(), |tunnel| judge(&policy, tunnel, (&own, now))).await
     }
 
     /// Counts a request until its last record is written.

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::policy::{Ending, Existing, Standing, Verdict};
 use crate::runtime::front::Proof;
+use crate::runtime::lifecycle::Judged;
 use crate::runtime::quota::{Places, Quotas};
 
 /// How often idle and overlong tunnels are looked for; so the deadlines of open tunnels are exact to a second.
@@ -175,15 +176,15 @@ impl OpenTunnel {
         self.places.borrow()
     }
 
-    /// Does what a verdict says, and tells whether the tunnel is no longer allowed and was before. A rule that came back keeps its tunnels; one that
-    /// stays away does not drain anew. What is allowed counts where it belongs now.
-    pub fn obey(&self, now: Instant, verdict: Verdict, quotas: &Quotas) -> bool {
+    /// Does what a verdict says, and tells what becomes of the tunnel if it is no longer allowed and was before. A rule that came back keeps
+    /// its tunnels; one that stays away does not drain anew. What is allowed counts where it belongs now.
+    pub fn obey(&self, now: Instant, verdict: Verdict, quotas: &Quotas) -> Option<Existing> {
         let existing = match verdict {
             Verdict::Allowed(rule, source) => {
                 self.gone.set(false);
                 self.cut.set(None);
                 self.places.replace(quotas.places(&rule, &source));
-                return false;
+                return None;
             }
             Verdict::Gone(existing) => existing,
         };
@@ -192,7 +193,7 @@ impl OpenTunnel {
             Existing::Drain(time) => self.cut_at(now + time, Ending::Revoked),
             Existing::Cut => self.stop(Ending::Revoked),
         }
-        !self.gone.replace(true)
+        (!self.gone.replace(true)).then_some(existing)
     }
 
     /// Ends the tunnel at `at`, unless that is settled for an earlier moment.
@@ -282,18 +283,19 @@ impl OpenTunnels {
         }
     }
 
-    /// Judges every open tunnel again with `judge` and gives how many were allowed until now. Others have their turn in between; what opens
-    /// meanwhile is judged when it enters.
-    pub async fn judge_again(&self, quotas: &Quotas, judge: impl Fn(&OpenTunnel) -> Verdict) -> usize {
+    /// Judges every open tunnel again with `judge` and gives what becomes of those that were allowed until now. Others have their turn in
+    /// between; what opens meanwhile is judged when it enters.
+    pub async fn judge_again(&self, quotas: &Quotas, judge: impl Fn(&OpenTunnel) -> Verdict) -> Judged {
         let tunnels: Vec<Rc<OpenTunnel>> = self.tunnels.borrow().values().map(Rc::clone).collect();
-        let mut gone = 0_usize;
+        let mut judged = Judged::default();
         for some in tunnels.chunks(JUDGED_AT_ONCE) {
             let now = Instant::now();
-            let judged = some.iter().filter(|tunnel| tunnel.obey(now, judge(tunnel), quotas)).count();
-            gone = gone.saturating_add(judged);
+            some.iter()
+                .filter_map(|tunnel| tunnel.obey(now, judge(tunnel), quotas))
+                .for_each(|gone| judged.count(gone));
             yield_now().await;
         }
-        gone
+        judged
     }
 }
 
