@@ -3,7 +3,7 @@
 //! and lookups' failures depend on what else went on: such records are counted apart.
 //! Source: the contract's `policy replay`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::judge::{Judged, Missing, Reached, Recorded, Ruled, origin};
@@ -16,6 +16,9 @@ use crate::tls::ProtocolVersion;
 /// Requests that a thread remembers with what came of them, so that alike ones are judged once: some 40 MiB. More are judged each time.
 const MAX_REMEMBERED: usize = 131_072;
 
+/// Bytes of a day at the beginning of a time: `2026-03-01`.
+const DAY: usize = 10;
+
 /// Changes that are told apart by source, target, before and after: some 40 MiB. Records of more are counted.
 const MAX_CHANGES: usize = 65_536;
 
@@ -23,8 +26,8 @@ const MAX_CHANGES: usize = 65_536;
 #[derive(Debug)]
 pub struct Replay {
     policy: Arc<Policy>,
-    /// Whether the moment may matter.
-    is_timed: bool,
+    /// The rules that hold at some hours alone.
+    by_hours: HashSet<Arc<str>>,
     remembered: HashMap<Box<[u8]>, Judged>,
     /// Kept to be used again.
     key: Vec<u8>,
@@ -55,7 +58,7 @@ impl Replay {
     pub fn new(policy: &Arc<Policy>) -> Self {
         Self {
             policy: Arc::clone(policy),
-            is_timed: policy.is_timed(),
+            by_hours: policy.rules().filter(|rule| rule.hours.is_some()).map(|rule| Arc::clone(&rule.id)).collect(),
             remembered: HashMap::new(),
             key: Vec::new(),
             changes: HashMap::new(),
@@ -185,13 +188,14 @@ impl Replay {
             return known.clone();
         }
         let judged = Recorded { seen, reason }.judge(&self.policy);
-        if self.remembered.len() < MAX_REMEMBERED && !(self.is_timed && self.depends_on_time(seen, &judged)) {
+        if self.remembered.len() < MAX_REMEMBERED && !self.depends_on_hours(seen, &judged) {
             self.remembered.insert(self.key.as_slice().into(), judged.clone());
         }
         judged
     }
 
-    /// All that a judgement depends on but its moment. Of the client's address that is the sources that it may be of.
+    /// All that a judgement depends on but the hour. Of the client's address that is the sources that it may be of; of the time the day
+    /// (UTC), by which last days and report mode end.
     fn set_key(&mut self, seen: &Seen<'_>, reason: Reason) {
         let Self { key, policy, .. } = self;
         key.clear();
@@ -203,6 +207,7 @@ impl Replay {
         policy.candidates(origin(seen)).for_each(|source| push(&source.name));
         push("");
         push(reason.as_str());
+        push(seen.time.as_str().get(..DAY).unwrap_or_default());
         let texts =
             [seen.environment(), seen.client_identity(), seen.method(), seen.host, seen.sni(), seen.tls_version()];
         texts.into_iter().for_each(|text| push(text.map_or("\0", |text| text)));
@@ -213,15 +218,14 @@ impl Replay {
         key.extend([high, low, seen.ech.map_or(2, u8::from)]);
     }
 
-    /// Whether its moment may count: hours or a last day of its rule, which is not known of what is unjudged, or report mode of its source.
-    /// Of what was captured two rules count.
-    fn depends_on_time(&self, seen: &Seen<'_>, judged: &Judged) -> bool {
-        let Judged::Ruled(ruled) = judged else { return true };
-        let rule = || self.policy.rules().find(|rule| Some(&rule.id) == ruled.rule.as_ref());
-        let is_timed = |rule: &Arc<crate::policy::Rule>| rule.expires.is_some() || rule.hours.is_some();
-        seen.original_ip().is_some()
-            || self.policy.candidates(origin(seen)).any(|source| source.report.is_some())
-            || rule().is_some_and(is_timed)
+    /// Whether the hour of its day may count: its rule has hours. Which rule it has is not known of what is unjudged, and of what was captured
+    /// two count.
+    fn depends_on_hours(&self, seen: &Seen<'_>, judged: &Judged) -> bool {
+        let has_hours = match judged {
+            Judged::Ruled(ruled) => ruled.rule.as_ref().is_some_and(|rule| self.by_hours.contains(rule)),
+            Judged::Unjudged(_) => true,
+        };
+        !self.by_hours.is_empty() && (has_hours || seen.original_ip().is_some())
     }
 
     fn changed(&mut self, seen: &Seen<'_>, before: Ruled, after: Ruled) {

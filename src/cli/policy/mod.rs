@@ -14,7 +14,7 @@ use std::path::Path;
 
 use clap::Subcommand;
 
-use super::{Failure, Output, environment, own_addresses};
+use super::{Failure, Output, environment, own_addresses, unknown};
 
 #[derive(Subcommand)]
 pub(super) enum PolicyCommand {
@@ -32,6 +32,9 @@ pub(super) enum PolicyCommand {
     Suggest(suggest::SuggestArgs),
     /// Print a policy made from a configuration of Smokescreen or Squid: never more than that allows, with what has no equal as comments
     Import(import::ImportArgs),
+    /// No command of this version.
+    #[command(external_subcommand)]
+    Other(Vec<String>),
 }
 
 pub(super) fn policy(config: &Path, command: &PolicyCommand, output: Output) -> Result<(), Failure> {
@@ -43,5 +46,6 @@ pub(super) fn policy(config: &Path, command: &PolicyCommand, output: Output) -> 
         PolicyCommand::Suggest(args) => suggest::suggest(config, args, output),
         PolicyCommand::Replay(args) => replay::replay(config, args, output),
         PolicyCommand::Import(args) => import::import(args),
+        PolicyCommand::Other(words) => Err(unknown("policy ", words, &[])),
     }
 }
