@@ -29,6 +29,7 @@
 //! | [`policy`] | files → compiled policy; one file a stage; decisions and reasons | `name` `address` `tls` `redact` `yaml` |
 //! | [`decision_log`] | records, the log and its store | `name` `tls` `redact` `policy` |
 //! | [`evidence`] | what an assessor gets: exports and their manifest, all that is allowed | `redact` `policy` `decision_log` |
+//! | [`foresight`] | what the log and peers' configurations say of a policy: unused rules, changed decisions, new rules | `name` `address` `tls` `redact` `yaml` `policy` `decision_log` |
 //! | [`config`] | `sallyport.yaml`: as written → checked | `name` `address` `redact` `yaml` |
 //! | [`firewall`] | configuration → the kernel's rules that go with it | `address` `config` |
 //! | [`runtime`] | where the product touches the world | all but `cli` |
@@ -50,6 +51,7 @@ pub mod config;
 pub mod decision_log;
 pub mod evidence;
 pub mod firewall;
+pub mod foresight;
 pub mod name;
 pub mod policy;
 pub mod redact;

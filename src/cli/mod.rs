@@ -72,7 +72,7 @@ enum Command {
     /// Verify a decision log and work with it, from its files alone
     #[command(subcommand)]
     Audit(audit::Audit),
-    /// Work with policies: run their cases, print all that they allow, compare two
+    /// Work with policies: run their cases, print all that they allow, compare two, hold them against the log, import them
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     /// Copy a file or stdin to stdout with marks in place of card numbers and other secrets; counts on stderr

@@ -111,7 +111,7 @@ impl Entry {
     }
 
     /// Appends the line that this is as number `seq`.
-    pub(super) fn write_as(&self, seq: u64, out: &mut Vec<u8>) {
+    pub(crate) fn write_as(&self, seq: u64, out: &mut Vec<u8>) {
         // Writing to memory doesn't fail.
         let _ = write!(out, "{}", Frame(seq));
         out.extend_from_slice(self.object.get(1..).unwrap_or_default());

@@ -90,6 +90,12 @@ impl Fqdn {
     pub fn parent(&self) -> Option<&str> {
         self.0.split_once('.').map(|(_, parent)| parent)
     }
+
+    /// The name or its parent that somebody has registered: one label below a public suffix of the list, private part included. `None`:
+    /// it is a public suffix itself.
+    pub fn registrable(&self) -> Option<&str> {
+        psl::domain_str(&self.0)
+    }
 }
 
 impl FromStr for Fqdn {

@@ -128,3 +128,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_was_registered() {
+    for (name, want) in [
+        ("api.pay.acme.example", Some("acme.example")),
+        ("acme.example", Some("acme.example")),
+        ("x.b.co.uk", Some("b.co.uk")),
+        ("a.b.github.io", Some("b.github.io")),
+        ("co.uk", None),
+        ("localhost", None),
+    ] {
+        assert_eq!(name.parse::<Fqdn>().unwrap().registrable(), want, "{name}");
+    }
+}

@@ -13,7 +13,7 @@ use super::reason::Reason;
 use super::request::Admitted;
 use super::rule::{Ech, Existing, Rule, Sni, Source};
 use crate::name::{Fqdn, Host, Target};
-use crate::tls::{ClientHello, ExchangeError, HelloError, ServerHello, ServerName};
+use crate::tls::{ClientHello, ExchangeError, HelloError, ProtocolVersion, ServerHello, ServerName};
 
 /// A request that may be forwarded once its record is committed. Holds no policy, so that a reload frees the old one.
 #[derive(Clone, Debug)]
@@ -171,11 +171,17 @@ impl Allowed {
 
     /// Judges what the server chose: `min_version` binds the choice, and the suite must be strong.
     pub fn server(&self, hello: &ServerHello) -> Result<(), Denial> {
-        if hello.version < self.rule.tls.min_version {
-            return Err(self.deny(Reason::ServerTlsVersionTooLow));
-        }
+        self.server_version(hello.version)?;
         if !hello.cipher.is_strong() {
             return Err(self.deny(Reason::ServerCipherWeak));
+        }
+        Ok(())
+    }
+
+    /// Judges the version alone.
+    pub fn server_version(&self, version: ProtocolVersion) -> Result<(), Denial> {
+        if version < self.rule.tls.min_version {
+            return Err(self.deny(Reason::ServerTlsVersionTooLow));
         }
         Ok(())
     }

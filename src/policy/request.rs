@@ -33,16 +33,8 @@ impl Policy {
     /// identities is of.
     pub fn identify(self: &Arc<Self>, client: &Client) -> Result<Identified, Denial> {
         let Belongs { index, source, identity } = self.belongs(client).map_err(Denial::new)?;
-        match (self.environment(), &source.environment) {
-            (Some(ours), Some(theirs)) if *ours != **theirs => Err(Denial::new(Reason::EnvironmentMismatch)),
-            (Some(_) | None, Some(_) | None) => Ok(Identified {
-                policy: Arc::clone(self),
-                client: client.clone(),
-                index,
-                source: Arc::clone(source),
-                identity,
-            }),
-        }
+        let (policy, client, source) = (Arc::clone(self), client.clone(), Arc::clone(source));
+        Identified { policy, client, index, source, identity }.within(self.environment())
     }
 }
 
@@ -50,6 +42,17 @@ impl Identified {
     /// The client's source.
     pub fn source(&self) -> &Arc<Source> {
         &self.source
+    }
+
+    /// The same, if a proxy of this environment serves its source.
+    ///
+    /// # Errors
+    /// Both state an environment, and these differ.
+    pub fn within(self, environment: Option<&str>) -> Result<Self, Denial> {
+        match (environment, &self.source.environment) {
+            (Some(ours), Some(theirs)) if *ours != **theirs => Err(Denial::new(Reason::EnvironmentMismatch)),
+            (Some(_) | None, Some(_) | None) => Ok(self),
+        }
     }
 
     /// The client.

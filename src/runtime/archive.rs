@@ -2,6 +2,7 @@
 //! Not here: writing and locking (`journal`), what the files mean (`decision_log`). Works while a proxy writes.
 //! Every name below the directory is opened relative to it, a folder at a time, and no symbolic link is followed.
 
+mod sweep;
 pub mod verify;
 mod walk;
 
@@ -16,6 +17,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 pub use crate::runtime::layout::Segment;
+pub use sweep::Gather;
 pub use walk::SegmentError;
 
 use crate::decision_log::{Hash, MAX_NOTE, TILE_WIDTH, Tile, TileId};

@@ -62,6 +62,7 @@ pub fn answers_in_time(records: u64) {
     figures.proofs(&told);
     figures.verifies(&told);
     figures.exports(&told);
+    figures.foresees(&told);
     assert!(figures.missed.is_empty(), "more than {SLACK} times what is promised: {:?}", figures.missed);
 }
 
@@ -86,8 +87,13 @@ struct Figures<'a> {
 impl Figures<'_> {
     /// Runs a command to its end, and gives its stdout and how long it took.
     fn run(&self, words: &[&str]) -> (Output, f64) {
+        self.run_of("audit", words)
+    }
+
+    /// The same of a command of another name.
+    fn run_of(&self, name: &str, words: &[&str]) -> (Output, f64) {
         let mut command = Command::new("timeout");
-        command.arg(DEADLINE.as_secs().to_string()).arg(env!("CARGO_BIN_EXE_sallyport")).arg("audit").args(words);
+        command.arg(DEADLINE.as_secs().to_string()).arg(env!("CARGO_BIN_EXE_sallyport")).arg(name).args(words);
         let begun = Instant::now();
         let output = command.env_remove("SALLYPORT_CONFIG").env_remove("SALLYPORT_TOKEN").output().unwrap();
         (output, begun.elapsed().as_secs_f64())
@@ -153,6 +159,35 @@ impl Figures<'_> {
         self.took("all of it verified", took, told.records as f64 / (400_000.0 * cores as f64));
     }
 
+    /// `policy replay`, `stale` and `suggest` on all of it: customer 0 has gone, nobody has used customer 50.
+    fn foresees(&mut self, told: &Told) {
+        let new = self.directory.with_file_name("new.yaml");
+        fs::write(&new, policy(1..51)).unwrap();
+        let promise = told.records as f64 / 10e6 * 30.0;
+        let log = self.directory.to_str().unwrap();
+        let ask = |figures: &mut Self, words: &[&str], code| {
+            let words = [words, &["--log", log, "-o", "json"]].concat();
+            let (output, took) = figures.run_of("policy", &words);
+            assert_eq!(output.status.code(), Some(code), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+            figures.took(&format!("policy {}", words[0]), took, promise);
+            serde_json::from_slice::<Value>(&output.stdout).unwrap_or(Value::Null)
+        };
+        let replay = ask(self, &["replay", new.to_str().unwrap()], 1);
+        let changed = replay["changes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|change| change["before"]["rule"] == "customer0/payments" && change["change"] == "refused");
+        let count: u64 = changed.map(|change| change["count"].as_u64().unwrap()).sum();
+        assert_eq!((count, replay["refused"].as_u64()), (told.first_customer, Some(told.first_customer)));
+        let stale = ask(self, &["stale", new.to_str().unwrap()], 1);
+        let young: Vec<&str> = stale["young"].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect();
+        assert_eq!(young, ["customer50/payments"], "the log does not say since when it is in force");
+        let used: u64 = stale["rules"].as_array().unwrap().iter().map(|rule| rule["allowed"].as_u64().unwrap()).sum();
+        assert_eq!(used + told.first_customer, told.allowed);
+        ask(self, &["suggest"], 1);
+    }
+
     fn exports(&mut self, told: &Told) {
         let [since, until] = [told.hour.start, told.hour.end].map(|seq| time(seq).to_string());
         let out = self.directory.with_file_name("export");
@@ -168,12 +203,27 @@ impl Figures<'_> {
     }
 }
 
+/// The policy of the records' proxy, without the customers from the first of these on.
+fn policy(customers: std::ops::Range<u64>) -> String {
+    let rules = customers.map(|customer| {
+        format!(
+            "  - {{id: customer{customer}/payments, customer: customer{customer}, sources: [ivr], \
+             hosts: ['*.api.customer{customer}.example'], addresses: [203.0.113.0/24], expires: 2026-12-31}}\n"
+        )
+    });
+    let source = "version: 1\nsources:\n  - {name: ivr, subnets: [10.20.0.0/16]}\nrules:\n";
+    rules.fold(source.to_owned(), |policy, rule| policy + &rule)
+}
+
 /// What was written, as far as it is asked for.
 #[derive(Default)]
 struct Told {
     records: u64,
     /// Of their lines.
     bytes: u64,
+    /// Decisions that let through, and those of them that are the first customer's.
+    allowed: u64,
+    first_customer: u64,
     refusals: BTreeMap<&'static str, u64>,
     /// Those of the hour that is exported, and the connections that they are of.
     hour: Range<u64>,
@@ -189,6 +239,10 @@ impl Told {
     fn note(&mut self, record: &Record) {
         if record.outcome == Some(Outcome::Deny) {
             *self.refusals.entry(record.reason.unwrap()).or_insert(0) += 1;
+        }
+        if record.kind == Kind::Decision && record.outcome == Some(Outcome::Allow) {
+            self.allowed += 1;
+            self.first_customer += u64::from(record.customer.as_deref() == Some("customer0"));
         }
         if self.hour.contains(&self.records) {
             self.in_hour.insert(record.id);

@@ -43,6 +43,8 @@ mod firewall_errors;
 #[cfg(test)]
 mod firewall_namespaces;
 #[cfg(test)]
+mod foresight;
+#[cfg(test)]
 mod full_disk;
 #[cfg(test)]
 mod gateways;

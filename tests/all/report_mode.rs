@@ -10,6 +10,7 @@ use super::ends::await_metric;
 use super::harness::Proxy;
 use super::namespaces::{Far, NEAR, ip};
 use super::origins::{self, Answer, Origin, ask, hello_for};
+use super::programs::{finish, sallyport};
 
 /// A public address, which in the test's network is the test's.
 const SERVER: &str = "9.9.9.9";
@@ -67,4 +68,15 @@ fn what_no_rule_lets_through_is_let_through_and_recorded() {
     await_metric(&proxy, &format!("sallyport_decisions_total{{customer=\"-\",listener=\"edge\",{observed}"), 1.0);
     let start = proxy.record("a start", |record| record["kind"] == "start");
     assert_eq!(start["detail"]["reporting"], json!(["near"]), "{start}");
+    let words = ["policy", "suggest", "--since", "1h", "-c"];
+    let told = finish(sallyport().args(words).arg(proxy.dir.path().join("sallyport.yaml")), "");
+    let port = origin.port();
+    for want in [
+        "id: suggested/new.example\n",
+        "sources: [near]\n",
+        "- new.example   # 1 request, ",
+        &format!("ports: [{port}]\n"),
+    ] {
+        assert!(told.code == Some(0) && told.out.contains(want), "{want}: {told:?}");
+    }
 }

@@ -61,7 +61,7 @@ pub(super) fn audit(named: Option<&Path>, command: &Audit, output: Output) -> Re
 }
 
 /// The log's directory: as given, or as the configuration says.
-fn directory(given: Option<&Path>, config: &Path) -> Result<PathBuf, Failure> {
+pub(in crate::cli) fn directory(given: Option<&Path>, config: &Path) -> Result<PathBuf, Failure> {
     match given {
         Some(given) => Ok(given.to_owned()),
         None => Ok(load::load(config, &environment)?.config.decision_log.directory.into()),

@@ -2,7 +2,12 @@
 //! Not here: what they mean (`policy`), how their files are read (`runtime::load`).
 
 mod diff;
+mod import;
 mod matrix;
+mod replay;
+mod stale;
+mod suggest;
+mod swept;
 pub(super) mod test;
 
 use std::path::Path;
@@ -19,19 +24,28 @@ pub(super) enum PolicyCommand {
     Diff(diff::DiffArgs),
     /// Print all that a policy allows: a row for each source, destination and port
     Matrix(matrix::MatrixArgs),
-    /// Commands of the contract that this version does not have yet.
+    /// Name rules that no recorded decision used, and what goes beyond its use. Exit 1: something was found
+    Stale(stale::StaleArgs),
+    /// Judge recorded decisions again by another policy and name those that would come out differently. Exit 1: one would
+    Replay(replay::ReplayArgs),
+    /// Print least-privilege rules for what report mode observed, as a policy file to be filled in. Exit 1: nothing was observed
+    Suggest(suggest::SuggestArgs),
+    /// Print a policy made from a configuration of Smokescreen or Squid: never more than that allows, with what has no equal as comments
+    Import(import::ImportArgs),
+    /// No command of this version.
     #[command(external_subcommand)]
     Other(Vec<String>),
 }
-
-/// Commands that are named for users already and not built yet.
-const NOT_YET: &[&str] = &["stale", "replay", "suggest", "import"];
 
 pub(super) fn policy(config: &Path, command: &PolicyCommand, output: Output) -> Result<(), Failure> {
     match command {
         PolicyCommand::Test(args) => test::test(config, args, output),
         PolicyCommand::Diff(args) => diff::diff(args, output),
         PolicyCommand::Matrix(args) => matrix::matrix(config, args, output),
-        PolicyCommand::Other(words) => Err(unknown("policy ", words, NOT_YET)),
+        PolicyCommand::Stale(args) => stale::stale(config, args, output),
+        PolicyCommand::Suggest(args) => suggest::suggest(config, args, output),
+        PolicyCommand::Replay(args) => replay::replay(config, args, output),
+        PolicyCommand::Import(args) => import::import(args),
+        PolicyCommand::Other(words) => Err(unknown("policy ", words, &[])),
     }
 }
