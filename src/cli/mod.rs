@@ -155,6 +155,7 @@ impl From<StartError> for Failure {
         match error {
             StartError::Journal(error) => error.into(),
             StartError::Budgets(_)
+            | StartError::Blocks(_)
             | StartError::Bind(_)
             | StartError::Worker(_)
             | StartError::Io(_)

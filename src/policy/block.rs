@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use uuid::Uuid;
 
 use super::rule::{Word, WordError};
 use crate::address::{self, PrefixError};
 use crate::name::{HostPattern, NameError};
-use crate::redact::Redacted;
+use crate::redact::{Redacted, holds_card_number};
 
 /// What is blocked.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,6 +62,9 @@ pub enum BlockedError {
     /// No name and no pattern.
     #[error(transparent)]
     Host(#[from] NameError),
+    /// It would bring the number into records.
+    #[error("the host holds what looks like a card number; block a pattern above it, such as `*.acme.example`")]
+    CardNumber,
     /// An address where a name belongs.
     #[error("an address is no host; block it as `network`")]
     Address,
@@ -82,6 +86,7 @@ impl Blocked {
             BlockKind::Host if text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() => {
                 return Err(BlockedError::Address);
             }
+            BlockKind::Host if holds_card_number(text) => return Err(BlockedError::CardNumber),
             BlockKind::Host => Self::Host(text.parse()?),
             BlockKind::Network => Self::Network(match text.parse::<IpAddr>() {
                 Ok(address) => address::canonical(address).into(),
@@ -141,6 +146,20 @@ impl Block {
     }
 }
 
+/// As files, calls and answers have it: `id`, the kind's word, `reason`, `since`, `until`.
+impl Serialize for Block {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { id, what, reason, since, until } = self;
+        let mut map = serializer.serialize_map(Some(5))?;
+        map.serialize_entry("id", id)?;
+        map.serialize_entry(what.kind().as_str(), &what.text())?;
+        map.serialize_entry("reason", reason)?;
+        map.serialize_entry("since", since)?;
+        map.serialize_entry("until", until)?;
+        map.end()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,6 +173,7 @@ mod tests {
             (BlockKind::Host, "a.*.example", None),
             (BlockKind::Host, "203.0.113.7", None),
             (BlockKind::Host, "[2001:db8::1]", None),
+            (BlockKind::Host, "4111111111111111.acme.example", None),
             (BlockKind::Host, "", None),
             (BlockKind::Network, "203.0.113.0/24", Some("203.0.113.0/24")),
             (BlockKind::Network, "203.0.113.7", Some("203.0.113.7/32")),

@@ -9,6 +9,7 @@ pub mod archive;
 pub mod asking;
 pub mod authorization;
 pub mod balance;
+pub mod blocks;
 pub mod budgets;
 pub mod canary;
 pub mod captured;

@@ -269,6 +269,7 @@ impl Shared {
     /// A metric cannot be written as text.
     pub fn metrics_page(&self) -> prometheus::Result<Vec<u8>> {
         self.metrics.connections.set(i64::try_from(self.gate.connections()).unwrap_or(i64::MAX));
+        self.metrics.policy.set_blocks(self.in_force.load().policy.blocks().len());
         self.metrics.policy.set_limits(&self.quotas.rows());
         self.pools.show(&self.metrics.egress);
         self.metrics.page()

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::policy::OwnAddresses;
 use crate::runtime::admin::{AccessSource, Admin, Door, Installation};
+use crate::runtime::blocks::{BlockBook, BlocksError};
 use crate::runtime::budgets::{self, Budgets, BudgetsError};
 use crate::runtime::canary::Canary;
 use crate::runtime::egress::Pools;
@@ -43,6 +44,7 @@ pub struct Server {
     paths: Vec<OwnPath>,
     drain_timeout: Duration,
     budgets: Arc<Mutex<Budgets>>,
+    blocks: Arc<BlockBook>,
     news: mpsc::UnboundedReceiver<News>,
     ordered: Ordered,
     canary: Option<Canary>,
@@ -66,6 +68,9 @@ pub enum StartError {
     /// What has gone out today cannot be kept.
     #[error(transparent)]
     Budgets(#[from] BudgetsError),
+    /// What is blocked is not known.
+    #[error(transparent)]
+    Blocks(#[from] BlocksError),
     /// The metrics cannot be made: a fault of the program.
     #[error("cannot make the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -81,7 +86,9 @@ impl Server {
         sys::raise_descriptor_limit();
         let metrics = Arc::new(Metrics::new()?);
         let (journal, opening) = Journal::open(events::journal_setup(&config, &metrics))?;
-        let budgets = Budgets::open((Path::new(&config.state), &config.instance), &policy, clock::now())?;
+        let state = (Path::new(&config.state), config.instance.as_str());
+        let budgets = Budgets::open(state, &policy, clock::now())?;
+        let blocks = Arc::new(BlockBook::open(state, &config.redaction.redactor(), clock::now())?);
         let sockets = Sockets::bind(&config, &entrances, sys::workers())?;
         let pools = Pools::of(&config);
         let sockets_heard: Vec<SocketAddr> = sockets.addresses().collect();
@@ -89,11 +96,12 @@ impl Server {
         let (starter, news) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::new(&config, policy, (journal, metrics), (pools, own), connections));
         budgets.restore(shared.quotas());
+        blocks.begin(&shared);
         events::started(&shared, &opening);
         entrances.begin(&shared);
         let installation = Installation::new(&config, &sockets, connections);
         let (orders, ordered) = reloads::orders();
-        let admin = Arc::new(Admin::new(Arc::clone(&shared), access, installation, orders));
+        let admin = Arc::new(Admin::new(Arc::clone(&shared), access, installation, (orders, Arc::clone(&blocks))));
         let Sockets { listeners, ears, paths, admin: (all, admin_address), probes } = sockets;
         let probes = probes.map(|(socket, _)| (socket, Door::Probes));
         let plain = entrances.iter().zip(&listeners).find(|(entrance, _)| entrance.is_plain());
@@ -117,6 +125,7 @@ impl Server {
             paths,
             drain_timeout: config.limits.drain_timeout,
             budgets: Arc::new(Mutex::new(budgets)),
+            blocks,
             news,
             ordered,
             canary,
