@@ -61,7 +61,9 @@ impl Identified {
                 match by_network {
                     Ok(rule) => Ok(self.admit(rule, None, &called, Some(at))),
                     Err(other) if other.block().is_some() => Err(other),
-                    Err(other) => self.observe(denial, named, at).map_err(|found| if found.block().is_some() { found } else { other }),
+                    Err(other) => self
+                        .observe(denial, named, at)
+                        .map_err(|found| if found.block().is_some() { found } else { other }),
                 }
             }
             (Some((named, Err(denial))), _) => self.observe(denial, named, at),

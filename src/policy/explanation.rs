@@ -9,8 +9,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::ask::{Judged, Question, Ruling, Wanted};
-use super::decision::{Decided, Denial};
 use super::block::Block;
+use super::decision::{Decided, Denial};
 use super::request::Identified;
 use crate::name::Target;
 use crate::redact::{Redacted, clean_name};

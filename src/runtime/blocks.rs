@@ -266,7 +266,11 @@ pub fn read(at: (&Path, &str), redactor: &Redactor, now: Timestamp) -> Result<(P
     Ok((path, Blocks::new(kept.blocks)))
 }
 
-fn found((state, instance): (&Path, &str), redactor: &Redactor, now: Timestamp) -> Result<(PathBuf, Kept), BlocksError> {
+fn found(
+    (state, instance): (&Path, &str),
+    redactor: &Redactor,
+    now: Timestamp,
+) -> Result<(PathBuf, Kept), BlocksError> {
     let path = state.join(name(instance));
     let text = text(&path)?;
     let blocks = match &text {

@@ -96,7 +96,10 @@ fn the_same_again_puts_the_end_off_and_never_brings_it_forward() {
     scene.book.look(&scene.shared, over);
     assert!(scene.in_force().is_empty());
     let told = scene.told();
-    assert_eq!((told.len(), &told[0]["result"], &told[0]["block"]["source"]), (1, &"block_ended".into(), &"ivr".into()));
+    assert_eq!(
+        (told.len(), &told[0]["result"], &told[0]["block"]["source"]),
+        (1, &"block_ended".into(), &"ivr".into())
+    );
 }
 
 #[test]

@@ -87,11 +87,11 @@ pub async fn block(connection: &Connection, body: Incoming, token: &str) -> Resp
         Ok(body) => read(&body.to_bytes(), shared.redactor(), clock::now()),
         Err(_) => Err(Faults::of(format!("the body did not come, or has more than {MAX_BODY} bytes"), "#")),
     };
-    let asked = match asked.map_err(|faults| (StatusCode::BAD_REQUEST, BAD, faults)).and_then(|asked| known(shared, asked))
-    {
-        Ok(asked) => asked,
-        Err((status, kind, faults)) => return refused(connection, token, (status, kind), &faults),
-    };
+    let asked =
+        match asked.map_err(|faults| (StatusCode::BAD_REQUEST, BAD, faults)).and_then(|asked| known(shared, asked)) {
+            Ok(asked) => asked,
+            Err((status, kind, faults)) => return refused(connection, token, (status, kind), &faults),
+        };
     let Asked { what, reason, until, .. } = asked;
     match connection.admin.blocks.add(shared, what, reason, until) {
         Ok(added) => put_in_force(connection, token, &added).await,
@@ -107,8 +107,11 @@ type Refusal = (&'static str, &'static str, &'static str);
 
 const BAD: Refusal = ("bad_request", "urn:sallyport:problem:bad_block", "this cannot be blocked");
 
-const UNKNOWN: Refusal =
-    ("unknown_name", "urn:sallyport:problem:unknown_name", "the policy in force has no such name, so nothing is blocked");
+const UNKNOWN: Refusal = (
+    "unknown_name",
+    "urn:sallyport:problem:unknown_name",
+    "the policy in force has no such name, so nothing is blocked",
+);
 
 const FULL: Refusal = ("too_many", "urn:sallyport:problem:too_many_blocks", "there are as many blocks as there may be");
 
@@ -137,12 +140,7 @@ async fn put_in_force(connection: &Connection, token: &str, added: &Added) -> Re
         (false, _) => (StatusCode::INTERNAL_SERVER_ERROR, "not_kept"),
     };
     tracing::warn!(id = %block.id, what = %block.what, until = %block.until, tunnels_cut, "an emergency block is in force");
-    records::blocked(
-        &shared,
-        (status, result),
-        (blocks::detail(block), tunnels_cut),
-        (token, connection.client),
-    );
+    records::blocked(&shared, (status, result), (blocks::detail(block), tunnels_cut), (token, connection.client));
     let answer = Answer { block, tunnels_cut, kept, recorded: shared.journal().healthy() };
     if kept {
         return json(status, JSON, &answer);

@@ -18,7 +18,9 @@ use super::log::{Bundle, LogError};
 use super::problem::{json, problem};
 use super::route::Guarded;
 use super::status::Status;
-use super::{Admin, Connection, PLAIN_TEXT, block, egress, explain, export, operate, other_method, records, text, typed};
+use super::{
+    Admin, Connection, PLAIN_TEXT, block, egress, explain, export, operate, other_method, records, text, typed,
+};
 use crate::config::Role;
 use crate::decision_log::{Detail, TileId};
 use crate::runtime::archive::Archive;

@@ -143,7 +143,7 @@ impl Guarded {
             Self::Checkpoint | Self::Tile(_) | Self::Entries(_) | Self::Decisions | Self::Export => Role::Auditor,
             Self::Status | Self::Policy | Self::EgressAddresses | Self::Explain | Self::Blocks | Self::Unknown => {
                 Role::Auditor
-            },
+            }
             Self::Reload | Self::Drain | Self::Block => Role::Operator,
             Self::Method(_, role) => role,
         }
