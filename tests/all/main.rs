@@ -6,6 +6,8 @@ mod admin;
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod blocks;
+#[cfg(test)]
 mod canary;
 #[cfg(test)]
 mod captured;
