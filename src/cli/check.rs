@@ -12,7 +12,7 @@ use super::policy::test::{self, Report};
 use super::{Failure, Output, environment};
 use crate::runtime::egress::Pools;
 use crate::runtime::load::Suite;
-use crate::runtime::{budgets, clock, journal, load};
+use crate::runtime::{blocks, budgets, clock, journal, load};
 
 #[derive(Serialize)]
 struct Checked {
@@ -36,6 +36,8 @@ pub(super) fn check(config: &Path, output: Output) -> Result<(), Failure> {
     let policy = &loaded.policy;
     let state = (Path::new(&loaded.config.state), loaded.config.instance.as_str());
     budgets::check(state, policy, clock::now()).map_err(|error| Failure::Outside(error.into()))?;
+    let redactor = loaded.config.redaction.redactor();
+    blocks::read(state, &redactor, clock::now()).map_err(|error| Failure::Outside(error.into()))?;
     let (hash, rules, sources) = (policy.hash().to_string(), policy.grants().len(), policy.sources().len());
     let reporting = policy.reporting(clock::now());
     let reporting = reporting.map(|(source, report)| (source.name.to_string(), report.until.to_string())).collect();
