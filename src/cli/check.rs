@@ -9,10 +9,10 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::policy::test::{self, Report};
-use super::{Failure, Output, environment};
+use super::{Failure, Output};
 use crate::runtime::egress::Pools;
 use crate::runtime::load::Suite;
-use crate::runtime::{blocks, budgets, clock, journal, load};
+use crate::runtime::{blocks, budgets, clock, environment, journal, load};
 
 #[derive(Serialize)]
 struct Checked {
@@ -30,7 +30,8 @@ struct Checked {
 }
 
 pub(super) fn check(config: &Path, output: Output) -> Result<(), Failure> {
-    let (loaded, cases, files) = load::load_with_cases(config, &environment)?;
+    let (loaded, cases, files) = load::load_with_cases(config, &super::environment)?;
+    environment::check(&loaded.config).map_err(|error| Failure::Usage(error.into()))?;
     let log = &loaded.config.decision_log;
     journal::check(Path::new(&log.directory), Path::new(&log.key), &loaded.config.instance)?;
     let policy = &loaded.policy;

@@ -159,6 +159,7 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Journal(error) => error.into(),
+            StartError::Environment(error) => Self::Usage(error.into()),
             StartError::Budgets(_)
             | StartError::Blocks(_)
             | StartError::Bind(_)

@@ -21,6 +21,7 @@ pub mod dial;
 pub mod dns;
 pub mod egress;
 pub mod entrance;
+pub mod environment;
 pub mod events;
 pub mod facts;
 pub mod front;

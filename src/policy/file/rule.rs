@@ -45,7 +45,11 @@ impl<'a> Rules<'a> {
         let id = self.id(&mut map, faults);
         let customer = map.require("customer", faults).and_then(|field| field.parse::<Word>(faults));
         let sources = map.require("sources", faults);
-        let sources = sources.map(|field| some_of(field, faults, |item, faults| self.sources.find(item, faults)));
+        let sources = sources.map(|field| {
+            let found = some_of(field, faults, |item, faults| Some((self.sources.find(item, faults)?, item.place())));
+            self.sources.check_together(&found, faults);
+            found.into_iter().map(|(source, _)| source).collect()
+        });
         let flags =
             Flags { public_suffix: flag(&mut map, "public_suffix", faults), wide: flag(&mut map, "wide", faults) };
         let (hosts, networks) = (map.take("hosts"), map.take("networks"));

@@ -90,6 +90,34 @@ impl<'a> Sources<'a> {
         None
     }
 
+    /// Whether one rule may serve these, each with the place where it is named: environments never mix (PCI DSS 6.5.3).
+    pub(super) fn check_together(&self, named: &[(u32, Place)], faults: &mut Faults) {
+        let stated = named.iter().filter_map(|(index, place)| {
+            let source = self.list.get(usize::try_from(*index).ok()?)?;
+            Some((source, source.environment.as_ref()?, *place))
+        });
+        let mut first: Option<(&Source, &Arc<str>)> = None;
+        for (source, environment, place) in stated {
+            match first {
+                Some((other, theirs)) if theirs != environment => {
+                    let at = |source: &Source| {
+                        self.names.get(&source.name).map_or(String::new(), |(_, place)| self.context.at(*place))
+                    };
+                    let message = format!(
+                        "source `{}` at {} is of environment `{environment}`, and source `{}` at {} of `{theirs}`; make a rule for each",
+                        source.name,
+                        at(source),
+                        other.name,
+                        at(other)
+                    );
+                    faults.at(place, message);
+                }
+                Some(_) => {}
+                None => first = Some((source, environment)),
+            }
+        }
+    }
+
     /// All of them, in the order of their indexes.
     pub(super) fn into_list(self) -> Vec<Source> {
         self.list

@@ -19,6 +19,7 @@ use crate::runtime::budgets::{self, Budgets, BudgetsError};
 use crate::runtime::canary::Canary;
 use crate::runtime::egress::Pools;
 use crate::runtime::entrance::Entrances;
+use crate::runtime::environment::EnvironmentError;
 use crate::runtime::journal::{Journal, JournalError};
 use crate::runtime::lifecycle::Stage;
 use crate::runtime::listeners::{BindError, Bound, Ear, OwnPath, Sockets};
@@ -27,7 +28,7 @@ use crate::runtime::metrics::Metrics;
 use crate::runtime::reloads::{self, Ordered};
 use crate::runtime::shared::Shared;
 use crate::runtime::thread::{self, News, Post, WorkerError};
-use crate::runtime::{balance, clock, events, sys};
+use crate::runtime::{balance, clock, environment, events, sys};
 
 /// A running proxy.
 pub struct Server {
@@ -68,6 +69,9 @@ pub enum StartError {
     /// What has gone out today cannot be kept.
     #[error(transparent)]
     Budgets(#[from] BudgetsError),
+    /// Log or state are another environment's.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
     /// What is blocked is not known.
     #[error(transparent)]
     Blocks(#[from] BlocksError),
@@ -83,9 +87,11 @@ impl Server {
     /// See [`StartError`]. Nothing runs then.
     pub fn start(loaded: Loaded) -> Result<Self, StartError> {
         let Loaded { config, policy, source, access, access_source, entrances, connections, .. } = loaded;
+        environment::check(&config)?;
         sys::raise_descriptor_limit();
         let metrics = Arc::new(Metrics::new()?);
         let (journal, opening) = Journal::open(events::journal_setup(&config, &metrics))?;
+        environment::mark(&config);
         let state = (Path::new(&config.state), config.instance.as_str());
         let budgets = Budgets::open(state, &policy, clock::now())?;
         let blocks = Arc::new(BlockBook::open(state, &config.redaction.redactor(), clock::now())?);

@@ -261,3 +261,19 @@ fn what_sources_ask_for_some_listener_must_take() {
         assert!(want.is_none_or(|want| found[0].starts_with(&format!("p:{want}"))), "{row}: {found:#?}");
     }
 }
+
+#[test]
+fn a_rule_serves_sources_of_one_environment() {
+    let file = |first: &str, second: &str| {
+        format!(
+            "version: 1\nsources:\n  - {{name: a, subnets: [10.1.0.0/24]{first}}}\n  - {{name: b, subnets: [10.2.0.0/24]{second}}}\n\
+             rules: [{{id: r, customer: c, sources: [a, b], hosts: [x.example]}}]\n"
+        )
+    };
+    let (production, test) = (", environment: production", ", environment: test");
+    for (first, second) in [("", ""), (production, ""), ("", test), (production, production)] {
+        assert_eq!(faults(&[("p", &file(first, second))]), [""; 0], "{first} {second}");
+    }
+    let want = "p:5:44: source `b` at p:4:12 is of environment `test`, and source `a` at p:3:12 of `production`; make a rule for each";
+    assert_eq!(faults(&[("p", &file(production, test))]), [want]);
+}
