@@ -160,6 +160,7 @@ impl From<StartError> for Failure {
         match error {
             StartError::Journal(error) => error.into(),
             StartError::Environment(error) => Self::Usage(error.into()),
+            StartError::NoKey(error) => Self::Usage(error.into()),
             StartError::Budgets(_)
             | StartError::Blocks(_)
             | StartError::Bind(_)

@@ -40,6 +40,7 @@ pub mod load;
 pub mod metrics;
 pub mod process;
 pub mod process_log;
+pub mod profile;
 pub mod proxy_header;
 pub mod quota;
 pub mod reloads;

@@ -25,10 +25,11 @@ use crate::runtime::lifecycle::Stage;
 use crate::runtime::listeners::{BindError, Bound, Ear, OwnPath, Sockets};
 use crate::runtime::load::{Loaded, PolicySource};
 use crate::runtime::metrics::Metrics;
+use crate::runtime::profile::NoKey;
 use crate::runtime::reloads::{self, Ordered};
 use crate::runtime::shared::Shared;
 use crate::runtime::thread::{self, News, Post, WorkerError};
-use crate::runtime::{balance, clock, environment, events, sys};
+use crate::runtime::{balance, clock, environment, events, profile, sys};
 
 /// A running proxy.
 pub struct Server {
@@ -72,6 +73,9 @@ pub enum StartError {
     /// Log or state are another environment's.
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
+    /// The log's key is not there, and the profile wants it to be.
+    #[error(transparent)]
+    NoKey(#[from] NoKey),
     /// What is blocked is not known.
     #[error(transparent)]
     Blocks(#[from] BlocksError),
@@ -87,6 +91,7 @@ impl Server {
     /// See [`StartError`]. Nothing runs then.
     pub fn start(loaded: Loaded) -> Result<Self, StartError> {
         let Loaded { config, policy, source, access, access_source, entrances, connections, .. } = loaded;
+        profile::check(&config)?;
         environment::check(&config)?;
         sys::raise_descriptor_limit();
         let metrics = Arc::new(Metrics::new()?);
