@@ -84,6 +84,8 @@ mod planted;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]
+mod profile;
+#[cfg(test)]
 mod programs;
 #[cfg(test)]
 mod query;
