@@ -104,7 +104,7 @@ fn with_blocks(policy: Policy, config: &Config) -> Policy {
     match blocks::read(at, &config.redaction.redactor(), clock::now()) {
         Ok((_, blocks)) if blocks.is_empty() => policy,
         Ok((path, blocks)) => {
-            complain(&format!("with the {} emergency blocks of {}", blocks.len(), path.display()));
+            complain(&format!("with the emergency blocks of {}: {}", path.display(), blocks.len()));
             policy.with_blocks(Arc::new(blocks))
         }
         Err(error) => {

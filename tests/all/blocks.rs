@@ -335,7 +335,7 @@ fn a_tunnel_of_an_http2_connection_is_cut_and_the_others_go_on() {
         (
             "sallyport.yaml",
             "admin: {address: \"127.0.0.1:0\", ",
-            "state: state\nadmin: {address: \"127.0.0.1:0\", tokens: tokens.yaml",
+            "admin: {address: \"127.0.0.1:0\", tokens: tokens.yaml",
         ),
         ("policy.yaml", "hosts: [api.acme.test]", "hosts: [api.acme.test, other.test]"),
     ] {

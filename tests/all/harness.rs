@@ -198,13 +198,14 @@ impl Drop for Proxy {
 /// Writes configuration and policy of a test into `dir`.
 pub fn write_setup(dir: &Path, setup: &Setup) {
     let log = setup.log_directory.map_or_else(|| dir.join("decisions"), PathBuf::from);
+    let state = if setup.more.lines().any(|line| line.starts_with("state: ")) { "" } else { "\nstate: state\n" };
     let config = format!(
         "instance: tests
 listeners: [{{name: edge, address: \"{}\", mode: connect}}]
 policy: policy.yaml
 decision_log: {{directory: {}, key: log.key}}
 admin: {{address: \"127.0.0.1:0\", {}}}
-{}",
+{}{state}",
         setup.listen,
         log.display(),
         setup.admin,

@@ -3,6 +3,7 @@
 //! Source: the contract: "Admin port"; RFC 9457 (problems).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -10,6 +11,7 @@ use hyper::body::Incoming;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::body::Body;
 use super::faults::{Faults, parsed, text};
@@ -28,6 +30,9 @@ const MAX_BODY: usize = 16 * 1024;
 
 /// Upper bound in bytes of what is said of a value, which may repeat it.
 const MAX_SAID: usize = 500;
+
+/// How long a call waits for the disk that keeps its block; one that hangs longer has not kept it.
+const KEEP_DEADLINE: Duration = Duration::from_secs(5);
 
 const JSON: &str = "application/json";
 
@@ -131,8 +136,8 @@ async fn put_in_force(connection: &Connection, token: &str, added: &Added) -> Re
     let shared = Arc::clone(&connection.admin.shared);
     let tunnels_cut = shared.lifecycle().judge_again().await.cut;
     let (book, keeps) = (Arc::clone(&connection.admin.blocks), Arc::clone(&shared));
-    let kept = tokio::task::spawn_blocking(move || book.keep(&keeps)).await;
-    let kept = matches!(kept, Ok(Ok(())));
+    let keeping = tokio::task::spawn_blocking(move || book.keep(&keeps));
+    let kept = matches!(timeout(KEEP_DEADLINE, keeping).await, Ok(Ok(Ok(()))));
     let Added { block, is_new } = added;
     let (status, result) = match (kept, is_new) {
         (true, true) => (StatusCode::CREATED, "ok"),

@@ -59,6 +59,18 @@ fn the_command_blocks_and_lists() {
     }
     let until = scene.list()[0]["until"].as_str().unwrap().to_owned();
     assert_eq!(command(&scene, &["--source", "nobody", "--force", "--until", &until, "--reason", "x"]).code, Some(0));
+    let explain = |file: &str| {
+        let dir = scene.proxy().dir.path();
+        let mut command = sallyport();
+        command.args(["explain", "--source", "127.0.0.1", "--target", &format!("host.test:{}", scene.port)]);
+        finish(command.arg("-c").arg(dir.join(file)), "")
+    };
+    let explained = explain("cli.yaml");
+    assert_eq!(explained.code, Some(1), "{explained:?}");
+    assert!(explained.out.contains("block      host `host.test` is blocked until "), "{explained:?}");
+    assert!(
+        explained.err.starts_with("with the emergency blocks of ") && explained.err.ends_with("blocks.tests.json: 2\n")
+    );
     let dir = scene.guarded.proxy.kill();
     let gone = finish(
         sallyport()
