@@ -163,6 +163,8 @@ impl From<StartError> for Failure {
             StartError::NoKey(error) => Self::Usage(error.into()),
             StartError::Budgets(_)
             | StartError::Blocks(_)
+            | StartError::TakeOver(_)
+            | StartError::Unheard(_)
             | StartError::Bind(_)
             | StartError::Worker(_)
             | StartError::Io(_)

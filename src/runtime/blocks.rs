@@ -246,6 +246,9 @@ impl BlockBook {
 pub async fn keep_up(shared: Arc<Shared>, book: Arc<BlockBook>) {
     let mut ticks = interval(LOOK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (first, at) = (Arc::clone(&shared), Arc::clone(&book));
+    // A process that was taken over may have kept one more since the file was read.
+    let _ = spawn_blocking(move || at.keep(&first)).await;
     loop {
         ticks.tick().await;
         let (looks, at) = (Arc::clone(&shared), Arc::clone(&book));

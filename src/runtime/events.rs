@@ -78,9 +78,10 @@ fn watched(metrics: &Metrics, event: Event<'_>) {
     }
 }
 
-/// The proxy has opened its log and is about to serve: the first record of this run.
-pub fn started(shared: &Shared, opening: &Opening) {
-    note(shared, Kind::Start, timed::reporting(opened(opening), &shared.policy(), clock::now()));
+/// The proxy has opened its log, or has taken it over, and is about to serve: the first record of this run.
+pub fn started(shared: &Shared, opening: &Opening, took_over: bool) {
+    let detail = timed::reporting(opened(opening), &shared.policy(), clock::now());
+    note(shared, Kind::Start, if took_over { detail.with("took_over", true) } else { detail });
     shared.metrics().log.set_size(opening.scan.end.next);
     let Scan { end, torn, torn_lines, last } = opening.scan;
     if torn > 0 {
@@ -91,7 +92,7 @@ pub fn started(shared: &Shared, opening: &Opening) {
             "cut what a crash had torn off the decision log"
         );
     }
-    if last.is_some_and(|last| !last.is_stop) {
+    if !took_over && last.is_some_and(|last| !last.is_stop) {
         tracing::warn!("the run before left no `stop` record: it was killed, or could not write its log");
     }
     if opening.unsigned > 0 {
@@ -181,6 +182,27 @@ pub fn reload_failed(shared: &Shared) -> Reload {
     Reload::failed(clock::now())
 }
 
+/// Another process takes over: the last record of this run, but for the ends of what it still serves.
+pub fn hands_over(shared: &Shared) {
+    denials::tell(shared);
+    egress::watch::tell(shared);
+    let stop = record(shared, Kind::Stop, Detail::new().with("handed_over", true));
+    // Should it fail, so does handing over the log.
+    let _ = shared.journal().keep_all(vec![stop.line()], false);
+}
+
+/// What the process that took over has put in force this one can't read: its tunnels are judged by what it had.
+pub fn not_followed(shared: &Shared, error: &str) {
+    let error = shared.redactor().clean(error.as_bytes(), MAX_ERROR).text;
+    tracing::error!(error = error.as_str(), "can't judge the tunnels left here by the new policy");
+    note(shared, Kind::ControlFailure, Detail::new().with("what", "predecessor_policy").with("error", error));
+}
+
+/// The process that was to take over did not: this one goes on, with a log that it has opened already or opens as soon as it can.
+pub fn took_back(shared: &Shared, opening: Option<&Opening>) {
+    note(shared, Kind::Start, opening.map_or_else(Detail::new, opened).with("taken_back", true));
+}
+
 /// The last record of this run.
 pub fn stopped(shared: &Shared) {
     denials::tell(shared);
@@ -216,11 +238,15 @@ fn count_sources(shared: &Shared, policy: &Policy) {
 
 /// Leaves a record about the proxy itself.
 pub fn note(shared: &Shared, kind: Kind, detail: Detail) {
+    shared.journal().note(record(shared, kind, detail).line());
+}
+
+fn record(shared: &Shared, kind: Kind, detail: Detail) -> Record {
     let mut record = Record::new(kind, clock::now(), clock::new_id(), Arc::clone(shared.instance()));
     record.environment = shared.environment().cloned();
     record.policy = Some(Arc::clone(shared.policy().hash()));
     record.detail = detail;
-    shared.journal().note(record.line());
+    record
 }
 
 #[cfg(test)]

@@ -17,10 +17,11 @@ use crate::runtime::dns::Lookups;
 use crate::runtime::egress::Pools;
 use crate::runtime::gate::Gate;
 use crate::runtime::journal::Journal;
-use crate::runtime::lifecycle::Lifecycle;
+use crate::runtime::lifecycle::{Lifecycle, Stage};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::quota::Quotas;
 use crate::runtime::reloads::Reload;
+use crate::runtime::succession::Predecessors;
 use crate::runtime::sys;
 use crate::runtime::tally::InForce;
 
@@ -48,6 +49,7 @@ pub struct Shared {
     circles: Circles,
     lifecycle: Lifecycle,
     draining: AtomicBool,
+    leaving: AtomicBool,
 }
 
 impl Shared {
@@ -85,6 +87,7 @@ impl Shared {
             circles: Circles::new(config.listeners.iter().any(|listener| listener.mode != Mode::Connect)),
             lifecycle: Lifecycle::default(),
             draining: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
         }
     }
 
@@ -234,9 +237,25 @@ impl Shared {
         &self.lifecycle
     }
 
+    /// Old processes of this instance whose log this one has.
+    pub fn predecessors(&self) -> &Arc<Predecessors> {
+        self.lifecycle.predecessors()
+    }
+
     /// Refuses new requests from now on.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Another process accepts in this one's place from now on.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+        self.lifecycle.enter(Stage::Leaving);
+    }
+
+    /// Whether clients are to go elsewhere with what they have next: to the process that has taken over, or away.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed) || self.is_draining()
     }
 
     /// Whether new requests are refused.

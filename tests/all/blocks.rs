@@ -300,6 +300,7 @@ fn a_log_that_is_ill_and_a_state_that_takes_nothing_hold_no_block_up() {
     let mut tunnel = scene.tunnel("host");
     let dir = scene.proxy().dir.path().to_owned();
     fs::rename(dir.join("decisions"), dir.join("away")).unwrap();
+    fs::rename(dir.join("state"), dir.join("gone")).unwrap();
     fs::write(dir.join("state"), "a file where the folder should be").unwrap();
     scene.proxy().ask(b"GET http://x.test/ HTTP/1.1\r\nHost: x.test\r\n\r\n");
     eventually("the log is ill", Instant::now() + PATIENCE, || {
@@ -314,6 +315,7 @@ fn a_log_that_is_ill_and_a_state_that_takes_nothing_hold_no_block_up() {
     );
     fs::rename(dir.join("away"), dir.join("decisions")).unwrap();
     fs::remove_file(dir.join("state")).unwrap();
+    fs::rename(dir.join("gone"), dir.join("state")).unwrap();
     let call = scene.proxy().record("the call", |record| record["detail"]["block"]["id"] == answer["id"]);
     assert_eq!(call["detail"]["result"], "not_kept", "{call}");
     eventually("the file", Instant::now() + PATIENCE, || scene.file().exists().then_some(()));

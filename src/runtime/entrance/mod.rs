@@ -117,10 +117,7 @@ impl Entrances {
         let entrance = |listener| Arc::new(Entrance::new(listener, &checker));
         let entrances: Vec<Arc<Entrance>> = config.listeners.iter().map(entrance).collect();
         let entrances = Self { config: path.display().to_string(), entrances };
-        let Reread(read) = entrances.reread(reading);
-        for (entrance, keys) in entrances.iter().zip(read) {
-            entrance.set(keys);
-        }
+        entrances.follow(entrances.reread(reading));
         entrances
     }
 
@@ -159,6 +156,13 @@ impl Entrances {
                 }
             }
             Err(error) => events::not_in_force(shared, &error.to_string()),
+        }
+    }
+
+    /// Takes what was read again, as another process has done and told.
+    pub fn follow(&self, Reread(read): Reread) {
+        for (entrance, keys) in self.iter().zip(read) {
+            entrance.set(keys);
         }
     }
 

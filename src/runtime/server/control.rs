@@ -15,8 +15,9 @@ use crate::runtime::heartbeat::{self, HEARTBEAT_INTERVAL};
 use crate::runtime::lifecycle::{Judged, Stage};
 use crate::runtime::load::LoadError;
 use crate::runtime::reloads::{NotRead, Order, Reload};
+use crate::runtime::succession::Notice;
 use crate::runtime::timed::Clockwork;
-use crate::runtime::{blocks, budgets, clock, denials, egress, entrance, events};
+use crate::runtime::{blocks, budgets, clock, denials, egress, entrance, events, service_manager};
 
 /// How often a drain looks whether all connections have gone.
 const DRAIN_TICK: Duration = Duration::from_millis(20);
@@ -33,6 +34,16 @@ struct Reread {
 
 /// A reload under way, and the order for it; SIGHUP is none.
 type UnderWay = (task::JoinHandle<Reread>, Option<Order>);
+
+/// What ends its control.
+enum End {
+    /// It is to stop.
+    Drain,
+    /// Another process has taken over.
+    Leave,
+    /// A worker has ended by itself.
+    Broken,
+}
 
 impl Server {
     /// Serves the admin port and the probes on this runtime until `stop` ends; `reload` asks for a new policy each time it is ready.
@@ -57,7 +68,7 @@ impl Server {
         let mut reading: Option<UnderWay> = None;
         let mut looks = interval(LOOK_AGAIN);
         let mut clockwork = Clockwork::new(&self.shared.policy(), clock::now());
-        let is_broken = loop {
+        let end = loop {
             tokio::select! {
                 _ = looks.tick() => {
                     self.look_at_addresses();
@@ -67,10 +78,11 @@ impl Server {
                         let _judged = self.shared.lifecycle().judge_again().await;
                     }
                 }
-                () = &mut stop => break false,
-                () = &mut ordered_stop => break false,
+                () = &mut stop => break End::Drain,
+                () = &mut ordered_stop => break End::Drain,
+                Some(Notice::Left) = self.notices.recv() => break End::Leave,
                 // Until the phase is `Stopping` no worker ends unless something is broken: then none may go on, and `finish` says so.
-                _ = self.news.recv() => break true,
+                _ = self.news.recv() => break End::Broken,
                 () = reload(), if reading.is_none() => reading = Some((self.read_again(), None)),
                 Some(order) = self.ordered.reload(), if reading.is_none() => reading = Some((self.read_again(), Some(order))),
                 // A large policy takes seconds to read: probes and signals are served meanwhile.
@@ -86,14 +98,20 @@ impl Server {
         for order in reading.and_then(|(_, order)| order).into_iter().chain(self.ordered.close()) {
             self.admin.close(order, Err(NotRead::Draining));
         }
-        if !is_broken {
-            self.drain().await;
+        match end {
+            End::Drain => self.drain().await,
+            End::Leave => {
+                // The new process has the sockets, keeps the budgets, and beats.
+                drop(serving);
+                self.leave(stop).await;
+            }
+            End::Broken => {}
         }
         Ok(())
     }
 
     /// An error leaves what was seen before: the next look comes soon.
-    fn look_at_addresses(&self) {
+    pub(super) fn look_at_addresses(&self) {
         if let Ok(own) = own_addresses(self.shared.pools(), self.sockets.iter().copied()) {
             self.shared.set_own_addresses(own);
         }
@@ -137,8 +155,12 @@ impl Server {
     }
 
     /// Ready no more, then no new requests; tunnels may finish within `drain_timeout`.
-    async fn drain(&self) {
+    pub(super) async fn drain(&self) {
         self.shared.drain();
+        self.shared.predecessors().drain();
+        if !self.has_left {
+            service_manager::stops();
+        }
         self.shared.lifecycle().enter(Stage::Draining);
         tracing::info!(connections = self.shared.gate().connections(), "draining");
         let mut ticks = interval(DRAIN_TICK);

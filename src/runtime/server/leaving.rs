@@ -1,0 +1,70 @@
+//! What a proxy does once another process has taken over: serves what it has accepted, and its tunnels until they end by themselves.
+//! Not here: how the other took over (`succession`). What the files allow holds for its tunnels all the same.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task;
+use tokio::time::interval;
+
+use super::Server;
+use crate::runtime::listeners::OwnPath;
+use crate::runtime::succession::Notice;
+use crate::runtime::timed::Clockwork;
+use crate::runtime::{clock, denials, events};
+
+/// How often it looks whether all has ended, and at the clock.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+impl Server {
+    /// Until its last tunnel has ended, `stop` says so, or the new process drains.
+    pub(super) async fn leave(&mut self, mut stop: Pin<&mut impl Future<Output = ()>>) {
+        self.has_left = true;
+        self.paths.iter_mut().for_each(OwnPath::give_away);
+        self.back_door = None;
+        self.shared.leave();
+        tracing::info!(connections = self.shared.gate().connections(), "another process has taken over");
+        let mut looks = interval(LOOK_AGAIN);
+        let mut clockwork = Clockwork::new(&self.shared.policy(), clock::now());
+        loop {
+            tokio::select! {
+                () = &mut stop => return self.drain().await,
+                Some(notice) = self.notices.recv() => match notice {
+                    Notice::Left => {}
+                    Notice::Judge => self.follow().await,
+                    Notice::Drain => return self.drain().await,
+                },
+                _ = self.news.recv() => return,
+                _ = looks.tick() => {
+                    if self.shared.gate().connections() == 0 {
+                        return;
+                    }
+                    denials::tell(&self.shared);
+                    self.look_at_addresses();
+                    self.shared.free_replaced();
+                    if clockwork.look(&self.shared, clock::now()) {
+                        self.shared.lifecycle().judge_again().await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Judges its tunnels by what the files say now, as the new process does, which leaves the record of that. What this one can't read
+    /// it judges by what it had: that may be of a later version.
+    async fn follow(&self) {
+        let (source, entrances) = (self.source.clone(), Arc::clone(&self.entrances));
+        let read = task::spawn_blocking(move || (source.reload(), entrances.reload())).await;
+        let Ok((policy, listeners)) = read else { return };
+        match policy {
+            Ok(policy) => drop(events::put_in_force(&self.shared, policy)),
+            Err(error) => events::not_followed(&self.shared, &error.to_string()),
+        }
+        match listeners {
+            Ok(listeners) => self.entrances.follow(listeners),
+            Err(error) => events::not_followed(&self.shared, &error.to_string()),
+        }
+        self.shared.lifecycle().judge_again().await;
+    }
+}
