@@ -36,12 +36,20 @@ pub(super) async fn call(
 /// # Errors
 /// It is another one, or no HTTP.
 pub(super) fn body(answer: &str) -> anyhow::Result<&str> {
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
-    match head.split(' ').nth(1) {
-        Some("200") => Ok(body),
-        Some(status) => bail!("it answers {status}: {}", body.lines().next().unwrap_or_default().escape_debug()),
-        None => bail!("the answer is not HTTP; does the port belong to a sallyport?"),
+    match parts(answer)? {
+        (200, body) => Ok(body),
+        (status, body) => bail!("it answers {status}: {}", body.lines().next().unwrap_or_default().escape_debug()),
     }
+}
+
+/// Status and body of an answer.
+///
+/// # Errors
+/// It is no HTTP.
+pub(super) fn parts(answer: &str) -> anyhow::Result<(u16, &str)> {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
+    let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.split(' ').next()?.parse().ok());
+    Ok((status.context("the answer is not HTTP; does the port belong to a sallyport?")?, body))
 }
 
 /// RFC 6750, section 2.1; so nothing in it ends the header.

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use clap::Args;
 use jiff::Timestamp;
 
+use super::output::complain;
 use super::{Failure, Output, environment, own_addresses};
 use crate::config::Config;
 use crate::name::{Fqdn, Identity};
-use crate::policy::{Admitted, Explanation, Found, Lookup, Offer, OfferedName, Origin, Question, Reason};
+use crate::policy::{Admitted, Explanation, Found, Lookup, Offer, OfferedName, Origin, Policy, Question, Reason};
 use crate::runtime::asking::Asking;
-use crate::runtime::{clock, dns, load};
+use crate::runtime::{blocks, clock, dns, load};
 use crate::tls::ProtocolVersion;
 
 #[derive(Args)]
@@ -85,8 +86,9 @@ pub(super) fn explain(config: &Path, args: &ExplainArgs, output: Output) -> Resu
         at: args.at.unwrap_or_else(clock::now),
         own: &own_addresses(&loaded.config)?,
     };
+    let policy = Arc::new(with_blocks(loaded.policy, &loaded.config));
     let mut found = None;
-    let ruling = question.ask(&Arc::new(loaded.policy), &mut |admitted, name| {
+    let ruling = question.ask(&policy, &mut |admitted, name| {
         let (told, lookup) = look_up(args, &loaded.config, (admitted, name))?;
         found = told;
         Ok(lookup)
@@ -94,6 +96,22 @@ pub(super) fn explain(config: &Path, args: &ExplainArgs, output: Output) -> Resu
     let explained = Explanation::new(&question, &ruling, found.as_ref(), "give --address or --resolve");
     output.print(&explained, Explanation::to_string)?;
     if ruling.denial.is_none() { Ok(()) } else { Err(Failure::No) }
+}
+
+/// The policy with the emergency blocks that the instance keeps on this host, if that says so.
+fn with_blocks(policy: Policy, config: &Config) -> Policy {
+    let at = (Path::new(&config.state), config.instance.as_str());
+    match blocks::read(at, &config.redaction.redactor(), clock::now()) {
+        Ok((_, blocks)) if blocks.is_empty() => policy,
+        Ok((path, blocks)) => {
+            complain(&format!("with the emergency blocks of {}: {}", path.display(), blocks.len()));
+            policy.with_blocks(Arc::new(blocks))
+        }
+        Err(error) => {
+            complain(&format!("emergency blocks are unjudged: {error}"));
+            policy
+        }
+    }
 }
 
 /// What a name resolves to, and who says so; neither: its addresses stay unjudged.

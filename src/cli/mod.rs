@@ -3,6 +3,7 @@
 
 mod admin_port;
 mod audit;
+mod block;
 mod check;
 mod demo;
 mod doctor;
@@ -75,6 +76,10 @@ enum Command {
     /// Work with policies: run their cases, print all that they allow, compare two, hold them against the log, import them
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Ask the running instance for an emergency block: in force at once, until it ends by itself; nothing over the admin port lifts it
+    ///
+    /// Cuts open tunnels that it hits. Exit 0 blocked, 1 refused, 3 no answer, or not kept over a restart.
+    Block(Box<block::BlockArgs>),
     /// Copy a file or stdin to stdout with marks in place of card numbers and other secrets; counts on stderr
     ///
     /// Exit 0 also where something was found. What is found beside the built-in detectors, the configuration says, if there is one.
@@ -154,7 +159,10 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Journal(error) => error.into(),
+            StartError::Environment(error) => Self::Usage(error.into()),
+            StartError::NoKey(error) => Self::Usage(error.into()),
             StartError::Budgets(_)
+            | StartError::Blocks(_)
             | StartError::TakeOver(_)
             | StartError::Unheard(_)
             | StartError::Bind(_)
@@ -197,6 +205,7 @@ fn command(cli: Cli) -> Result<(), Failure> {
         Command::Explain(args) => explain::explain(config, &args, output),
         Command::Audit(command) => audit::audit(named, &command, output),
         Command::Policy(command) => policy::policy(config, &command, output),
+        Command::Block(args) => block::block(config, &args, output),
         Command::Redact(args) => redact::redact(named, &args, output),
         Command::EgressAddresses(args) => egress_addresses::egress_addresses(config, &args, output),
         Command::Firewall(args) => firewall::firewall(config, &args, output),

@@ -13,6 +13,7 @@ mod listeners;
 mod log;
 mod name_server;
 mod pools;
+mod profile;
 mod redaction;
 mod tokens;
 mod trust_anchor;
@@ -31,6 +32,7 @@ use crate::yaml::{self, Faults, Field, Located, MapReader, Place, shown};
 pub use admin::{Admin, AdminTls};
 pub use credentials::{Credential, NewCredentialError, credentials};
 pub use name_server::{DnsServer, ServerError};
+pub use profile::Profile;
 pub use redaction::Redaction;
 pub use tokens::{Role, Token, TokenNameError, Tokens, tokens};
 pub use trust_anchor::{AnchorKey, TrustAnchor, trust_anchors};
@@ -38,6 +40,8 @@ pub use trust_anchor::{AnchorKey, TrustAnchor, trust_anchors};
 /// How this proxy runs, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// Which settings are refused.
+    pub profile: Profile,
     /// Name of this instance in records, metrics and the log's origin: 1 to 128 of `A-Z a-z 0-9 . _ -`.
     pub instance: String,
     /// Folder for what must survive a restart, as written.
@@ -272,8 +276,9 @@ pub fn load(
     let mut root = yaml::parse(text, file, faults)?;
     expand::expand(&mut root, env, faults);
     let mut map = MapReader::new(&root, "the configuration", faults)?;
-    if let Some(profile) = map.take("profile") {
-        profile.only("standard", &["pci"], faults);
+    let profile = map.take("profile").and_then(|field| field.word(profile::PROFILES, faults)).unwrap_or_default();
+    if profile == Profile::Pci {
+        profile::judge(&root, faults);
     }
     let instance = instance(&mut map, host_name, faults);
     let state = map.take("state").and_then(|field| field.text(faults)).unwrap_or(STATE);
@@ -297,6 +302,7 @@ pub fn load(
     let probes = map.take("probes").and_then(|field| bound::probes(field, &mut bound, faults));
     map.finish(&[], faults);
     Some(Config {
+        profile,
         instance,
         state: state.to_owned(),
         environment,

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
+use uuid::Uuid;
+
 use crate::redact::Redacted;
 
 /// The field `detail`: words of ours to values, in the order in which they were put there.
@@ -26,6 +28,8 @@ pub enum Value {
     Word(&'static str),
     /// A name from the configuration or the policy.
     Name(Arc<str>),
+    /// The id of something that other records tell of.
+    Id(Uuid),
     /// A text from outside.
     Text(Redacted),
     /// Several values.
@@ -43,8 +47,13 @@ impl Detail {
     /// Adds `word: value`; each word once.
     #[must_use]
     pub fn with(mut self, word: &'static str, value: impl Into<Value>) -> Self {
-        self.0.push((word, value.into()));
+        self.add(word, value);
         self
+    }
+
+    /// The same, in place.
+    pub fn add(&mut self, word: &'static str, value: impl Into<Value>) {
+        self.0.push((word, value.into()));
     }
 
     /// Whether nothing was added.
@@ -93,6 +102,12 @@ impl From<Arc<str>> for Value {
     }
 }
 
+impl From<Uuid> for Value {
+    fn from(id: Uuid) -> Self {
+        Self::Id(id)
+    }
+}
+
 impl From<Redacted> for Value {
     fn from(text: Redacted) -> Self {
         Self::Text(text)
@@ -123,13 +138,14 @@ mod tests {
             .with("count", 7_u64)
             .with("offset_ms", -3_i64)
             .with("new", true)
+            .with("id", Uuid::nil())
             .with("rule", Arc::<str>::from("acme/payments"))
             .with("said", clean(b"4111111111111111\n", 100).text)
             .with("list", vec![Value::Count(1), Value::Word("a")])
             .with("inner", Detail::new().with("z", 1_u64).with("a", 2_u64));
         assert_eq!(
             serde_json::to_string(&detail).unwrap(),
-            r#"{"what":"log_failed","count":7,"offset_ms":-3,"new":true,"rule":"acme/payments","said":"[PAN:visa:16]\\u{a}","list":[1,"a"],"inner":{"z":1,"a":2}}"#
+            r#"{"what":"log_failed","count":7,"offset_ms":-3,"new":true,"id":"00000000-0000-0000-0000-000000000000","rule":"acme/payments","said":"[PAN:visa:16]\\u{a}","list":[1,"a"],"inner":{"z":1,"a":2}}"#
         );
         assert!(Detail::new().is_empty());
     }

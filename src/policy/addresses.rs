@@ -100,6 +100,11 @@ impl Admitted {
             }
         }
         let never = self.policy().never();
+        let mut blocks = answer.cnames.iter().filter_map(|name| self.name_block(name));
+        let block = blocks.next().or_else(|| addresses.iter().find_map(|address| self.address_block(*address)));
+        if let Some(block) = block {
+            return Err(self.deny_blocked(block));
+        }
         // Aliases first: behind one that is denied no address was asked for.
         if !answer.cnames.iter().all(|name| self.may_follow(name))
             || addresses.iter().any(|address| never.holds_address(*address))

@@ -47,21 +47,23 @@ impl Identified {
         let name = hello::server_name(offered);
         let named = name.as_ref().ok().copied().flatten().map(|name| target(Host::Name(name.clone()))).transpose()?;
         let by_name = named.as_ref().map(|named| self.enforce(named, at));
-        // What is never allowed is not allowed by the other of the two either.
+        // What is never allowed is not allowed by the other of the two either. A customer's block is for the rule that is chosen.
         let denials = [by_network.as_ref().err(), by_name.as_ref().and_then(|found| found.as_ref().err())];
-        if let Some(denial) = denials.into_iter().flatten().find(|denial| denial.reason() == Reason::DestinationDenied)
-        {
+        if let Some(denial) = denials.into_iter().flatten().find(|denial| is_for_all(denial)) {
             return Err(denial.clone());
         }
         own.judge_captured(original)?;
         name?;
         match (named.as_ref().zip(by_name), by_network) {
-            (None, by_network) => Ok(self.admit(by_network?, None, &called)),
-            (Some((named, Ok(rule))), _) => Ok(self.admit(rule, None, named)),
+            (None, by_network) => Ok(self.admit(by_network?, None, &called, Some(at))),
+            (Some((named, Ok(rule))), _) => Ok(self.admit(rule, None, named, Some(at))),
             (Some((named, Err(denial))), by_network) if denial.reason() == Reason::DestinationNotListed => {
                 match by_network {
-                    Ok(rule) => Ok(self.admit(rule, None, &called)),
-                    Err(other) => self.observe(denial, named, at).map_err(|_| other),
+                    Ok(rule) => Ok(self.admit(rule, None, &called, Some(at))),
+                    Err(other) if other.block().is_some() => Err(other),
+                    Err(other) => self
+                        .observe(denial, named, at)
+                        .map_err(|found| if found.block().is_some() { found } else { other }),
                 }
             }
             (Some((named, Err(denial))), _) => self.observe(denial, named, at),
@@ -84,4 +86,9 @@ impl Identified {
             Err(admitted.deny(Reason::DestinationNotListed))
         }
     }
+}
+
+/// Whether whatever rule is chosen is denied: by `never`, or by a block of the source, the name or the address.
+fn is_for_all(denial: &Denial) -> bool {
+    denial.reason() == Reason::DestinationDenied && denial.rule().is_none()
 }

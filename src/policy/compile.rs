@@ -2,22 +2,31 @@
 //! Not here: reading and checking what is written (`file`), and the judgement itself (the stages).
 //! Source: the contract's "Which source" and "Which rule". About 90 bytes a name (measured): the pattern, and its place in the index.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::blocks::Blocks;
 use super::clients::Clients;
 use super::index::{HostIndex, Spot};
 use super::rule::{Rule, Source};
+use super::ties::Ties;
 use crate::address::{self, PrefixMap, PrefixSet};
 use crate::name::{Fqdn, Host, HostPattern};
 use crate::yaml::{Faults, Place};
 
-/// A checked policy, ready to judge. Never changes; a reload makes another.
-#[derive(Debug)]
+/// A checked policy, ready to judge, with the emergency blocks beside it. Never changes; a reload or a block makes another. A copy is cheap.
+#[derive(Clone, Debug)]
 pub struct Policy {
+    compiled: Arc<Compiled>,
+    blocks: Arc<Blocks>,
+}
+
+/// What the files say.
+#[derive(Debug)]
+struct Compiled {
     hash: Arc<str>,
     environment: Option<Arc<str>>,
     sources: Box<[Arc<Source>]>,
@@ -104,7 +113,7 @@ impl Policy {
         let ties = Ties { grants: &grants, places: &places, sources: &checked.sources, paths };
         hosts.alike().for_each(|group| ties.report(&group, faults));
         networks.values().for_each(|group| ties.report(group, faults));
-        Self {
+        let compiled = Compiled {
             hash: hash.into(),
             environment: environment.map(Arc::from),
             sources: checked.sources.into_iter().map(Arc::new).collect(),
@@ -113,32 +122,43 @@ impl Policy {
             networks: by_prefix(networks),
             grants: grants.into(),
             never: Never::new(checked.never_hosts, checked.never_networks),
-        }
+        };
+        Self { compiled: Arc::new(compiled), blocks: Arc::default() }
+    }
+
+    /// The same rules with these emergency blocks.
+    pub fn with_blocks(&self, blocks: Arc<Blocks>) -> Self {
+        Self { compiled: Arc::clone(&self.compiled), blocks }
+    }
+
+    /// The emergency blocks that hold beside its rules.
+    pub fn blocks(&self) -> &Arc<Blocks> {
+        &self.blocks
     }
 
     /// The policy's hash in hexadecimal: SHA-256 over path, LF, length, LF, bytes of each file, in the order of their paths.
     pub fn hash(&self) -> &Arc<str> {
-        &self.hash
+        &self.compiled.hash
     }
 
     /// The environment of the proxy that it was loaded for.
     pub(super) fn environment(&self) -> Option<&str> {
-        self.environment.as_deref()
+        self.compiled.environment.as_deref()
     }
 
     /// Its sources, in the order of the files.
     pub fn sources(&self) -> &[Arc<Source>] {
-        &self.sources
+        &self.compiled.sources
     }
 
     /// Its rules with where they reach, in the order of the files.
     pub fn grants(&self) -> &[Grant] {
-        &self.grants
+        &self.compiled.grants
     }
 
     /// Its rules, in the order of the files.
     pub fn rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
-        self.grants.iter().map(|grant| &grant.rule)
+        self.compiled.grants.iter().map(|grant| &grant.rule)
     }
 
     /// Its customers, each once, in alphabetical order.
@@ -156,17 +176,17 @@ impl Policy {
 
     /// What no rule can allow, as it was written.
     pub(super) fn never(&self) -> &Never {
-        &self.never
+        &self.compiled.never
     }
 
     /// The source at `index`.
     pub(super) fn source(&self, index: u32) -> Option<&Arc<Source>> {
-        self.sources.get(usize::try_from(index).ok()?)
+        self.compiled.sources.get(usize::try_from(index).ok()?)
     }
 
     /// Which source a client belongs to.
     pub(super) fn clients(&self) -> &Clients {
-        &self.clients
+        &self.compiled.clients
     }
 
     /// The rule for `host` and `port`, of those that `source` may use: of the most specific pattern that has the port.
@@ -179,7 +199,7 @@ impl Policy {
 
     /// The rules with a pattern that matches `name`, the most specific first.
     pub(super) fn matching_name<'a>(&'a self, name: &'a Fqdn) -> impl Iterator<Item = &'a Grant> {
-        self.hosts.candidates(name).filter_map(|spot| {
+        self.compiled.hosts.candidates(name).filter_map(|spot| {
             let grant = self.grant(spot.owner)?;
             grant.host(spot.item)?.matches(name).then_some(grant)
         })
@@ -187,7 +207,7 @@ impl Policy {
 
     /// The rules with a network that holds `address`, the longest prefix first.
     pub(super) fn matching_address(&self, address: IpAddr) -> impl Iterator<Item = &Grant> {
-        let mut lists: Vec<&Box<[u32]>> = self.networks.matching(address).map(|(_, owners)| owners).collect();
+        let mut lists: Vec<&Box<[u32]>> = self.compiled.networks.matching(address).map(|(_, owners)| owners).collect();
         lists.reverse();
         lists.into_iter().flatten().filter_map(|owner| self.grant(*owner))
     }
@@ -203,16 +223,16 @@ impl Policy {
     /// Whether some rule has exactly this name, or exactly this address as a network of its own.
     pub(super) fn names_exactly(&self, host: &Host) -> bool {
         match host {
-            Host::Name(name) => self.hosts.exact(name).any(|spot| {
+            Host::Name(name) => self.compiled.hosts.exact(name).any(|spot| {
                 let pattern = self.grant(spot.owner).and_then(|grant| grant.host(spot.item));
                 pattern.is_some_and(|pattern| pattern.matches(name))
             }),
-            Host::Address(address) => self.networks.get_exact(&IpNet::from(*address)).is_some(),
+            Host::Address(address) => self.compiled.networks.get_exact(&IpNet::from(*address)).is_some(),
         }
     }
 
     fn grant(&self, index: u32) -> Option<&Grant> {
-        self.grants.get(usize::try_from(index).ok()?)
+        self.compiled.grants.get(usize::try_from(index).ok()?)
     }
 }
 
@@ -244,6 +264,11 @@ impl Grant {
         self.sources.binary_search(&source).is_ok()
     }
 
+    /// The indexes of its sources, ascending.
+    pub(super) fn source_indexes(&self) -> &[u32] {
+        &self.sources
+    }
+
     /// Its patterns; none if it has networks.
     pub(super) fn hosts(&self) -> &[HostPattern] {
         match &self.reach {
@@ -260,7 +285,8 @@ impl Grant {
         }
     }
 
-    fn host(&self, item: u32) -> Option<&HostPattern> {
+    /// One of its patterns.
+    pub(super) fn host(&self, item: u32) -> Option<&HostPattern> {
         self.hosts().get(usize::try_from(item).ok()?)
     }
 }
@@ -318,74 +344,4 @@ fn by_prefix(networks: BTreeMap<IpNet, Vec<Spot>>) -> PrefixMap<Box<[u32]>> {
         map.insert(network, spots.into_iter().map(|spot| spot.owner).collect());
     }
     map
-}
-
-/// Finds rules that would tie: the same pattern and a port for the same source.
-struct Ties<'a> {
-    grants: &'a [Grant],
-    places: &'a [Vec<Place>],
-    sources: &'a [Source],
-    paths: &'a [&'a str],
-}
-
-/// What only one rule may answer for: a name below which the pattern stands, a source, a port.
-type Claim<'a> = (&'a str, u32, u16);
-
-impl<'a> Ties<'a> {
-    /// Reports each spot of a group that claims what an earlier one of another rule has claimed. Linear in the claims.
-    fn report(&self, group: &[Spot], faults: &mut Faults) {
-        if group.len() < 2 {
-            return;
-        }
-        let mut claims: HashMap<Claim<'a>, Spot> = HashMap::new();
-        for spot in group {
-            let mut tie = None;
-            for claim in self.claims(*spot) {
-                let first = *claims.entry(claim).or_insert(*spot);
-                if first.owner != spot.owner {
-                    tie = tie.or(Some((claim, first)));
-                }
-            }
-            if let Some((claim, first)) = tie {
-                self.fault(*spot, first, claim, faults);
-            }
-        }
-    }
-
-    fn grant(&self, spot: Spot) -> Option<&'a Grant> {
-        self.grants.get(usize::try_from(spot.owner).ok()?)
-    }
-
-    fn place(&self, spot: Spot) -> Option<Place> {
-        let places = self.places.get(usize::try_from(spot.owner).ok()?)?;
-        places.get(usize::try_from(spot.item).ok()?).copied()
-    }
-
-    fn claims(&self, spot: Spot) -> impl Iterator<Item = Claim<'a>> + use<'a> {
-        self.grant(spot).into_iter().flat_map(move |grant| {
-            let base = grant.host(spot.item).map_or("", |pattern| pattern.base().as_str());
-            let sources = grant.sources.iter();
-            sources.flat_map(move |source| grant.rule.ports.iter().map(move |port| (base, *source, *port)))
-        })
-    }
-
-    fn fault(&self, spot: Spot, first: Spot, (_, source, port): Claim<'_>, faults: &mut Faults) {
-        let (Some(grant), Some(earlier)) = (self.grant(spot), self.grant(first)) else { return };
-        let (Some(place), Some(at)) = (self.place(spot), self.place(first)) else { return };
-        let source = self.sources.get(usize::try_from(source).unwrap_or(usize::MAX)).map_or("", |source| &source.name);
-        let what = match (grant.host(spot.item), grant.networks().get(usize::try_from(spot.item).unwrap_or(usize::MAX)))
-        {
-            (Some(pattern), _) => pattern.to_string(),
-            (None, network) => network.map(ToString::to_string).unwrap_or_default(),
-        };
-        let path = usize::try_from(at.file).ok().and_then(|file| self.paths.get(file)).copied().unwrap_or_default();
-        faults.at(
-            place,
-            format!(
-                "rule `{}` ties with rule `{}` at {path}:{}:{}: both have `{what}` with port {port} for source `{source}`; \
-                 remove it from one of the two",
-                grant.rule.id, earlier.rule.id, at.line, at.column
-            ),
-        );
-    }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::block::Block;
 use super::reason::{Reason, UnknownWord};
 use super::rule::Rule;
 
@@ -83,12 +84,13 @@ impl From<Reason> for Decided {
 pub struct Denial {
     reason: Reason,
     rule: Option<Arc<Rule>>,
+    block: Option<Arc<Block>>,
 }
 
 impl Denial {
     /// A refusal before a rule was chosen. `allowed` refuses nothing, so it counts as `internal`.
     pub fn new(reason: Reason) -> Self {
-        Self { reason: refusing(reason), rule: None }
+        Self { reason: refusing(reason), rule: None, block: None }
     }
 
     /// A refusal of what `rule` would have let through.
@@ -98,7 +100,12 @@ impl Denial {
 
     /// A refusal of what `rule`, if there is one, would have let through.
     pub(super) fn of(rule: Option<&Arc<Rule>>, reason: Reason) -> Self {
-        Self { reason: refusing(reason), rule: rule.cloned() }
+        Self { reason: refusing(reason), rule: rule.cloned(), block: None }
+    }
+
+    /// The same, for what an emergency block hits.
+    pub(super) fn by_block(self, block: &Arc<Block>) -> Self {
+        Self { block: Some(Arc::clone(block)), ..self }
     }
 
     /// Why.
@@ -109,6 +116,11 @@ impl Denial {
     /// The rule that was chosen before the refusal.
     pub fn rule(&self) -> Option<&Arc<Rule>> {
         self.rule.as_ref()
+    }
+
+    /// The emergency block that refuses it, if one does.
+    pub fn block(&self) -> Option<&Arc<Block>> {
+        self.block.as_ref()
     }
 }
 

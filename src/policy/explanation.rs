@@ -6,9 +6,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::ask::{Judged, Question, Ruling, Wanted};
-use super::decision::Decided;
+use super::block::Block;
+use super::decision::{Decided, Denial};
 use super::request::Identified;
 use crate::name::Target;
 use crate::redact::{Redacted, clean_name};
@@ -29,6 +31,8 @@ pub struct Explanation {
     #[serde(skip_serializing_if = "Option::is_none")]
     customer: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    block: Option<InTheWay>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     nearest: Option<Near>,
     steps: Vec<Step>,
 }
@@ -37,6 +41,14 @@ pub struct Explanation {
 struct Near {
     rule: Arc<str>,
     differs: Redacted,
+}
+
+/// The emergency block that refuses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct InTheWay {
+    id: Uuid,
+    until: String,
+    reason: Redacted,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -60,12 +72,18 @@ impl Explanation {
     pub fn new(question: &Question<'_>, ruling: &Ruling, found: Option<&Found>, unjudged: &str) -> Self {
         let Decided { outcome, reason } = ruling.decided();
         let source = ruling.identified.as_ref().map(Identified::source);
+        let block = ruling.denial.as_ref().and_then(Denial::block);
         let mut explained = Self {
             outcome: outcome.as_str(),
             reason: reason.as_str(),
             source: source.map(|source| Arc::clone(&source.name)),
             rule: ruling.rule.as_ref().map(|rule| Arc::clone(&rule.id)),
             customer: ruling.rule.as_ref().map(|rule| Arc::clone(&rule.customer)),
+            block: block.map(|block| InTheWay {
+                id: block.id,
+                until: block.until.to_string(),
+                reason: block.reason.clone(),
+            }),
             nearest: ruling
                 .nearest()
                 .map(|nearest| Near { rule: Arc::clone(&nearest.rule.id), differs: cleaned(&nearest.differs) }),
@@ -83,6 +101,7 @@ impl Explanation {
         explained.step("dns", found.map(ToString::to_string));
         explained.step("addresses", judged);
         explained.step("hello", ruling.hello.as_ref().map(|hello| passes(hello, &question.offer.alpn)));
+        explained.step("block", block.map(|block| told_block(block)));
         explained.step("decision", Some(format!("{}: {reason}; {}", explained.outcome, reason.facts().title)));
         explained
     }
@@ -91,6 +110,11 @@ impl Explanation {
     fn step(&mut self, stage: &'static str, finding: Option<String>) {
         self.steps.extend(finding.map(|finding| Step { stage, finding: cleaned(&finding) }));
     }
+}
+
+fn told_block(block: &Block) -> String {
+    let Block { id, what, reason, until, .. } = block;
+    format!("{what} is blocked until {until}: {reason} (block {id})")
 }
 
 /// Most names or patterns that a line lists.

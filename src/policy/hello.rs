@@ -74,44 +74,43 @@ pub(super) fn server_name(hello: &ClientHello) -> Result<Option<&Fqdn>, Denial> 
 impl Admitted {
     /// Judges what the client offers. Allows nothing by itself: for `explain`, where addresses may be unknown.
     pub fn judge_hello(&self, hello: &ClientHello) -> Result<(), Denial> {
-        self.judge(hello).map_err(|reason| self.deny(reason))
-    }
-
-    fn judge(&self, hello: &ClientHello) -> Result<(), Reason> {
         let tls = &self.rule().tls;
         if hello.max_version < tls.min_version {
-            return Err(Reason::TlsVersionTooLow);
+            return Err(self.deny(Reason::TlsVersionTooLow));
         }
         // Draft ESNI hides the name and has no outer one that could count.
         if hello.esni || (hello.ech && tls.ech == Ech::Deny) {
-            return Err(Reason::EchPresent);
+            return Err(self.deny(Reason::EchPresent));
         }
         self.judge_name(hello.server_name.as_ref(), self.policy())?;
         if !hello.alpn.iter().all(|offered| tls.alpn.iter().any(|listed| listed.as_bytes() == &**offered)) {
-            return Err(Reason::AlpnNotAllowed);
+            return Err(self.deny(Reason::AlpnNotAllowed));
         }
         Ok(())
     }
 
-    fn judge_name(&self, name: Option<&ServerName>, policy: &Policy) -> Result<(), Reason> {
+    fn judge_name(&self, name: Option<&ServerName>, policy: &Policy) -> Result<(), Denial> {
         let tls = &self.rule().tls;
         let name = match (name, tls.sni) {
-            (None, Sni::Required) => return Err(Reason::SniMissing),
+            (None, Sni::Required) => return Err(self.deny(Reason::SniMissing)),
             (None, Sni::Optional | Sni::Absent) => return Ok(()),
             (Some(ServerName::Unusable { .. }), Sni::Required | Sni::Optional | Sni::Absent) => {
-                return Err(Reason::SniMismatch);
+                return Err(self.deny(Reason::SniMismatch));
             }
             (Some(ServerName::Name(name)), Sni::Required | Sni::Optional | Sni::Absent) => name,
         };
+        if let Some(block) = self.name_block(name) {
+            return Err(self.deny_blocked(block));
+        }
         if policy.never().holds_name(name) {
-            return Err(Reason::DestinationDenied);
+            return Err(self.deny(Reason::DestinationDenied));
         }
         let is_target = matches!(self.target().host(), Host::Name(target) if target == name);
         let counts = match tls.sni {
             Sni::Required | Sni::Optional => is_target || tls.sni_names.contains(name),
             Sni::Absent => false,
         };
-        if counts { Ok(()) } else { Err(Reason::SniMismatch) }
+        if counts { Ok(()) } else { Err(self.deny(Reason::SniMismatch)) }
     }
 }
 

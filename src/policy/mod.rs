@@ -12,6 +12,8 @@
 
 mod addresses;
 mod ask;
+mod block;
+mod blocks;
 mod captured;
 mod cases;
 mod classes;
@@ -33,6 +35,7 @@ mod reason;
 mod reload;
 mod request;
 mod rule;
+mod ties;
 mod ways;
 mod words;
 
@@ -43,6 +46,8 @@ mod tests;
 
 pub use addresses::{Answer, OwnAddresses, Routed, in_a_circle};
 pub use ask::{Judged, Lookup, Offer, OfferedName, Question, Resolve, Ruling, Wanted};
+pub use block::{Block, BlockKind, Blocked, BlockedError};
+pub use blocks::Blocks;
 pub use cases::{Case, Difference, Surroundings, Tried};
 pub use classes::Destination;
 pub use client::{Certificate, Client, Origin, OriginError};
@@ -60,6 +65,6 @@ pub use nearest::Nearest;
 pub use reason::{Facts, Reason, UnknownWord};
 pub use reload::{Standing, Verdict};
 pub use request::{Admitted, Identified};
-pub use rule::{Class, ControlRecord, Ech, Existing, Report, Rule, Sni, Source, TlsTerms};
+pub use rule::{Class, ControlRecord, Ech, Existing, Report, Rule, Sni, Source, TlsTerms, WordError};
 pub use ways::Ways;
 pub use words::{Words, control, terms};

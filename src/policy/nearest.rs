@@ -33,6 +33,9 @@ impl Nearest {
 impl Identified {
     /// The rule nearest to a request that was refused with `denial`; none if nothing looks like it.
     pub fn nearest(&self, target: &Target, denial: &Denial) -> Option<Nearest> {
+        if denial.block().is_some() {
+            return None;
+        }
         if let Some(rule) = denial.rule() {
             let differs = differs_in_rule(rule, denial);
             return Some(Nearest { rule: Arc::clone(rule), differs });

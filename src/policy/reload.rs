@@ -13,7 +13,8 @@ use super::decision::Denial;
 use super::hello::Allowed;
 use super::reason::Reason;
 use super::rule::{Existing, Report, Rule, Source};
-use crate::tls::ServerHello;
+use crate::name::Host;
+use crate::tls::{ServerHello, ServerName};
 
 /// What an open tunnel was allowed for, as much as judging it again takes.
 #[derive(Clone, Debug)]
@@ -75,7 +76,9 @@ impl Policy {
                 Verdict::Gone(standing.allowed.existing())
             }
             Ok(allowed) => Verdict::Allowed(Arc::clone(allowed.rule()), Arc::clone(allowed.source())),
-            Err(denial) if self.cuts(standing, denial.reason()) => Verdict::Gone(Existing::Cut),
+            Err(denial) if self.cuts(standing, denial.reason()) || self.denies(standing, at) => {
+                Verdict::Gone(Existing::Cut)
+            }
             Err(_) => Verdict::Gone(standing.allowed.existing()),
         }
     }
@@ -98,6 +101,23 @@ impl Policy {
         let allowed = routed.hello(allowed.client_hello())?;
         server.get().map_or(Ok(()), |hello| allowed.server(hello))?;
         Ok(allowed)
+    }
+
+    /// Whether `never` or an emergency block hits a tunnel for which there is no rule any more: its old one may have kept it.
+    fn denies(&self, Standing { allowed, upstream, .. }: &Standing, at: Timestamp) -> bool {
+        let (never, blocks) = (self.never(), self.blocks());
+        let (name, literal) = match allowed.target().host() {
+            Host::Name(name) => (Some(name), None),
+            Host::Address(address) => (None, Some(*address)),
+        };
+        let offered = allowed.client_hello().server_name.as_ref().and_then(ServerName::name);
+        let mut names = name.into_iter().chain(offered).chain(allowed.cnames());
+        let original = allowed.original().map(|original| original.ip());
+        let mut addresses = std::iter::once(*upstream).chain(literal).chain(original);
+        blocks.of_source(&allowed.source().name, at).is_some()
+            || blocks.of_customer(&allowed.rule().customer, at).is_some()
+            || names.any(|name| never.holds_name(name) || blocks.of_name(name, at).is_some())
+            || addresses.any(|address| never.holds_address(address) || blocks.of_address(address, at).is_some())
     }
 
     /// `never`, removed sources, and sources that now ask for another identity cut, whatever the old rule says.

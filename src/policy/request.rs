@@ -1,12 +1,13 @@
 //! Stage 1: who asks, and does a rule let them reach this target now?
 //! Not here: limits, the log's health, the lookup. Source: the contract's order of reasons: source, `never`, sensitive, rule, port,
-//! expiry, hours. Environments are compared only if both the proxy and the source state one.
+//! expiry, hours. Emergency blocks come where `never` does; one of a customer, once the rule is chosen. Environments are compared only if both the proxy and the source state one.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::block::Block;
 use super::client::Client;
 use super::clients::Belongs;
 use super::compile::{Found, Grant, Policy};
@@ -78,7 +79,7 @@ impl Identified {
     /// Whether a rule lets the source reach `target` at `at`, or report mode does where no rule does.
     pub fn request(&self, target: &Target, at: Timestamp) -> Result<Admitted, Denial> {
         match self.enforce(target, at) {
-            Ok(rule) => Ok(self.admit(rule, None, target)),
+            Ok(rule) => Ok(self.admit(rule, None, target, Some(at))),
             Err(denial) => self.observe(denial, target, at),
         }
     }
@@ -86,7 +87,10 @@ impl Identified {
     /// What report mode makes of a refusal.
     pub(super) fn observe(&self, denial: Denial, target: &Target, at: Timestamp) -> Result<Admitted, Denial> {
         match self.report(&denial, target, at) {
-            Some(report) => Ok(self.admit(&report.terms, Some(denial), target)),
+            Some(report) => {
+                self.beside_customers(target, at)?;
+                Ok(self.admit(&report.terms, Some(denial), target, Some(at)))
+            }
             None => Err(denial),
         }
     }
@@ -100,7 +104,15 @@ impl Identified {
     /// The rule that lets the source reach `target` at `at`. Expiry and hours are judged on the chosen one alone; no other takes its
     /// place.
     pub(super) fn enforce<'a>(&'a self, target: &'a Target, at: Timestamp) -> Result<&'a Arc<Rule>, Denial> {
+        let blocks = self.policy.blocks();
+        let early = blocks.of_source(&self.source.name, at).or_else(|| blocks.of_host(target.host(), at));
+        if let Some(block) = early {
+            return Err(Denial::blocked(None, block));
+        }
         let rule = self.grant(target)?.rule();
+        if let Some(block) = blocks.of_customer(&rule.customer, at) {
+            return Err(Denial::blocked(Some(rule), block));
+        }
         if rule.expires.is_some_and(|last| hours::is_over(last, at)) {
             return Err(Denial::by(rule, Reason::RuleExpired));
         }
@@ -110,9 +122,20 @@ impl Identified {
         Ok(rule)
     }
 
-    /// What a rule lets through whatever the time, for tables and comparisons: hours and the last day are terms there. Allows nothing by itself.
+    /// Where no rule of the source was chosen: whether some rule that lists the target is of a customer who is blocked.
+    fn beside_customers(&self, target: &Target, at: Timestamp) -> Result<(), Denial> {
+        let blocks = self.policy.blocks();
+        let mut rules = self.policy.matching(target.host()).map(Grant::rule);
+        match rules.find_map(|rule| Some((rule, blocks.of_customer(&rule.customer, at)?))) {
+            Some((rule, block)) => Err(Denial::blocked(Some(rule), block)),
+            None => Ok(()),
+        }
+    }
+
+    /// What a rule lets through whatever the time, for tables and comparisons: hours and the last day are terms there, and no emergency
+    /// block counts. Allows nothing by itself.
     pub(super) fn request_at_some_time(&self, target: &Target) -> Result<Admitted, Denial> {
-        Ok(self.admit(self.grant(target)?.rule(), None, target))
+        Ok(self.admit(self.grant(target)?.rule(), None, target, None))
     }
 
     fn grant<'a>(&'a self, target: &'a Target) -> Result<&'a Grant, Denial> {
@@ -134,7 +157,14 @@ impl Identified {
         }
     }
 
-    pub(super) fn admit(&self, rule: &Arc<Rule>, observed: Option<Denial>, target: &Target) -> Admitted {
+    /// Lets through what was asked at `at`; `None`: at some time, where no emergency block counts.
+    pub(super) fn admit(
+        &self,
+        rule: &Arc<Rule>,
+        observed: Option<Denial>,
+        target: &Target,
+        at: Option<Timestamp>,
+    ) -> Admitted {
         Admitted {
             policy: Arc::clone(&self.policy),
             client: self.client.clone(),
@@ -143,6 +173,7 @@ impl Identified {
             observed,
             target: target.clone(),
             original: None,
+            at,
         }
     }
 }
@@ -157,6 +188,8 @@ pub struct Admitted {
     observed: Option<Denial>,
     target: Target,
     original: Option<SocketAddr>,
+    /// When it was asked; `None`: at some time.
+    at: Option<Timestamp>,
 }
 
 impl Admitted {
@@ -223,7 +256,22 @@ impl Admitted {
 
     /// Whether a name that the answer leads to may be asked for.
     pub fn may_follow(&self, alias: &Fqdn) -> bool {
-        !self.policy.never().holds_name(alias)
+        !self.policy.never().holds_name(alias) && self.name_block(alias).is_none()
+    }
+
+    /// The emergency block that a name falls under.
+    pub(super) fn name_block(&self, name: &Fqdn) -> Option<&Arc<Block>> {
+        self.policy.blocks().of_name(name, self.at?)
+    }
+
+    /// The emergency block that an address falls under.
+    pub(super) fn address_block(&self, address: IpAddr) -> Option<&Arc<Block>> {
+        self.policy.blocks().of_address(address, self.at?)
+    }
+
+    /// A refusal of this request for what an emergency block hits.
+    pub(super) fn deny_blocked(&self, block: &Arc<Block>) -> Denial {
+        Denial::blocked(self.chosen(), block)
     }
 
     /// A refusal of this request for what happened outside the policy, such as a lookup that failed.

@@ -240,13 +240,16 @@ pub(super) struct Word(pub(super) Arc<str>);
 
 /// A text is not fit to be an id or a name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum WordError {
+pub enum WordError {
     /// Other characters, or too long.
     #[error(
         "bad name {}; use 1 to 128 of A-Z, a-z, 0-9 and `. _ - / : @ +`, a letter or digit first",
         yaml::shown(text)
     )]
-    Form { text: String },
+    Form {
+        /// The input.
+        text: String,
+    },
     /// Not shown: it would bring the number into the messages.
     #[error("the name holds what looks like a card number; use another name")]
     CardNumber,

@@ -148,7 +148,7 @@ pub fn put_in_force(shared: &Shared, policy: Policy) -> Arc<Policy> {
     // Counters first: a request of a new source must find its own.
     count_sources(shared, &policy);
     let before = shared.policy();
-    shared.set_policy(Arc::clone(&policy));
+    shared.set_policy(&policy);
     in_force(shared, Some(&before));
     policy
 }

@@ -291,9 +291,10 @@ impl Facts {
         self.record.source.as_ref()
     }
 
-    /// The rule by which it is refused, if there is one.
+    /// The rule and the emergency block by which it is refused, if there are.
     pub fn refused(&mut self, denial: &Denial) {
         denial.rule().into_iter().for_each(|rule| self.chosen(rule));
+        denial.block().into_iter().for_each(|block| self.record.detail.add("block", block.id));
     }
 
     /// The decision that refuses it.

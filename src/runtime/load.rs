@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Profile};
 use crate::policy::{Case, Policy, PolicyFile, Setting, Ways};
 use crate::runtime::admin::{Access, AccessSource};
 use crate::runtime::clock;
@@ -68,6 +68,8 @@ pub struct Loaded {
 pub struct PolicySource {
     path: PathBuf,
     environment: Option<String>,
+    /// Whether what PCI DSS forbids is a fault.
+    pci: bool,
     /// None: not known.
     pools: Option<Vec<String>>,
     /// None: not known.
@@ -172,6 +174,7 @@ impl Reading {
         let source = PolicySource {
             path: PathBuf::from(&config.policy.value),
             environment: config.environment.clone(),
+            pci: config.profile == Profile::Pci,
             pools: Some(config.pools.keys().cloned().collect()),
             ways: Some(ways::of(&config.listeners, &self.files)),
         };
@@ -262,7 +265,7 @@ pub fn policies<const N: usize>(paths: [&Path; N]) -> Result<[Policy; N], LoadEr
 impl PolicySource {
     /// A policy without a configuration.
     fn alone(path: &Path) -> Self {
-        Self { path: path.to_owned(), environment: None, pools: None, ways: None }
+        Self { path: path.to_owned(), environment: None, pci: false, pools: None, ways: None }
     }
 
     /// Reads the policy again.
@@ -304,6 +307,7 @@ impl PolicySource {
             any_pool: self.pools.is_none(),
             partial,
             ways: self.ways.as_ref(),
+            pci: self.pci,
             now: clock::now(),
         };
         let mut own = Faults::new();

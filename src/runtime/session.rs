@@ -309,7 +309,7 @@ async fn commit<'a>(
             let link = Box::new(Link { client: client.stream, upstream: dialled.socket });
             let standing = Standing::new(allowed, dialled.upstream);
             let tunnel = OpenTunnel::new(standing, meters, places).proved_by(proof);
-            let open = worker.enter(tunnel, in_force.policy.hash());
+            let open = worker.enter(tunnel, &in_force.policy);
             Some(Recorded { permit, link, opening: Box::new(opening), open, guards })
         }
         Err(error) => {

@@ -8,7 +8,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
 
 use crate::config::{Config, Dns, Limits, Listener, Mode};
-use crate::policy::{Denial, OwnAddresses, Policy, Reason};
+use crate::policy::{Blocks, Denial, OwnAddresses, Policy, Reason};
 use crate::redact::Redactor;
 use crate::runtime::circles::Circles;
 use crate::runtime::clock;
@@ -136,11 +136,25 @@ impl Shared {
         Arc::clone(&self.in_force.load().policy)
     }
 
-    /// Puts a policy in force.
-    pub fn set_policy(&self, policy: Arc<Policy>) {
+    /// Puts the rules of a policy in force, with the emergency blocks that are in force already.
+    pub fn set_policy(&self, policy: &Policy) {
+        self.replace(|before| {
+            let policy = policy.with_blocks(Arc::clone(before.policy.blocks()));
+            InForce::new(Arc::new(policy), before.listeners())
+        });
+    }
+
+    /// Puts these emergency blocks in force, beside the rules that are in force already.
+    pub fn set_blocks(&self, blocks: Blocks) {
+        self.replace(|before| before.with_blocks(Arc::new(blocks)));
+    }
+
+    /// One at a time: rules and blocks come from different hands.
+    fn replace(&self, with: impl FnOnce(&InForce) -> InForce) {
+        let mut replaced = self.replaced();
         let before = self.in_force();
-        self.in_force.store(Arc::new(InForce::new(policy, before.listeners())));
-        self.replaced().push(before);
+        self.in_force.store(Arc::new(with(&before)));
+        replaced.push(before);
     }
 
     /// What the newest reload came to; `None`: there was none.
@@ -274,6 +288,7 @@ impl Shared {
     /// A metric cannot be written as text.
     pub fn metrics_page(&self) -> prometheus::Result<Vec<u8>> {
         self.metrics.connections.set(i64::try_from(self.gate.connections()).unwrap_or(i64::MAX));
+        self.metrics.policy.set_blocks(self.in_force.load().policy.blocks().len());
         self.metrics.policy.set_limits(&self.quotas.rows());
         self.pools.show(&self.metrics.egress);
         self.metrics.page()

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use jiff::Timestamp;
 use prometheus::IntCounter;
 
-use crate::policy::{Decided, Policy, Reason, Rule};
+use crate::policy::{Blocks, Decided, Policy, Reason, Rule};
 use crate::runtime::clock;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::tunnel::Meters;
@@ -22,11 +22,11 @@ pub struct InForce {
     /// Since when it is in force.
     pub since: Timestamp,
     /// The names of the listeners.
-    listeners: Box<[Arc<str>]>,
+    listeners: Arc<[Arc<str>]>,
     /// For each rule, and behind them for none, those of each listener.
-    decisions: Box<[Decisions]>,
+    decisions: Arc<[Decisions]>,
     /// For each rule those of its tunnels.
-    meters: Box<[OnceLock<Meters>]>,
+    meters: Arc<[OnceLock<Meters>]>,
 }
 
 /// The counters of what was decided by one rule for one listener.
@@ -47,6 +47,17 @@ impl InForce {
             listeners: listeners.into(),
             decisions: (0..kinds).map(|_| Decisions::default()).collect(),
             meters: (0..rules).map(|_| OnceLock::new()).collect(),
+        }
+    }
+
+    /// The same rules and counters with these emergency blocks.
+    pub fn with_blocks(&self, blocks: Arc<Blocks>) -> Self {
+        Self {
+            policy: Arc::new(self.policy.with_blocks(blocks)),
+            since: self.since,
+            listeners: Arc::clone(&self.listeners),
+            decisions: Arc::clone(&self.decisions),
+            meters: Arc::clone(&self.meters),
         }
     }
 

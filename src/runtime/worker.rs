@@ -138,12 +138,13 @@ impl Worker {
         places.map_err(|reason| admitted.deny(reason))
     }
 
-    /// Puts a tunnel among the open ones. One that was set up while another policy or other lists came into force is judged by those at once.
-    pub fn enter(&self, tunnel: OpenTunnel, judged_by: &Arc<str>) -> tunnel::Place<'_> {
+    /// Puts a tunnel among the open ones. One that was set up while another policy, a block or other lists came into force is judged by those
+    /// at once.
+    pub fn enter(&self, tunnel: OpenTunnel, judged_by: &Arc<Policy>) -> tunnel::Place<'_> {
         let place = self.tunnels.enter(tunnel);
         let policy = self.shared.policy();
         let now = clock::now();
-        if policy.hash() != judged_by || !place.tunnel().is_proved(now) {
+        if !Arc::ptr_eq(&policy, judged_by) || !place.tunnel().is_proved(now) {
             let verdict = judge(&policy, place.tunnel(), (&self.shared.own_addresses(), now));
             place.tunnel().obey(Instant::now(), verdict, self.shared.quotas());
         }

@@ -6,6 +6,8 @@ mod admin;
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod blocks;
+#[cfg(test)]
 mod canary;
 #[cfg(test)]
 mod captured;
@@ -83,6 +85,8 @@ mod pipes;
 mod planted;
 #[cfg(test)]
 mod policy;
+#[cfg(test)]
+mod profile;
 #[cfg(test)]
 mod programs;
 #[cfg(test)]

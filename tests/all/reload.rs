@@ -75,7 +75,7 @@ fn request(edge: SocketAddr, name: &str, port: u16) -> (TcpStream, Answer) {
 }
 
 /// Writes the policy, sends the signal, and waits for the record.
-fn reload(proxy: &Proxy, policy: &str) -> Value {
+pub fn reload(proxy: &Proxy, policy: &str) -> Value {
     write_policy(proxy.dir.path(), policy);
     let of_policy = || proxy.records().into_iter().filter(|record| record["kind"] == "policy").collect::<Vec<_>>();
     let before = of_policy().len();

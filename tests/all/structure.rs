@@ -54,8 +54,8 @@ const IN_SEVERAL: &[(&str, &[&str], &str)] = &[
     ),
     (
         "DestinationDenied",
-        &["src/policy/addresses.rs", "src/policy/hello.rs", "src/policy/request.rs"],
-        "`never` holds for target, addresses and SNI",
+        &["src/policy/addresses.rs", "src/policy/blocks.rs", "src/policy/hello.rs", "src/policy/request.rs"],
+        "`never` holds for target, addresses and SNI; an emergency block wherever it hits",
     ),
     (
         "DestinationNotListed",

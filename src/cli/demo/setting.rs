@@ -38,6 +38,7 @@ fn configuration(proxy: u16, admin: u16) -> String {
     format!(
         "instance: demo
 environment: demo
+state: state
 listeners:
   - {{name: edge, address: \"127.0.0.1:{proxy}\", mode: connect}}
 policy: policy.yaml

@@ -5,6 +5,7 @@
 
 mod claims;
 mod limits;
+mod profile;
 mod rule;
 mod source;
 pub(super) mod terms;
@@ -13,6 +14,8 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 use self::rule::Rules;
 use self::source::Sources;
@@ -47,6 +50,8 @@ pub struct Setting<'a> {
     pub partial: bool,
     /// How clients come in; `None`: not known, any way is taken.
     pub ways: Option<&'a Ways>,
+    /// Whether what PCI DSS forbids is a fault: `profile: pci`.
+    pub pci: bool,
     /// The moment of the check: report mode may last a month from then on.
     pub now: Timestamp,
 }
@@ -81,6 +86,11 @@ struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// The day of the check.
+    fn today(&self) -> Date {
+        self.setting.now.to_zoned(TimeZone::UTC).date()
+    }
+
     /// A place for a message: `FILE:LINE:COLUMN`.
     fn at(&self, place: Place) -> String {
         let line = Fault { place: Some(place), message: String::new() }.line(self.paths);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::super::compile::{CheckedRule, Reach};
 use super::super::rule::{Rule, Word};
 use super::limits::limits;
+use super::profile;
 use super::source::Sources;
 use super::terms::{self, ControlField};
 use super::{Context, flag, prefix, some_of};
@@ -45,7 +46,11 @@ impl<'a> Rules<'a> {
         let id = self.id(&mut map, faults);
         let customer = map.require("customer", faults).and_then(|field| field.parse::<Word>(faults));
         let sources = map.require("sources", faults);
-        let sources = sources.map(|field| some_of(field, faults, |item, faults| self.sources.find(item, faults)));
+        let sources: Option<Vec<u32>> = sources.map(|field| {
+            let found = some_of(field, faults, |item, faults| Some((self.sources.find(item, faults)?, item.place())));
+            self.sources.check_together(&found, faults);
+            found.into_iter().map(|(source, _)| source).collect()
+        });
         let flags =
             Flags { public_suffix: flag(&mut map, "public_suffix", faults), wide: flag(&mut map, "wide", faults) };
         let (hosts, networks) = (map.take("hosts"), map.take("networks"));
@@ -65,6 +70,10 @@ impl<'a> Rules<'a> {
         let hours = map.take("hours").and_then(|field| terms::hours(field, faults));
         let (control, expires) = terms::control(&mut map, faults);
         self.check_required(&mut map, id.as_deref(), faults);
+        if self.context.setting.pci {
+            let has_cde = self.sources.have_cde(sources.as_deref().unwrap_or_default());
+            profile::rule(&mut map, has_cde, self.context.today(), faults);
+        }
         map.finish(&[], faults);
         let (reach, places) = reach?;
         let rule = Rule {

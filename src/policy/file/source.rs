@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use jiff::Span;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 
 use super::super::rule::{Class, Report, Rule, Source, Word};
 use super::claims::{Claims, Listed};
 use super::limits::limits;
+use super::profile;
 use super::terms;
 use super::{Context, flag, prefix, some_of};
 use crate::yaml::{Faults, Field, MapReader, Place, nearest, shown};
@@ -60,6 +60,9 @@ impl<'a> Sources<'a> {
         let class = map.take("class").and_then(|field| field.word(CLASSES, faults));
         let report = self.report(&mut map, class.unwrap_or_default(), faults);
         let limits = limits(&mut map, faults);
+        if self.context.setting.pci {
+            profile::source(&mut map, faults);
+        }
         map.finish(&[], faults);
         self.list.push(Source {
             name,
@@ -88,6 +91,40 @@ impl<'a> Sources<'a> {
         };
         field.fault(format!("unknown source {}; {instead}", shown(name)), faults);
         None
+    }
+
+    /// Whether card data lives in one of these, as far as they are known.
+    pub(super) fn have_cde(&self, indexes: &[u32]) -> bool {
+        let class = |index: &u32| Some(self.list.get(usize::try_from(*index).ok()?)?.class);
+        indexes.iter().any(|index| class(index) == Some(Class::Cde))
+    }
+
+    /// Whether one rule may serve these, each with the place where it is named: environments never mix (PCI DSS 6.5.3).
+    pub(super) fn check_together(&self, named: &[(u32, Place)], faults: &mut Faults) {
+        let stated = named.iter().filter_map(|(index, place)| {
+            let source = self.list.get(usize::try_from(*index).ok()?)?;
+            Some((source, source.environment.as_ref()?, *place))
+        });
+        let mut first: Option<(&Source, &Arc<str>)> = None;
+        for (source, environment, place) in stated {
+            match first {
+                Some((other, theirs)) if theirs != environment => {
+                    let at = |source: &Source| {
+                        self.names.get(&source.name).map_or(String::new(), |(_, place)| self.context.at(*place))
+                    };
+                    let message = format!(
+                        "source `{}` at {} is of environment `{environment}`, and source `{}` at {} of `{theirs}`; make a rule for each",
+                        source.name,
+                        at(source),
+                        other.name,
+                        at(other)
+                    );
+                    faults.at(place, message);
+                }
+                Some(_) => {}
+                None => first = Some((source, environment)),
+            }
+        }
     }
 
     /// All of them, in the order of their indexes.
@@ -132,7 +169,7 @@ impl<'a> Sources<'a> {
     /// A day at most a month ahead. One that is over is none of report mode's, and no fault: it has ended by itself.
     fn until(&self, field: Field<'_>, faults: &mut Faults) -> Option<Date> {
         let until = terms::day(field, faults)?;
-        let today = self.context.setting.now.to_zoned(TimeZone::UTC).date();
+        let today = self.context.today();
         let last = today.checked_add(Span::new().days(MAX_REPORT_DAYS)).unwrap_or(today);
         if until > last {
             let message =

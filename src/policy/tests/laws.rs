@@ -26,6 +26,17 @@ fn never() -> impl Strategy<Value = String> {
     "(\\*\\.|\\*\\*\\.)?([ab]\\.){0,2}x\\.test"
 }
 
+/// One that may hit something, until some time around the moment of the tests.
+fn block() -> impl Strategy<Value = Arc<Block>> {
+    let host = never().prop_map(|text| (BlockKind::Host, text));
+    let source =
+        prop::sample::select(vec!["east", "west", "none"]).prop_map(|name| (BlockKind::Source, name.to_owned()));
+    let customer = prop::sample::select(vec!["c", "d"]).prop_map(|name| (BlockKind::Customer, name.to_owned()));
+    let until = prop::sample::select(vec!["2027-01-01T11:00:00Z", "2027-01-01T13:00:00Z"]);
+    (prop_oneof![host, source, customer], until)
+        .prop_map(|((kind, text), until)| super::blocks::block(kind, &text, until))
+}
+
 const SOURCES: &str =
     "version: 1\nsources: [{name: east, subnets: [10.1.0.0/16]}, {name: west, subnets: [10.2.0.0/16]}]\n";
 
@@ -77,6 +88,16 @@ proptest! {
     fn a_prohibition_more_never_allows_more(rules in rules(), first in never(), second in never()) {
         no_more(&compiled(&rules, &[]), &compiled(&rules, std::slice::from_ref(&first)))?;
         no_more(&compiled(&rules, std::slice::from_ref(&first)), &compiled(&rules, &[first, second]))?;
+    }
+
+    #[test]
+    fn a_block_more_never_allows_more(rules in rules(), first in block(), second in block()) {
+        let blocked = |blocks: &[Arc<Block>]| Arc::new(compiled(&rules, &[]).with_blocks(Arc::new(Blocks::new(blocks.iter().cloned()))));
+        no_more(&blocked(&[]), &blocked(std::slice::from_ref(&first)))?;
+        no_more(&blocked(std::slice::from_ref(&first)), &blocked(&[first.clone(), second]))?;
+        for ((request, with), (_, without)) in decisions(&blocked(&[first])).into_iter().zip(decisions(&blocked(&[]))) {
+            prop_assert!(with == without || with == Err(Reason::DestinationDenied), "{}: {:?}, {:?}", request, with, without);
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod addresses;
 mod ask;
 mod attacks;
+mod blocks;
 mod captured;
 mod cases;
 mod clients;

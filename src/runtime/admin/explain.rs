@@ -3,15 +3,15 @@
 //! Source: the contract: `explain`, "Cases"; RFC 9457 (problems); RFC 6901 (pointers).
 
 use std::net::IpAddr;
-use std::str::FromStr;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
+use super::faults::{Faults, parsed, text};
 use crate::config::Listener;
 use crate::policy::{Client, Explanation, Found, Lookup, Offer, OfferedName, Question, Wanted};
 use crate::runtime::asking::Asking;
@@ -53,19 +53,6 @@ pub struct Asked {
     addresses: Option<Vec<IpAddr>>,
     /// `None`: now.
     at: Option<Timestamp>,
-}
-
-/// What is wrong with a question; none of it repeats what was sent.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Faults {
-    errors: Vec<Fault>,
-}
-
-/// What is wrong with a field.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct Fault {
-    detail: String,
-    pointer: &'static str,
 }
 
 /// Reads the body of a call.
@@ -125,7 +112,7 @@ fn read(body: &Bytes, listeners: &[Listener]) -> Result<Asked, Faults> {
     let wanted = "a SPIFFE ID, a DNS name, or \"login:NAME\"";
     let identity = faults.given("#/identity", written.identity.map(parsed), wanted);
     let listener = faults.given("#/listener", written.listener.map(text), "the name of a listener");
-    let (Some(origin), Some(target), true) = (origin, target, faults.errors.is_empty()) else { return Err(faults) };
+    let (Some(origin), Some(target), true) = (origin, target, faults.is_empty()) else { return Err(faults) };
     let name = match name {
         None => OfferedName::Target,
         Some(none) if none == "none" => OfferedName::Absent,
@@ -136,41 +123,6 @@ fn read(body: &Bytes, listeners: &[Listener]) -> Result<Asked, Faults> {
     let asking = Asking { origin, identity, listener, target, method };
     let (client, wanted) = asking.at(listeners).map_err(|error| Faults::of(error.to_string(), "#"))?;
     Ok(Asked { client, wanted, offer, addresses, at })
-}
-
-impl Faults {
-    fn of(detail: String, pointer: &'static str) -> Self {
-        Self { errors: vec![Fault { detail, pointer }] }
-    }
-
-    fn add(&mut self, pointer: &'static str, detail: impl Into<String>) {
-        self.errors.push(Fault { detail: detail.into(), pointer });
-    }
-
-    /// A field that must be there.
-    fn needed<T>(&mut self, pointer: &'static str, read: Option<Option<T>>, write: &str) -> Option<T> {
-        if read.is_none() {
-            self.add(pointer, format!("not there; write {write}"));
-        }
-        self.given(pointer, read, write)
-    }
-
-    /// A field that is there or not; within, what could be read of it.
-    fn given<T>(&mut self, pointer: &'static str, read: Option<Option<T>>, write: &str) -> Option<T> {
-        let read = read?;
-        if read.is_none() {
-            self.add(pointer, format!("write {write}"));
-        }
-        read
-    }
-}
-
-fn text(value: Value) -> Option<String> {
-    if let Value::String(text) = value { Some(text) } else { None }
-}
-
-fn parsed<T: FromStr>(value: Value) -> Option<T> {
-    text(value)?.parse().ok()
 }
 
 fn address(value: Value) -> Option<IpAddr> {
@@ -194,12 +146,10 @@ mod tests {
     use crate::policy::Certificate;
 
     fn asked(body: &str) -> Result<Asked, Vec<String>> {
-        let told =
-            |faults: Faults| faults.errors.into_iter().map(|fault| format!("{} {}", fault.pointer, fault.detail));
         let text = "policy: p\nlisteners: [{name: edge, address: '0.0.0.0:1', tls: {certificate: c, key: k, client_auth: required, \
                     client_ca: a}}, {name: sock, address: 'unix:/s'}]\n";
         let config = config::load(text, 0, &|_| None, "a", &mut crate::yaml::Faults::new()).unwrap();
-        read(&Bytes::copy_from_slice(body.as_bytes()), &config.listeners).map_err(|faults| told(faults).collect())
+        read(&Bytes::copy_from_slice(body.as_bytes()), &config.listeners).map_err(|faults| faults.lines())
     }
 
     #[test]

@@ -18,7 +18,9 @@ use super::log::{Bundle, LogError};
 use super::problem::{json, problem};
 use super::route::Guarded;
 use super::status::Status;
-use super::{Admin, Connection, PLAIN_TEXT, egress, explain, export, operate, other_method, records, text, typed};
+use super::{
+    Admin, Connection, PLAIN_TEXT, block, egress, explain, export, operate, other_method, records, text, typed,
+};
 use crate::config::Role;
 use crate::decision_log::{Detail, TileId};
 use crate::runtime::archive::Archive;
@@ -90,13 +92,14 @@ pub async fn guarded(request: Request<Incoming>, call: Guarded, connection: Conn
         return busy();
     }
     match call {
-        Guarded::Later(_, role) => later(&connection, (call, role), &token.name),
         Guarded::Unknown => text(StatusCode::NOT_FOUND, "there is no such call\n"),
         Guarded::Method(methods, _) => other_method(methods),
         Guarded::Status => status(&connection, &access),
         Guarded::Policy => policy(&connection, &request),
         Guarded::EgressAddresses => egress_addresses(&connection, &request),
         Guarded::Explain => explained(&connection, request.into_body()).await,
+        Guarded::Blocks => cached("no-store", block::list(&connection)),
+        Guarded::Block => block::block(&connection, request.into_body(), &token.name).await,
         Guarded::Reload => operate::reload(&connection, &token.name).await,
         Guarded::Drain => operate::drain(&connection, &token.name),
         Guarded::Checkpoint => checkpoint(&connection).await,
@@ -112,16 +115,6 @@ pub async fn guarded(request: Request<Incoming>, call: Guarded, connection: Conn
             Err(error) => bad_request(&connection, &error),
         },
     }
-}
-
-/// A call that this version does not have. An operator's is on record, as each of theirs.
-fn later(connection: &Connection, (call, role): (Guarded, Role), token: &str) -> Response<Body> {
-    if role == Role::Operator {
-        let Admin { shared, refusals, .. } = &*connection.admin;
-        let what = (call, StatusCode::NOT_IMPLEMENTED, "not_available");
-        records::not_operated(shared, refusals, what, (token, connection.client));
-    }
-    text(StatusCode::NOT_IMPLEMENTED, "not available in this version\n")
 }
 
 fn status(connection: &Connection, access: &Access) -> Response<Body> {

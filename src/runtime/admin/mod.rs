@@ -3,11 +3,13 @@
 //! counts as the proxy's own. Source: the contract: "Admin port"; RFC 6750 section 3 (401 and 403).
 
 mod access;
+mod block;
 mod body;
 mod decisions;
 mod egress;
 mod explain;
 mod export;
+mod faults;
 mod guarded;
 mod log;
 mod operate;
@@ -43,6 +45,7 @@ use records::{Readers, Refusals};
 use route::{Call, Guarded, NoCall, Page};
 pub use status::Installation;
 
+use crate::runtime::blocks::BlockBook;
 use crate::runtime::listeners;
 use crate::runtime::load::LoadError;
 use crate::runtime::reloads::Orders;
@@ -71,6 +74,7 @@ pub struct Admin {
     log: Reading,
     installation: Installation,
     orders: Orders,
+    blocks: Arc<BlockBook>,
 }
 
 /// What one of the two ports serves.
@@ -97,7 +101,12 @@ struct Connection {
 
 impl Admin {
     /// The port's state from the start on.
-    pub fn new(shared: Arc<Shared>, access: Access, installation: Installation, orders: Orders) -> Self {
+    pub fn new(
+        shared: Arc<Shared>,
+        access: Access,
+        installation: Installation,
+        (orders, blocks): (Orders, Arc<BlockBook>),
+    ) -> Self {
         records::in_force(&shared, &Access::default(), &access);
         shared.metrics().certificates.set_expiry("admin", access.expires());
         let directory = PathBuf::from(&installation.log);
@@ -109,6 +118,7 @@ impl Admin {
             log: Reading::new(directory),
             installation,
             orders,
+            blocks,
         }
     }
 
@@ -182,7 +192,7 @@ async fn converse(io: impl Read + Write + Unpin, (admin, client, door): (Arc<Adm
 /// An order is judged, carried out and recorded from here on, also for a caller who has gone already; of other calls nothing is left then.
 fn answer_whole(request: Request<Incoming>, connection: Connection) -> impl Future<Output = Response<Body>> + use<> {
     let call = route::route(request.method(), request.uri());
-    let is_order = matches!(call, Ok(Call::Guarded(Guarded::Reload | Guarded::Drain)));
+    let is_order = matches!(call, Ok(Call::Guarded(Guarded::Reload | Guarded::Drain | Guarded::Block)));
     let answering = answer(request, connection);
     let answering = if is_order { Either::Left(tokio::spawn(answering)) } else { Either::Right(answering) };
     async move {

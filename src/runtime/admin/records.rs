@@ -137,6 +137,17 @@ pub fn operated(
     shared.journal().note(record(shared, Kind::Admin, (Some(token), Some(client)), detail).line());
 }
 
+/// An emergency block is in force: what it is, and what it did at once.
+pub fn blocked(
+    shared: &Shared,
+    (status, result): (StatusCode, &'static str),
+    (block, tunnels_cut): (Detail, u64),
+    (token, client): (&str, SocketAddr),
+) {
+    let detail = answered(Guarded::Block, status, result).with("block", block).with("tunnels_cut", tunnels_cut);
+    shared.journal().note(record(shared, Kind::Admin, (Some(token), Some(client)), detail).line());
+}
+
 fn answered(call: Guarded, status: StatusCode, result: &'static str) -> Detail {
     Detail::new().with("call", call.as_str()).with("result", result).with("status", u64::from(status.as_u16()))
 }

@@ -52,8 +52,10 @@ pub enum Guarded {
     Reload,
     /// Refuses new requests, and ends.
     Drain,
-    /// A call of the contract that this version does not have yet: its words and its role.
-    Later(&'static str, Role),
+    /// The emergency blocks.
+    Blocks,
+    /// One more of them.
+    Block,
     /// Nothing that anybody knows, below a path that needs a token.
     Unknown,
     /// A call of this role by another method than these.
@@ -72,8 +74,10 @@ pub enum NoCall {
 const GET: &str = "GET, HEAD";
 const POST: &str = "POST";
 
+const GET_AND_POST: &str = "GET, HEAD, POST";
+
 /// Calls by path, with their methods.
-const CALLS: [(&str, &str, Guarded); 10] = [
+const CALLS: [(&str, &str, Guarded); 11] = [
     ("/log/checkpoint", GET, Guarded::Checkpoint),
     ("/v1/decisions", GET, Guarded::Decisions),
     ("/v1/export", POST, Guarded::Export),
@@ -83,7 +87,8 @@ const CALLS: [(&str, &str, Guarded); 10] = [
     ("/v1/policy/reload", POST, Guarded::Reload),
     ("/v1/drain", POST, Guarded::Drain),
     ("/v1/egress-addresses", GET, Guarded::EgressAddresses),
-    ("/v1/block", POST, Guarded::Later("POST /v1/block", Role::Operator)),
+    ("/v1/block", GET, Guarded::Blocks),
+    ("/v1/block", POST, Guarded::Block),
 ];
 
 /// The call that a request is.
@@ -109,9 +114,11 @@ pub fn route(method: &Method, uri: &Uri) -> Result<Call, NoCall> {
 }
 
 fn guarded(method: &Method, path: &str) -> Guarded {
-    let listed = CALLS.into_iter().find(|(listed, ..)| *listed == path).map(|(_, methods, call)| (call, methods));
-    match listed.or_else(|| Some((tile(path)?, GET))) {
+    let listed = || CALLS.into_iter().filter(|(listed, ..)| *listed == path);
+    let called = listed().find(|(_, methods, _)| allows(methods, method)).or_else(|| listed().next());
+    match called.map(|(_, methods, call)| (call, methods)).or_else(|| Some((tile(path)?, GET))) {
         Some((call, methods)) if allows(methods, method) => call,
+        Some((call, _)) if listed().count() > 1 => Guarded::Method(GET_AND_POST, call.role()),
         Some((call, methods)) => Guarded::Method(methods, call.role()),
         None => Guarded::Unknown,
     }
@@ -134,9 +141,11 @@ impl Guarded {
     pub fn role(self) -> Role {
         match self {
             Self::Checkpoint | Self::Tile(_) | Self::Entries(_) | Self::Decisions | Self::Export => Role::Auditor,
-            Self::Status | Self::Policy | Self::EgressAddresses | Self::Explain | Self::Unknown => Role::Auditor,
-            Self::Reload | Self::Drain => Role::Operator,
-            Self::Later(_, role) | Self::Method(_, role) => role,
+            Self::Status | Self::Policy | Self::EgressAddresses | Self::Explain | Self::Blocks | Self::Unknown => {
+                Role::Auditor
+            }
+            Self::Reload | Self::Drain | Self::Block => Role::Operator,
+            Self::Method(_, role) => role,
         }
     }
 
@@ -154,7 +163,8 @@ impl Guarded {
             Self::Explain => "POST /v1/explain",
             Self::Reload => "POST /v1/policy/reload",
             Self::Drain => "POST /v1/drain",
-            Self::Later(words, _) => words,
+            Self::Blocks => "GET /v1/block",
+            Self::Block => "POST /v1/block",
             Self::Unknown | Self::Method(..) => "unknown",
         }
     }
@@ -224,8 +234,9 @@ mod tests {
             ("POST /v1/drain", guarded(Guarded::Drain)),
             ("HEAD /v1/drain", for_operators(POST)),
             ("GET /v1/egress-addresses", guarded(Guarded::EgressAddresses)),
-            ("POST /v1/block", guarded(Guarded::Later("POST /v1/block", Role::Operator))),
-            ("GET /v1/block", for_operators(POST)),
+            ("POST /v1/block", guarded(Guarded::Block)),
+            ("HEAD /v1/block", guarded(Guarded::Blocks)),
+            ("DELETE /v1/block", method(GET_AND_POST)),
             ("POST /v1/policy/", unknown()),
             ("GET /v1/secrets", unknown()),
         ] {

@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 use super::access::Access;
 use crate::config::{Config, Durability, Limits};
 use crate::evidence::TreeHead;
-use crate::policy::Policy;
+use crate::policy::{Blocks, Policy};
 use crate::runtime::clock;
 use crate::runtime::listeners::{Bound, Sockets};
 use crate::runtime::reloads::{Reload, time};
@@ -65,6 +65,7 @@ pub struct Status<'a> {
     draining: bool,
     policy: PolicyStatus,
     log: LogStatus,
+    blocks: BlocksStatus,
     connections: usize,
     tunnels: u64,
     limits: LimitsStatus,
@@ -92,6 +93,15 @@ struct PolicyStatus {
 pub struct ReportStatus {
     source: Arc<str>,
     until: String,
+}
+
+/// The emergency blocks in force.
+#[derive(Serialize)]
+struct BlocksStatus {
+    count: usize,
+    /// When the first of them ends.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "some_time")]
+    next_end: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
@@ -154,6 +164,7 @@ impl<'a> Status<'a> {
             draining: shared.is_draining(),
             policy: policy(shared),
             log: log(shared, installation),
+            blocks: blocks(shared.policy().blocks()),
             connections: shared.gate().connections(),
             tunnels: shared.metrics().open_tunnels(),
             limits: limits(shared.limits(), installation.connections),
@@ -195,6 +206,10 @@ pub fn reporting(policy: &Policy) -> Vec<ReportStatus> {
     reporting
         .map(|(source, report)| ReportStatus { source: Arc::clone(&source.name), until: report.until.to_string() })
         .collect()
+}
+
+fn blocks(blocks: &Blocks) -> BlocksStatus {
+    BlocksStatus { count: blocks.len(), next_end: blocks.iter().map(|block| block.until).min() }
 }
 
 fn log(shared: &Shared, installation: &Installation) -> LogStatus {

@@ -25,6 +25,8 @@ pub struct PolicyMetrics {
     reviews: GaugeVec,
     /// `sallyport_source_report_until_timestamp_seconds{source}`
     reporting: GaugeVec,
+    /// `sallyport_blocks`
+    blocks: IntGauge,
     /// `sallyport_limit{of,name,limit}`
     limit: IntGaugeVec,
     /// `sallyport_limit_used{of,name,limit}`
@@ -56,6 +58,11 @@ impl PolicyMetrics {
         for gone in before.rules().filter(|rule| !reviewed.contains(&rule.id)) {
             let _ = self.reviews.remove_label_values(&[&*gone.id]);
         }
+    }
+
+    /// Shows how many emergency blocks are in force.
+    pub fn set_blocks(&self, count: usize) {
+        self.blocks.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Shows these limits, and no others.
@@ -96,6 +103,7 @@ impl PolicyMetrics {
                 "When report mode of a source ends; absent where the policy is enforced.",
                 &["source"],
             )?,
+            blocks: int_gauge(r, "blocks", "Emergency blocks in force.")?,
             limit: int_gauges(r, "limit", "Limits of rules and sources.", &LIMIT_LABELS)?,
             limit_used: int_gauges(r, "limit_used", "How much of a limit is used up.", &LIMIT_LABELS)?,
         })

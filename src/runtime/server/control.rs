@@ -18,7 +18,7 @@ use crate::runtime::quota::Spent;
 use crate::runtime::reloads::{NotRead, Order, Reload};
 use crate::runtime::succession::Notice;
 use crate::runtime::timed::Clockwork;
-use crate::runtime::{budgets, clock, denials, egress, entrance, events, service_manager};
+use crate::runtime::{blocks, budgets, clock, denials, egress, entrance, events, service_manager};
 
 /// How often a drain looks whether all connections have gone.
 const DRAIN_TICK: Duration = Duration::from_millis(20);
@@ -58,6 +58,7 @@ impl Server {
         }
         serving.spawn(heartbeat::beat(Arc::clone(&self.shared), HEARTBEAT_INTERVAL));
         serving.spawn(denials::summarise(Arc::clone(&self.shared)));
+        serving.spawn(blocks::keep_up(Arc::clone(&self.shared), Arc::clone(&self.blocks)));
         serving.spawn(budgets::keep_up(Arc::clone(&self.shared), Arc::clone(&self.budgets)));
         serving.spawn(egress::watch::watch(Arc::clone(&self.shared)));
         if let Some(canary) = &self.canary {
@@ -121,10 +122,11 @@ impl Server {
     fn read_again(&self) -> task::JoinHandle<Reread> {
         let (policy, access) = (self.source.clone(), self.access_source.clone());
         let entrances = Arc::clone(&self.entrances);
-        task::spawn_blocking(move || Reread {
-            policy: policy.reload(),
-            access: access.reload(),
-            entrances: entrances.reload(),
+        let (shared, blocks) = (Arc::clone(&self.shared), Arc::clone(&self.blocks));
+        task::spawn_blocking(move || {
+            // What is wrong with their file it tells itself; they hold on then.
+            let _ = blocks.keep(&shared);
+            Reread { policy: policy.reload(), access: access.reload(), entrances: entrances.reload() }
         })
     }
 

@@ -19,15 +19,18 @@ use self::begin::Had;
 use crate::config::Config;
 use crate::policy::OwnAddresses;
 use crate::runtime::admin::{AccessSource, Admin, Door, Installation};
+use crate::runtime::blocks::{BlockBook, BlocksError};
 use crate::runtime::budgets::{self, Budgets, BudgetsError};
 use crate::runtime::canary::Canary;
 use crate::runtime::egress::Pools;
 use crate::runtime::entrance::Entrances;
+use crate::runtime::environment::EnvironmentError;
 use crate::runtime::journal::JournalError;
 use crate::runtime::lifecycle::Stage;
 use crate::runtime::listeners::{BindError, Bound, Ear, Inherited, OwnPath, SocketName, Sockets};
 use crate::runtime::load::{Loaded, PolicySource};
 use crate::runtime::metrics::Metrics;
+use crate::runtime::profile::NoKey;
 use crate::runtime::reloads::{self, Ordered};
 use crate::runtime::shared::Shared;
 use crate::runtime::succession::{self, Estate, Identity, Notice, Predecessor, TakeOverError, Voice};
@@ -49,6 +52,7 @@ pub struct Server {
     paths: Vec<OwnPath>,
     drain_timeout: Duration,
     budgets: Arc<Mutex<Budgets>>,
+    blocks: Arc<BlockBook>,
     news: mpsc::UnboundedReceiver<News>,
     ordered: Ordered,
     canary: Option<Canary>,
@@ -93,6 +97,15 @@ pub enum StartError {
     /// What has gone out today cannot be kept.
     #[error(transparent)]
     Budgets(#[from] BudgetsError),
+    /// Log or state are another environment's.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    /// The log's key is not there, and the profile wants it to be.
+    #[error(transparent)]
+    NoKey(#[from] NoKey),
+    /// What is blocked is not known.
+    #[error(transparent)]
+    Blocks(#[from] BlocksError),
     /// The metrics cannot be made: a fault of the program.
     #[error("cannot make the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -108,7 +121,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new()?);
         let had = Had::begin(begins, &loaded, &metrics)?;
         let Loaded { config, policy, source, access, access_source, entrances, connections, .. } = loaded;
-        let Had { journal, opening, budgets, sockets, predecessor } = had;
+        let Had { journal, opening, budgets, blocks, sockets, predecessor } = had;
         let copies = sockets.copies()?;
         let pools = Pools::of(&config);
         let sockets_heard: Vec<SocketAddr> = sockets.addresses().collect();
@@ -116,11 +129,12 @@ impl Server {
         let (starter, news) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::new(&config, policy, (journal, metrics), (pools, own), connections));
         budgets.restore(shared.quotas());
+        blocks.begin(&shared);
         events::started(&shared, &opening, predecessor.is_some());
         entrances.begin(&shared);
         let installation = Installation::new(&config, &sockets, connections);
         let (orders, ordered) = reloads::orders();
-        let admin = Arc::new(Admin::new(Arc::clone(&shared), access, installation, orders));
+        let admin = Arc::new(Admin::new(Arc::clone(&shared), access, installation, (orders, Arc::clone(&blocks))));
         let Sockets { listeners, ears, paths, admin: (all, admin_address), probes } = sockets;
         let probes = probes.map(|(socket, _)| (socket, Door::Probes));
         let canary = canary(&config, &entrances, &listeners);
@@ -139,6 +153,7 @@ impl Server {
             paths,
             drain_timeout: config.limits.drain_timeout,
             budgets: Arc::new(Mutex::new(budgets)),
+            blocks,
             news,
             ordered,
             canary,

@@ -177,7 +177,8 @@ impl OpenTunnel {
     }
 
     /// Does what a verdict says, and tells what becomes of the tunnel if it is no longer allowed and was before. A rule that came back keeps
-    /// its tunnels; one that stays away does not drain anew. What is allowed counts where it belongs now.
+    /// its tunnels; one that stays away does not drain anew, but
+    /// what was kept or drains may be cut yet. What is allowed counts where it belongs now.
     pub fn obey(&self, now: Instant, verdict: Verdict, quotas: &Quotas) -> Option<Existing> {
         let existing = match verdict {
             Verdict::Allowed(rule, source) => {
@@ -188,12 +189,14 @@ impl OpenTunnel {
             }
             Verdict::Gone(existing) => existing,
         };
+        let is_first = !self.gone.replace(true);
+        let is_cut = existing == Existing::Cut && self.stop.get().is_none();
         match existing {
             Existing::Keep => self.cut.set(None),
             Existing::Drain(time) => self.cut_at(now + time, Ending::Revoked),
             Existing::Cut => self.stop(Ending::Revoked),
         }
-        (!self.gone.replace(true)).then_some(existing)
+        (is_first || is_cut).then_some(existing)
     }
 
     /// Ends the tunnel at `at`, unless that is settled for an earlier moment.

@@ -249,7 +249,7 @@ fn who_may_not_changes_nothing_and_what_is_not_there_is_on_record() {
         (&guarded.operator, &[], "/v1/drain", 405),
         (&guarded.operator, &["-I"], "/v1/drain", 405),
         (&guarded.operator, &["-X", "PUT"], "/v1/policy/reload", 405),
-        (&guarded.operator, &["-X", "POST"], "/v1/block", 501),
+        (&guarded.operator, &["-X", "POST"], "/v1/block", 400),
     ] {
         let (head, body) = guarded.with(token, args, path);
         assert_eq!(status_of(&head), status, "{args:?} {path}: {head}{body}");
@@ -261,7 +261,7 @@ fn who_may_not_changes_nothing_and_what_is_not_there_is_on_record() {
             "qsa-2026 POST /v1/policy/reload role_too_small 403",
             "qsa-2026 POST /v1/drain role_too_small 403",
             "qsa-2026 unknown role_too_small 403",
-            "ops POST /v1/block not_available 501",
+            "ops POST /v1/block bad_request 400",
         ]
     );
     let status = guarded.status();

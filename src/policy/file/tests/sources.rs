@@ -261,3 +261,129 @@ fn what_sources_ask_for_some_listener_must_take() {
         assert!(want.is_none_or(|want| found[0].starts_with(&format!("p:{want}"))), "{row}: {found:#?}");
     }
 }
+
+#[test]
+fn a_rule_serves_sources_of_one_environment() {
+    let file = |first: &str, second: &str| {
+        format!(
+            "version: 1\nsources:\n  - {{name: a, subnets: [10.1.0.0/24]{first}}}\n  - {{name: b, subnets: [10.2.0.0/24]{second}}}\n\
+             rules: [{{id: r, customer: c, sources: [a, b], hosts: [x.example]}}]\n"
+        )
+    };
+    let (production, test) = (", environment: production", ", environment: test");
+    for (first, second) in [("", ""), (production, ""), ("", test), (production, production)] {
+        assert_eq!(faults(&[("p", &file(first, second))]), [""; 0], "{first} {second}");
+    }
+    let want = "p:5:43: source `b` at p:4:12 is of environment `test`, and source `a` at p:3:12 of `production`; make a rule for each";
+    assert_eq!(faults(&[("p", &file(production, test))]), [want]);
+}
+
+/// Every fault under `profile: pci` on 2026-11-22, without its file.
+fn forbidden(text: &str) -> Vec<String> {
+    let file = PolicyFile { path: "p".into(), shown: "p".into(), text: text.into() };
+    let now = "2026-11-22T12:00:00Z".parse().unwrap();
+    let setting = Setting { pools: &["static-a"], pci: true, now, ..Setting::default() };
+    let mut faults = Faults::new();
+    let policy = Policy::load(&[file], &setting, &mut faults);
+    assert_eq!(policy.is_some(), faults.is_empty());
+    faults.iter().map(|fault| fault.line(&["p"])).collect()
+}
+
+/// A row: its name, what the source says, what the rule says, and the beginnings of the faults.
+type Row<'a> = (&'a str, &'a str, String, &'a [&'a str]);
+
+fn are_forbidden(rows: &[Row<'_>]) {
+    for (row, source, rule, want) in rows {
+        let text = format!(
+            "version: 1\nsources: [{{name: a, subnets: [10.1.0.0/24]{source}}}]\n\
+             rules: [{{id: r, customer: c, sources: [a]{rule}}}]\n"
+        );
+        let found = forbidden(&text);
+        assert_eq!(found.len(), want.len(), "{row}: {found:#?}");
+        assert!(found.iter().zip(*want).all(|(fault, want)| fault.starts_with(want)), "{row}: {found:#?}");
+        assert!(want.is_empty() || faults(&[("p", &text)]).iter().all(|fault| !fault.contains("PCI")), "{row}");
+    }
+}
+
+const OF_E: &str = ", environment: e";
+
+const CONTROL: &str = ", owner: o, purpose: p, ticket: t, review_by: ";
+
+#[test]
+fn what_a_requirement_forbids_is_told_with_it() {
+    let (source, control) = (OF_E, CONTROL);
+    let good = format!(", hosts: [a.example]{control}2027-05-22");
+    are_forbidden(&[
+        ("good", source, good.clone(), &[]),
+        ("overdue, which is no fault", source, format!(", hosts: [a.example]{control}2020-01-01"), &[]),
+        (
+            "no environment",
+            "",
+            good.clone(),
+            &["p:2:11: a source without `environment` is not for `profile: pci` (PCI DSS 6.5.3: "],
+        ),
+        (
+            "report mode",
+            ", environment: e, class: general, mode: report, report_until: 2026-11-30, egress: static-a",
+            good.clone(),
+            &["p:2:83: `mode: report` is not for `profile: pci` (PCI DSS 1.3.2: "],
+        ),
+        (
+            "no control record",
+            source,
+            ", hosts: [a.example]".to_owned(),
+            &[
+                "p:3:9: a rule without `owner` is not for `profile: pci` (PCI DSS 1.2.5: ",
+                "p:3:9: a rule without `purpose` is not for `profile: pci` (PCI DSS 1.2.5: ",
+                "p:3:9: a rule without `ticket` is not for `profile: pci` (PCI DSS 1.2.2: ",
+                "p:3:9: a rule without `review_by` is not for `profile: pci` (PCI DSS 1.2.7: ",
+            ],
+        ),
+        (
+            "a late review",
+            source,
+            format!(", hosts: [a.example]{control}2027-05-23"),
+            &["p:3:108: a review more than six months ahead is not for"],
+        ),
+        (
+            "keep",
+            source,
+            format!("{good}, existing: keep"),
+            &["p:3:130: `existing: keep` is not for `profile: pci` (PCI DSS 1.2.5: "],
+        ),
+    ]);
+}
+
+#[test]
+fn where_card_data_lives_rules_are_narrow() {
+    let (source, control) = (OF_E, CONTROL);
+    let general = ", environment: e, class: general";
+    let good = format!(", hosts: [a.example]{control}2027-05-22");
+    are_forbidden(&[
+        (
+            "ech",
+            source,
+            format!("{good}, tls: {{ech: allow}}"),
+            &["p:3:131: `ech: allow` for a source of class `cde` is not for"],
+        ),
+        ("ech of another class", general, format!("{good}, tls: {{ech: allow}}"), &[]),
+        (
+            "a public suffix",
+            source,
+            format!(", public_suffix: true, hosts: ['*.example']{control}2027-05-22"),
+            &["p:3:59: `public_suffix: true` for a source of class `cde` is not for"],
+        ),
+        (
+            "a public suffix of another class",
+            general,
+            format!(", public_suffix: true, hosts: ['*.example']{control}2027-05-22"),
+            &[],
+        ),
+        (
+            "wide",
+            source,
+            format!(", wide: true, networks: [10.0.0.0/8], tls: {{sni: absent}}{control}2027-05-22"),
+            &["p:3:50: `wide: true` for a source of class `cde` is not for"],
+        ),
+    ]);
+}

@@ -1,0 +1,322 @@
+//! Emergency blocks while the proxy runs: asked for, in force at once, kept over a restart, ended by the clock or by hand.
+//! Not here: the judgement (`policy`), the calls that ask for them (`admin`).
+//! Source: the contract's `POST /v1/block`: deny-only. Nothing that comes over the admin port lifts a block; whoever may change files on
+//! the host takes it out of the file and reloads.
+
+pub mod page;
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::task::spawn_blocking;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::decision_log::{Detail, Kind};
+use crate::policy::{Block, Blocked, Blocks};
+use crate::redact::{Redacted, Redactor, clean_name};
+use crate::runtime::shared::Shared;
+use crate::runtime::whole_file::{folder_of, replace};
+use crate::runtime::{clock, events};
+
+use page::PageError;
+
+/// Upper bound of blocks at a time: an emergency that takes more is one for the policy.
+pub const MAX_BLOCKS: usize = 1000;
+
+/// Upper bound in bytes of the file; as many blocks as there may be, with all that a hand may add.
+const MAX_FILE: u64 = 4 * 1024 * 1024;
+
+/// How late a block's end is seen by whoever counts blocks; requests see it at once.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Upper bound in bytes of what a block hits, in a record: no host name is longer.
+const MAX_WHAT: usize = 253;
+
+/// Upper bound in bytes of an error's text in a record.
+const MAX_ERROR: usize = 1000;
+
+/// Mode bits with which everybody may write a file.
+const EVERYBODY_WRITES: u32 = 0o002;
+
+/// The file of an instance below `state`: several may share that.
+fn name(instance: &str) -> String {
+    format!("blocks.{instance}.json")
+}
+
+/// The blocks in force, and the file that keeps them.
+pub struct BlockBook {
+    path: PathBuf,
+    /// Never held over a wait for the disk.
+    list: Mutex<Vec<Arc<Block>>>,
+    kept: Mutex<Kept>,
+    /// Whether open tunnels are to be judged for what a hand has added.
+    judge: AtomicBool,
+}
+
+/// What the file held when it was last read or written.
+#[derive(Default)]
+struct Kept {
+    text: Option<String>,
+    blocks: Vec<Arc<Block>>,
+    /// Whether the last attempt failed.
+    is_ill: bool,
+}
+
+/// Why blocks can't be read or kept.
+#[derive(Debug, thiserror::Error)]
+pub enum BlocksError {
+    /// The file or its folder can't be used.
+    #[error("{}: {error}; emergency blocks are kept there, so check `state` and its permissions", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// Anybody could lift blocks.
+    #[error("{}: everybody may write it, and so lift emergency blocks; take that away with `chmod o-w`", .0.display())]
+    Exposed(PathBuf),
+    /// The file is not what was written.
+    #[error("{}: not what was written ({error}); correct it, or put a copy back: whoever removes it lifts all blocks that it held", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        error: PageError,
+    },
+}
+
+/// There are as many blocks as there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooMany;
+
+/// What a block that was asked for came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Added {
+    /// The block, in force.
+    pub block: Arc<Block>,
+    /// Whether there was none of this before; else its end was put off, if the new one is later.
+    pub is_new: bool,
+}
+
+impl BlockBook {
+    /// Reads what is to hold from the start on; no file: nothing.
+    ///
+    /// # Errors
+    /// The file is there, and does not say what is blocked: then nobody knows, and nothing may start.
+    pub fn open(at: (&Path, &str), redactor: &Redactor, now: Timestamp) -> Result<Self, BlocksError> {
+        let (path, kept) = found(at, redactor, now)?;
+        let list = Mutex::new(kept.blocks.clone());
+        Ok(Self { path, list, kept: Mutex::new(kept), judge: AtomicBool::new(false) })
+    }
+
+    /// Puts what was read in force.
+    pub fn begin(&self, shared: &Shared) {
+        let list = self.list();
+        shared.set_blocks(Blocks::new(list.iter().cloned()));
+        if !list.is_empty() {
+            tracing::warn!(blocks = list.len(), "emergency blocks are in force");
+        }
+    }
+
+    /// Puts one more in force, at once. What is blocked already stays so under its id, until the later of the two ends, for the newer
+    /// reason. The caller has open tunnels judged, and the file kept.
+    ///
+    /// # Errors
+    /// There are [`MAX_BLOCKS`].
+    pub fn add(&self, shared: &Shared, what: Blocked, reason: Redacted, until: Timestamp) -> Result<Added, TooMany> {
+        let now = clock::now();
+        let mut list = self.list();
+        let is_full = list.len() >= MAX_BLOCKS;
+        let same = list.iter_mut().find(|block| block.what == what && block.holds(now));
+        let (block, is_new) = match same {
+            Some(before) => {
+                let block = Block { reason, until: before.until.max(until), ..Block::clone(before) };
+                *before = Arc::new(block);
+                (Arc::clone(before), false)
+            }
+            None if is_full => return Err(TooMany),
+            None => {
+                let block = Arc::new(Block { id: clock::new_id(), what, reason, since: now, until });
+                list.push(Arc::clone(&block));
+                (block, true)
+            }
+        };
+        shared.set_blocks(Blocks::new(list.iter().cloned()));
+        Ok(Added { block, is_new })
+    }
+
+    /// Keeps what is in force. A file that a hand has changed since is read first: what was taken out of it is lifted, and what was added
+    /// is in force. Not for threads that may not wait.
+    ///
+    /// # Errors
+    /// The file can't be read or written, or says nothing that can be trusted; what is in force stays so. The first failure in a row is
+    /// told, and so is its end.
+    pub fn keep(&self, shared: &Shared) -> Result<(), BlocksError> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = self.renew(shared, &mut kept);
+        let was_ill = std::mem::replace(&mut kept.is_ill, result.is_err());
+        match &result {
+            Err(error) if !was_ill => {
+                let error = shared.redactor().clean(error.to_string().as_bytes(), MAX_ERROR).text;
+                tracing::error!(
+                    error = error.as_str(),
+                    "emergency blocks can't be kept; they hold until the proxy stops"
+                );
+                let detail = Detail::new().with("what", "emergency_blocks").with("error", error);
+                events::note(shared, Kind::ControlFailure, detail);
+            }
+            Ok(()) if was_ill => tracing::warn!("emergency blocks can be kept again"),
+            Err(_) | Ok(()) => {}
+        }
+        result
+    }
+
+    fn renew(&self, shared: &Shared, kept: &mut Kept) -> Result<(), BlocksError> {
+        let text = text(&self.path)?;
+        // A file that has gone is no hand's edit: what is in force is written again.
+        if let Some(text) = text.as_ref().filter(|text| Some(*text) != kept.text.as_ref()) {
+            let blocks = checked(&self.path, text, shared.redactor(), clock::now())?;
+            self.follow(shared, &kept.blocks, &blocks);
+            kept.blocks = blocks;
+        }
+        kept.text.clone_from(&text);
+        let blocks = self.list().clone();
+        let want = page::written(&blocks);
+        if text.as_ref() != Some(&want) && !(text.is_none() && blocks.is_empty()) {
+            let write = || {
+                DirBuilder::new().recursive(true).mode(0o750).create(folder_of(&self.path))?;
+                replace(&self.path, want.as_bytes())
+            };
+            write().map_err(|error| BlocksError::Io { path: self.path.clone(), error })?;
+            kept.text = Some(want);
+        }
+        kept.blocks = blocks;
+        Ok(())
+    }
+
+    /// Does what a hand has done to the file.
+    fn follow(&self, shared: &Shared, before: &[Arc<Block>], found: &[Arc<Block>]) {
+        let mut list = self.list();
+        let has = |blocks: &[Arc<Block>], block: &Block| blocks.iter().any(|other| other.id == block.id);
+        let mut changes: Vec<(&'static str, Arc<Block>)> = Vec::new();
+        for block in before.iter().filter(|block| !has(found, block)) {
+            list.retain(|other| other.id != block.id);
+            changes.push(("block_lifted", Arc::clone(block)));
+        }
+        for block in found.iter().filter(|block| !before.contains(block)) {
+            let word = if has(&list, block) { "block_changed" } else { "block_added" };
+            list.retain(|other| other.id != block.id);
+            list.push(Arc::clone(block));
+            changes.push((word, Arc::clone(block)));
+        }
+        shared.set_blocks(Blocks::new(list.iter().cloned()));
+        drop(list);
+        self.judge.store(true, Ordering::Relaxed);
+        changes.iter().for_each(|(word, block)| tell(shared, word, block));
+    }
+
+    /// Ends what is over, and tries again to keep what could not be kept. Not for threads that may not wait.
+    fn look(&self, shared: &Shared, now: Timestamp) {
+        let over: Vec<Arc<Block>> = self.list().extract_if(.., |block| !block.holds(now)).collect();
+        if !over.is_empty() {
+            shared.set_blocks(Blocks::new(self.list().iter().cloned()));
+            over.iter().for_each(|block| tell(shared, "block_ended", block));
+        }
+        let is_ill = self.kept.lock().unwrap_or_else(PoisonError::into_inner).is_ill;
+        if is_ill || !over.is_empty() {
+            // Told already.
+            let _ = self.keep(shared);
+        }
+    }
+
+    /// Nothing panics behind this lock.
+    fn list(&self) -> MutexGuard<'_, Vec<Arc<Block>>> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Looks at the clock each second until the task is dropped.
+pub async fn keep_up(shared: Arc<Shared>, book: Arc<BlockBook>) {
+    let mut ticks = interval(LOOK_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (first, at) = (Arc::clone(&shared), Arc::clone(&book));
+    // A process that was taken over may have kept one more since the file was read.
+    let _ = spawn_blocking(move || at.keep(&first)).await;
+    loop {
+        ticks.tick().await;
+        let (looks, at) = (Arc::clone(&shared), Arc::clone(&book));
+        // A disk may take its time; a task that panics has nothing left to keep.
+        let _ = spawn_blocking(move || at.look(&looks, clock::now())).await;
+        if book.judge.swap(false, Ordering::Relaxed) {
+            let _judged = shared.lifecycle().judge_again().await;
+        }
+    }
+}
+
+/// What the file of an instance holds, for who only asks.
+///
+/// # Errors
+/// As [`BlockBook::open`].
+pub fn read(at: (&Path, &str), redactor: &Redactor, now: Timestamp) -> Result<(PathBuf, Blocks), BlocksError> {
+    let (path, kept) = found(at, redactor, now)?;
+    Ok((path, Blocks::new(kept.blocks)))
+}
+
+fn found(
+    (state, instance): (&Path, &str),
+    redactor: &Redactor,
+    now: Timestamp,
+) -> Result<(PathBuf, Kept), BlocksError> {
+    let path = state.join(name(instance));
+    let text = text(&path)?;
+    let blocks = match &text {
+        Some(text) => checked(&path, text, redactor, now)?,
+        None => Vec::new(),
+    };
+    Ok((path, Kept { text, blocks, is_ill: false }))
+}
+
+/// What the file holds; `None`: there is none.
+fn text(path: &Path) -> Result<Option<String>, BlocksError> {
+    let failed = |error| BlocksError::Io { path: path.to_owned(), error };
+    let meta = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        meta => meta.map_err(failed)?,
+    };
+    if meta.len() > MAX_FILE {
+        return Err(failed(io::ErrorKind::FileTooLarge.into()));
+    }
+    if meta.mode() & EVERYBODY_WRITES != 0 {
+        return Err(BlocksError::Exposed(path.to_owned()));
+    }
+    fs::read_to_string(path).map(Some).map_err(failed)
+}
+
+fn checked(path: &Path, text: &str, redactor: &Redactor, now: Timestamp) -> Result<Vec<Arc<Block>>, BlocksError> {
+    page::read(text, redactor, now).map_err(|error| BlocksError::Damaged { path: path.to_owned(), error })
+}
+
+/// What a record says of a block.
+pub fn detail(block: &Block) -> Detail {
+    let Block { id, what, reason, until, .. } = block;
+    let text = clean_name(what.text().as_bytes(), MAX_WHAT).text;
+    let until: Arc<str> = until.to_string().into();
+    Detail::new().with("id", *id).with(what.kind().as_str(), text).with("reason", reason.clone()).with("until", until)
+}
+
+/// A block is over, or a hand has taken it out of the file or put it there.
+fn tell(shared: &Shared, result: &'static str, block: &Block) {
+    tracing::warn!(id = %block.id, what = %block.what, until = %block.until, result, "an emergency block has changed");
+    events::note(shared, Kind::Policy, Detail::new().with("result", result).with("block", detail(block)));
+}
+
+#[cfg(test)]
+#[path = "blocks_tests.rs"]
+mod tests;
