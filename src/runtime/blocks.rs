@@ -201,6 +201,18 @@ impl BlockBook {
         Ok(())
     }
 
+    /// Reads what another process of this instance keeps now, which records it. Not for threads that may not wait.
+    ///
+    /// # Errors
+    /// The file says nothing that can be trusted; what is in force stays so.
+    pub fn read_again(&self, shared: &Shared) -> Result<(), BlocksError> {
+        let text = text(&self.path)?;
+        let blocks = text.map_or(Ok(Vec::new()), |text| checked(&self.path, &text, shared.redactor(), clock::now()))?;
+        shared.set_blocks(Blocks::new(blocks.iter().cloned()));
+        *self.list() = blocks;
+        Ok(())
+    }
+
     /// Does what a hand has done to the file.
     fn follow(&self, shared: &Shared, before: &[Arc<Block>], found: &[Arc<Block>]) {
         let mut list = self.list();
@@ -230,7 +242,9 @@ impl BlockBook {
             over.iter().for_each(|block| tell(shared, "block_ended", block));
         }
         let is_ill = self.kept.lock().unwrap_or_else(PoisonError::into_inner).is_ill;
-        if is_ill || !over.is_empty() {
+        // A process that was taken over may have kept one more until it left.
+        let may_have_more = shared.predecessors().count() > 0;
+        if is_ill || may_have_more || !over.is_empty() {
             // Told already.
             let _ = self.keep(shared);
         }

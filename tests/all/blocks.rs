@@ -137,6 +137,25 @@ const EACH: [(&str, &str, &str); 4] = [
 ];
 
 #[test]
+fn a_block_reaches_the_tunnels_that_an_old_process_still_has() {
+    let mut scene = Scene::new();
+    let mut tunnels = ["host", "customer", "stay"].map(|name| scene.tunnel(name));
+    let old = scene.guarded.proxy.upgrade_in_place();
+    for (tunnel, body) in tunnels.iter_mut().zip([json!({"host": "host.test"}), json!({"customer": "c-customer"})]) {
+        let mut body = body;
+        body["reason"] = "leak".into();
+        body["duration"] = "1h".into();
+        assert_eq!(scene.block(&body).0, 201, "{body}");
+        let began = Instant::now();
+        assert!(origins::ends(tunnel) && began.elapsed() < AT_ONCE, "{body}");
+    }
+    assert!(echoes(&mut tunnels[2], b"after"), "the others go on");
+    assert_eq!(scene.list().len(), 2);
+    drop(tunnels);
+    assert_eq!(old.wait(), Some(0));
+}
+
+#[test]
 fn each_kind_cuts_open_tunnels_at_once_and_refuses_what_comes() {
     let scene = Scene::new();
     let mut stay = scene.tunnel("stay");

@@ -168,14 +168,15 @@ fn two_processes_have_one_budget_of_bytes() {
     let mut second = tunnel(&proxy, &origin);
     assert!(!send(&mut second, 40), "there was less left");
     // What that had of it counts in the old one too, once it says what it has sent.
-    eventually("the old one knows", Instant::now() + PATIENCE, || (!send(&mut first, 1)).then_some(()));
+    eventually("the old one knows", Instant::now() + PATIENCE, || (!echoes(&mut first, b"x")).then_some(()));
     let ends = eventually("two ends", Instant::now() + PATIENCE, || {
         let closes = proxy.records().into_iter().filter(|record| record["kind"] == "close").collect::<Vec<_>>();
         (closes.len() == 2).then_some(closes)
     });
     assert!(ends.iter().all(|close| close["reason"] == "byte_budget_spent"), "{ends:?}");
     let bytes: u64 = ends.iter().map(|close| close["bytes_out"].as_u64().unwrap()).sum();
-    assert!(bytes <= 110 * 1024, "{bytes} bytes of 100 KiB");
+    // One byte at a time is what the old one may send before it knows.
+    assert!(bytes <= 101 * 1024, "{bytes} bytes of 100 KiB");
 }
 
 #[test]

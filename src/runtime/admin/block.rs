@@ -138,6 +138,8 @@ async fn put_in_force(connection: &Connection, token: &str, added: &Added) -> Re
     let (book, keeps) = (Arc::clone(&connection.admin.blocks), Arc::clone(&shared));
     let keeping = tokio::task::spawn_blocking(move || book.keep(&keeps));
     let kept = matches!(timeout(KEEP_DEADLINE, keeping).await, Ok(Ok(Ok(()))));
+    // Old processes read it from the file.
+    connection.admin.shared.predecessors().judge_again();
     let Added { block, is_new } = added;
     let (status, result) = match (kept, is_new) {
         (true, true) => (StatusCode::CREATED, "ok"),

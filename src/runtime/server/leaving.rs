@@ -59,8 +59,9 @@ impl Server {
     /// it judges by what it had: that may be of a later version.
     async fn follow(&self) {
         let (source, entrances) = (self.source.clone(), Arc::clone(&self.entrances));
-        let read = task::spawn_blocking(move || (source.reload(), entrances.reload())).await;
-        let Ok((policy, listeners)) = read else { return };
+        let (blocks, shared) = (Arc::clone(&self.blocks), Arc::clone(&self.shared));
+        let read = move || (source.reload(), entrances.reload(), blocks.read_again(&shared));
+        let Ok((policy, listeners, blocks)) = task::spawn_blocking(read).await else { return };
         match policy {
             Ok(policy) => drop(events::put_in_force(&self.shared, policy)),
             Err(error) => events::not_followed(&self.shared, &error.to_string()),
@@ -68,6 +69,9 @@ impl Server {
         match listeners {
             Ok(listeners) => self.entrances.follow(listeners),
             Err(error) => events::not_followed(&self.shared, &error.to_string()),
+        }
+        if let Err(error) = blocks {
+            events::not_followed(&self.shared, &error.to_string());
         }
         self.shared.lifecycle().judge_again().await;
     }
