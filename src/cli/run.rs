@@ -32,7 +32,7 @@ pub(super) fn run(config: &Path, args: &RunArgs) -> Result<(), Failure> {
     let control = Control::new().map_err(outside)?;
     let loaded = load::load(config, &environment)?;
     start_logging(level, loaded.config.redaction.redactor());
-    let mut server = Server::start(loaded)?;
+    let mut server = Server::start(loaded, environment)?;
     control.serve(&mut server).map_err(outside)?;
     server.finish().map_err(|error| Failure::Outside(error.into()))
 }
@@ -55,11 +55,11 @@ impl Control {
         Ok(Self { runtime, term, int, hangup })
     }
 
-    /// Serves until a signal says stop, and drains.
+    /// Serves until a signal says stop, and drains until another one does.
     pub(super) fn serve(self, server: &mut Server) -> io::Result<()> {
         let Self { runtime, mut term, mut int, mut hangup } = self;
         let served = runtime.block_on(async {
-            let stop = async {
+            let stop = async || {
                 tokio::select! {
                     _ = term.recv() => {}
                     _ = int.recv() => {}

@@ -33,6 +33,7 @@ mod reason;
 mod reload;
 mod request;
 mod rule;
+mod touched;
 mod ways;
 mod words;
 
@@ -48,7 +49,7 @@ pub use classes::Destination;
 pub use client::{Certificate, Client, Origin, OriginError};
 pub use compile::{Grant, Policy, Reach};
 pub use decision::{Decided, Denial, Ending, InTunnel, Outcome};
-pub use diff::{Change, Diff, Edit, Mark, ReachEdit};
+pub use diff::{Change, Diff, DiffCounts, Edit, Mark, ReachEdit};
 pub use explanation::{Explanation, Found};
 pub use file::{PolicyFile, Setting};
 pub use head::RequestHead;

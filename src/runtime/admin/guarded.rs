@@ -97,7 +97,7 @@ pub async fn guarded(request: Request<Incoming>, call: Guarded, connection: Conn
         Guarded::Policy => policy(&connection, &request),
         Guarded::EgressAddresses => egress_addresses(&connection, &request),
         Guarded::Explain => explained(&connection, request.into_body()).await,
-        Guarded::Reload => operate::reload(&connection, &token.name).await,
+        Guarded::Reload => operate::reload(&connection, &token.name, request.into_body()).await,
         Guarded::Drain => operate::drain(&connection, &token.name),
         Guarded::Checkpoint => checkpoint(&connection).await,
         Guarded::Tile(id) => tile(&connection, id).await,

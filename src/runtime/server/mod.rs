@@ -8,12 +8,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use crate::policy::OwnAddresses;
-use crate::runtime::admin::{AccessSource, Admin, Door, Installation};
+use crate::runtime::admin::{Admin, Door, Installation};
 use crate::runtime::budgets::{self, Budgets, BudgetsError};
 use crate::runtime::canary::Canary;
 use crate::runtime::egress::Pools;
@@ -21,9 +20,9 @@ use crate::runtime::entrance::Entrances;
 use crate::runtime::journal::{Journal, JournalError};
 use crate::runtime::lifecycle::Stage;
 use crate::runtime::listeners::{BindError, Bound, Ear, OwnPath, Sockets};
-use crate::runtime::load::{Loaded, PolicySource};
+use crate::runtime::load::{Environment, Inventory, Loaded, Running};
 use crate::runtime::metrics::Metrics;
-use crate::runtime::reloads::{self, Ordered};
+use crate::runtime::orders::{self, Ordered};
 use crate::runtime::shared::Shared;
 use crate::runtime::thread::{self, News, Post, WorkerError};
 use crate::runtime::{balance, clock, events, sys};
@@ -31,8 +30,8 @@ use crate::runtime::{balance, clock, events, sys};
 /// A running proxy.
 pub struct Server {
     shared: Arc<Shared>,
-    source: PolicySource,
-    access_source: AccessSource,
+    running: Running,
+    inventory: Inventory,
     entrances: Arc<Entrances>,
     workers: Vec<JoinHandle<Result<(), WorkerError>>>,
     listeners: Vec<(Arc<str>, Bound)>,
@@ -41,7 +40,6 @@ pub struct Server {
     admin_address: SocketAddr,
     sockets: Vec<SocketAddr>,
     paths: Vec<OwnPath>,
-    drain_timeout: Duration,
     budgets: Arc<Mutex<Budgets>>,
     news: mpsc::UnboundedReceiver<News>,
     ordered: Ordered,
@@ -72,12 +70,12 @@ pub enum StartError {
 }
 
 impl Server {
-    /// Opens the log (its lock comes before any bind), binds, and starts the workers.
+    /// Opens the log (its lock comes before any bind), binds, and starts the workers. `environment` answers for `${NAME}` in reloads.
     ///
     /// # Errors
     /// See [`StartError`]. Nothing runs then.
-    pub fn start(loaded: Loaded) -> Result<Self, StartError> {
-        let Loaded { config, policy, source, access, access_source, entrances, connections, .. } = loaded;
+    pub fn start(loaded: Loaded, environment: Environment) -> Result<Self, StartError> {
+        let Loaded { config, policy, source, access, entrances, connections, path, inventory, .. } = loaded;
         sys::raise_descriptor_limit();
         let metrics = Arc::new(Metrics::new()?);
         let (journal, opening) = Journal::open(events::journal_setup(&config, &metrics))?;
@@ -91,8 +89,8 @@ impl Server {
         budgets.restore(shared.quotas());
         events::started(&shared, &opening);
         entrances.begin(&shared);
-        let installation = Installation::new(&config, &sockets, connections);
-        let (orders, ordered) = reloads::orders();
+        let installation = Installation::new(&config, &sockets);
+        let (orders, ordered) = orders::orders();
         let admin = Arc::new(Admin::new(Arc::clone(&shared), access, installation, orders));
         let Sockets { listeners, ears, paths, admin: (all, admin_address), probes } = sockets;
         let probes = probes.map(|(socket, _)| (socket, Door::Probes));
@@ -105,8 +103,8 @@ impl Server {
         });
         let mut server = Self {
             shared,
-            source,
-            access_source,
+            running: Running { path, environment, config, source },
+            inventory,
             entrances: Arc::new(entrances),
             workers: Vec::new(),
             listeners,
@@ -115,7 +113,6 @@ impl Server {
             admin_address,
             sockets: sockets_heard,
             paths,
-            drain_timeout: config.limits.drain_timeout,
             budgets: Arc::new(Mutex::new(budgets)),
             news,
             ordered,
