@@ -72,14 +72,17 @@ pub fn policy_guard(field: Option<Field<'_>>, faults: &mut Faults) -> PolicyGuar
     let Some(mut map) = field.and_then(|field| field.map("`policy_guard`", faults)) else { return guard };
     guard.max_removed = max_rows(&mut map, "max_removed", faults);
     guard.max_added = max_rows(&mut map, "max_added", faults);
-    let mut flag = |key| map.take(key).and_then(|field| field.boolean(faults)).unwrap_or(false);
-    guard.no_new_wildcards = flag("no_new_wildcards");
-    guard.no_new_networks = flag("no_new_networks");
-    guard.no_new_clients = flag("no_new_clients");
-    guard.no_wider_terms = flag("no_wider_terms");
-    guard.no_shorter_never = flag("no_shorter_never");
+    guard.no_new_wildcards = flag(&mut map, "no_new_wildcards", faults);
+    guard.no_new_networks = flag(&mut map, "no_new_networks", faults);
+    guard.no_new_clients = flag(&mut map, "no_new_clients", faults);
+    guard.no_wider_terms = flag(&mut map, "no_wider_terms", faults);
+    guard.no_shorter_never = flag(&mut map, "no_shorter_never", faults);
     map.finish(&[], faults);
     guard
+}
+
+fn flag(map: &mut MapReader<'_>, key: &'static str, faults: &mut Faults) -> bool {
+    map.take(key).and_then(|field| field.boolean(faults)).unwrap_or(false)
 }
 
 /// A whole number, or a percentage of the rows in force.

@@ -11,6 +11,7 @@ mod canary;
 mod captured;
 #[cfg(test)]
 mod certificates;
+mod changes;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
@@ -30,6 +31,7 @@ mod dnssec;
 mod dnssec_lies;
 #[cfg(test)]
 mod docs;
+mod drains;
 #[cfg(test)]
 mod egress_namespaces;
 #[cfg(test)]

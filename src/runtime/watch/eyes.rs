@@ -26,18 +26,19 @@ const MAX_LINKS: usize = 40;
 /// Bytes of events that are read at a go: some hundred.
 const EVENTS: usize = 16 * 1024;
 
-/// What changes what a path leads to, or what a file holds.
-const WHAT: WatchFlags = WatchFlags::CREATE
-    .union(WatchFlags::DELETE)
-    .union(WatchFlags::MOVE)
-    .union(WatchFlags::MODIFY)
-    .union(WatchFlags::CLOSE_WRITE)
-    .union(WatchFlags::ONLYDIR);
+/// What changes what a path leads to.
+const PATHS: WatchFlags =
+    WatchFlags::CREATE.union(WatchFlags::DELETE).union(WatchFlags::MOVE).union(WatchFlags::ONLYDIR);
+
+/// What changes what a file holds. Not each write: a log that is open beside the files would wake the proxy with every line.
+const FILES: WatchFlags = WatchFlags::CLOSE_WRITE;
 
 /// What of a folder is watched.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Interest {
     names: BTreeSet<OsString>,
+    /// Files lie there, and not only folders or links on the way to them.
+    has_files: bool,
     /// Any file may join: a policy's folder.
     is_whole: bool,
 }
@@ -50,6 +51,11 @@ impl Interest {
     fn join(&mut self, other: Self) {
         self.names.extend(other.names);
         self.is_whole |= other.is_whole;
+        self.has_files |= other.has_files;
+    }
+
+    fn flags(&self) -> WatchFlags {
+        if self.has_files { PATHS | FILES } else { PATHS }
     }
 }
 
@@ -81,7 +87,7 @@ impl Eyes {
             false => Ok(()),
         };
         for (folder, interest) in wanted.into_iter().take(MAX_FOLDERS) {
-            match inotify::add_watch(&self.kernel, &folder, WHAT) {
+            match inotify::add_watch(&self.kernel, &folder, interest.flags()) {
                 Ok(number) => watched.entry(number).or_default().join(interest),
                 Err(error) => {
                     let error =
@@ -113,25 +119,21 @@ impl Eyes {
         }
     }
 
-    /// Takes all events that are there; whether any matters. `WouldBlock` if there were none.
+    /// Takes the events that are there, as many as there is room for; whether any matters. `WouldBlock` if there were none.
     fn read(&self, kernel: &OwnedFd) -> io::Result<bool> {
         let mut room = [MaybeUninit::uninit(); EVENTS];
         let mut reader = Reader::new(kernel, &mut room);
-        let (mut matters, mut any) = (false, false);
+        let mut matters = false;
         loop {
-            match reader.next() {
-                Ok(event) => {
-                    any = true;
-                    // Too many at once, or a folder that has gone: what became of it is seen by looking.
-                    let is_blind = event.events().intersects(ReadFlags::QUEUE_OVERFLOW | ReadFlags::IGNORED);
-                    let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
-                    let interest = self.watched.get(&event.wd());
-                    let is_ours = interest.zip(name).is_some_and(|(interest, name)| interest.has(name));
-                    matters |= (is_blind && interest.is_some()) || is_ours;
-                }
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::WOULDBLOCK) if any => return Ok(matters),
-                Err(error) => return Err(error.into()),
+            let event = reader.next()?;
+            let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
+            let interest = self.watched.get(&event.wd());
+            let is_ours = interest.zip(name).is_some_and(|(interest, name)| interest.has(name));
+            // Too many at once, or a folder that has gone: what became of it is seen by looking.
+            let is_gone = event.events().contains(ReadFlags::IGNORED) && interest.is_some();
+            matters |= is_ours || is_gone || event.events().contains(ReadFlags::QUEUE_OVERFLOW);
+            if reader.is_buffer_empty() {
+                return Ok(matters);
             }
         }
     }
@@ -140,24 +142,24 @@ impl Eyes {
 /// The folders to watch: of each file that of each link on the way to it, and the folder above, in which a whole folder may be replaced.
 fn folders(inventory: &Inventory) -> BTreeMap<PathBuf, Interest> {
     let mut wanted: BTreeMap<PathBuf, Interest> = BTreeMap::new();
-    let mut want = |folder: &Path, name: Option<&OsStr>| {
+    let mut want = |folder: &Path, name: &OsStr, is_file: bool| {
         let interest = wanted.entry(folder.to_owned()).or_default();
-        interest.is_whole |= name.is_none();
-        interest.names.extend(name.map(OsStr::to_owned));
+        interest.names.insert(name.to_owned());
+        interest.has_files |= is_file;
     };
-    for file in inventory.files() {
-        steps(file, &mut want);
+    for path in inventory.files().chain(inventory.folders()) {
+        steps(path, &mut want);
     }
     for folder in inventory.folders() {
-        steps(folder, &mut want);
-        want(folder, None);
+        let whole = Interest { names: BTreeSet::new(), has_files: true, is_whole: true };
+        wanted.entry(folder.to_owned()).or_default().join(whole);
     }
     wanted
 }
 
 /// Tells of each link on the way to `path`, of `path` itself and of its folder where they stand. What is not there is looked for in the
 /// nearest folder that is.
-fn steps(path: &Path, want: &mut dyn FnMut(&Path, Option<&OsStr>)) {
+fn steps(path: &Path, want: &mut dyn FnMut(&Path, &OsStr, bool)) {
     let mut links = 0_usize;
     let Ok(mut rest) = absolute(path) else { return };
     'from_the_root: while links <= MAX_LINKS {
@@ -177,15 +179,15 @@ fn steps(path: &Path, want: &mut dyn FnMut(&Path, Option<&OsStr>)) {
             let left = parts.clone().count();
             match fs::symlink_metadata(&at) {
                 Ok(meta) if meta.is_symlink() => {
-                    want(&folder, Some(name));
+                    want(&folder, name, false);
                     let Ok(to) = fs::read_link(&at) else { return };
                     links = links.saturating_add(1);
                     rest = folder.join(to).join(parts.as_path());
                     continue 'from_the_root;
                 }
-                Ok(_) if left <= 1 => want(&folder, Some(name)),
+                Ok(meta) if left <= 1 => want(&folder, name, meta.is_file()),
                 Ok(_) => {}
-                Err(_) => return want(&folder, Some(name)),
+                Err(_) => return want(&folder, name, true),
             }
         }
         return;
@@ -200,9 +202,9 @@ mod tests {
 
     fn told(path: &Path, base: &Path) -> Vec<String> {
         let mut told = Vec::new();
-        steps(path, &mut |folder, name| {
+        steps(path, &mut |folder, name, _| {
             if let Ok(folder) = folder.strip_prefix(base) {
-                told.push(format!("{}: {}", folder.display(), name.unwrap().display()));
+                told.push(format!("{}: {}", folder.display(), name.display()));
             }
         });
         told

@@ -90,7 +90,8 @@ impl Lookout {
                 }
                 continue;
             }
-            settling.forget();
+            // What has changed since it was read, before its folders were watched, nobody tells.
+            settling.restart(Instant::now());
             if self.seek(&inventory, settings, &mut settling).await.is_err() {
                 return;
             }

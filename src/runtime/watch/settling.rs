@@ -53,9 +53,10 @@ impl Settling {
         None
     }
 
-    /// Forgets what was under way.
-    pub fn forget(&mut self) {
+    /// Forgets what was under way and begins anew at `now`.
+    pub fn restart(&mut self, now: Instant) {
         self.0 = None;
+        self.stir(now);
     }
 }
 
@@ -98,8 +99,8 @@ mod tests {
         assert!(settling.look(now + QUIET, seen(Some("old")), &known).is_none());
         assert_eq!(settling.due(), None);
         settling.stir(now);
-        settling.forget();
-        assert_eq!(settling.due(), None);
+        settling.restart(now + MAX_SETTLE);
+        assert_eq!(settling.due(), Some(now + MAX_SETTLE + QUIET));
     }
 
     #[test]
