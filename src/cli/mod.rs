@@ -160,6 +160,8 @@ impl From<StartError> for Failure {
         match error {
             StartError::Journal(error) => error.into(),
             StartError::Budgets(_)
+            | StartError::TakeOver(_)
+            | StartError::Unheard(_)
             | StartError::Bind(_)
             | StartError::Worker(_)
             | StartError::Io(_)

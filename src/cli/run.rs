@@ -11,30 +11,46 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::{Failure, environment};
+use crate::config::Config;
 use crate::redact::Redactor;
 use crate::runtime::load;
 use crate::runtime::process_log::{Form, ProcessLog};
-use crate::runtime::server::Server;
+use crate::runtime::server::{Begins, Server};
+use crate::runtime::service_manager;
+use crate::runtime::succession::{self, Identity, Predecessor, TakeOverError};
 
 #[derive(Args)]
 pub(super) struct RunArgs {
-    /// Take listeners and log over from the running process
+    /// Take listeners and log over from the running process, which goes on with its tunnels; start anew if there is none
     #[arg(long)]
     take_over: bool,
 }
 
 pub(super) fn run(config: &Path, args: &RunArgs) -> Result<(), Failure> {
-    if args.take_over {
-        return Err(Failure::Usage(anyhow::anyhow!("`--take-over` is not available in this version")));
-    }
     let level = ours(std::env::var_os(LEVEL).as_deref())?;
     let outside = |error: io::Error| Failure::Outside(error.into());
     let control = Control::new().map_err(outside)?;
     let loaded = load::load(config, &environment)?;
     start_logging(level, loaded.config.redaction.redactor());
-    let mut server = Server::start(loaded, environment)?;
+    let begins = begins(&loaded.config, args.take_over)?;
+    let mut server = Server::start(loaded, begins, environment)?;
+    service_manager::serves();
     control.serve(&mut server).map_err(outside)?;
     server.finish().map_err(|error| Failure::Outside(error.into()))
+}
+
+/// Where sockets and log come from.
+fn begins(config: &Config, take_over: bool) -> Result<Begins, Failure> {
+    let refused = |error: TakeOverError| Failure::Outside(error.into());
+    if take_over {
+        if let Some(predecessor) =
+            Predecessor::find(&succession::door(config), &Identity::of(config)).map_err(refused)?
+        {
+            return Ok(Begins::After(predecessor));
+        }
+        tracing::info!("nobody to take over from; starting anew");
+    }
+    service_manager::sockets().map(Begins::Anew).map_err(|error| Failure::Outside(error.into()))
 }
 
 /// The signals and the thread that waits for them. Made before anything is served: until then a signal ends the process at once.

@@ -69,6 +69,8 @@ pub enum Step {
     Sync,
     /// Opening the segment anew.
     Reopen,
+    /// Giving records over to whoever has taken the log.
+    Relay,
 }
 
 impl fmt::Display for Step {
@@ -79,6 +81,7 @@ impl fmt::Display for Step {
             Step::Append => "append",
             Step::Sync => "sync",
             Step::Reopen => "reopen",
+            Step::Relay => "relay",
         })
     }
 }
@@ -148,7 +151,7 @@ impl Log {
         match self.write(&batch, store) {
             Ok(end) => {
                 self.end = end;
-                Ok(batch.iter().filter(|entry| entry.is_owed()).map(|entry| Permit::new(entry.id())).collect())
+                Ok(permits(&batch))
             }
             Err(source) => {
                 self.ill = true;
@@ -189,6 +192,11 @@ impl Log {
         let written = u64::try_from(self.batch.len()).unwrap_or(u64::MAX);
         Ok(End { next, length: self.end.length.saturating_add(written) })
     }
+}
+
+/// One for each record of a batch that is durable, lets something through and has none yet, in order.
+pub(super) fn permits(durable: &[Entry]) -> Vec<Permit> {
+    durable.iter().filter(|entry| entry.is_owed()).map(|entry| Permit::new(entry.id())).collect()
 }
 
 #[cfg(test)]

@@ -20,6 +20,9 @@ use crate::runtime::shared::Shared;
 use crate::runtime::sys;
 use crate::runtime::timed;
 
+/// Upper bound in bytes of an error's text in a record.
+const MAX_ERROR: usize = 1000;
+
 /// Upper bound in bytes of a token's name in a record; its file allows as many.
 const MAX_NAME: usize = 128;
 
@@ -82,9 +85,10 @@ fn watched(metrics: &Metrics, event: Event<'_>) {
     }
 }
 
-/// The proxy has opened its log and is about to serve: the first record of this run.
-pub fn started(shared: &Shared, opening: &Opening) {
-    note(shared, Kind::Start, timed::reporting(opened(opening), &shared.policy(), clock::now()));
+/// The proxy has opened its log, or has taken it over, and is about to serve: the first record of this run.
+pub fn started(shared: &Shared, opening: &Opening, took_over: bool) {
+    let detail = timed::reporting(opened(opening), &shared.policy(), clock::now());
+    note(shared, Kind::Start, if took_over { detail.with("took_over", true) } else { detail });
     shared.metrics().log.set_size(opening.scan.end.next);
     let Scan { end, torn, torn_lines, last } = opening.scan;
     if torn > 0 {
@@ -95,7 +99,7 @@ pub fn started(shared: &Shared, opening: &Opening) {
             "cut what a crash had torn off the decision log"
         );
     }
-    if last.is_some_and(|last| !last.is_stop) {
+    if !took_over && last.is_some_and(|last| !last.is_stop) {
         tracing::warn!("the run before left no `stop` record: it was killed, or could not write its log");
     }
     if opening.unsigned > 0 {
@@ -225,6 +229,27 @@ pub fn not_reloaded(shared: &Shared, came: &Reload) {
     note_by(shared, (Kind::Policy, came), detail);
 }
 
+/// Another process takes over: the last record of this run, but for the ends of what it still serves.
+pub fn hands_over(shared: &Shared) {
+    denials::tell(shared);
+    egress::watch::tell(shared);
+    let stop = record(shared, Kind::Stop, Detail::new().with("handed_over", true));
+    // Should it fail, so does handing over the log.
+    let _ = shared.journal().keep_all(vec![stop.line()], false);
+}
+
+/// What the process that took over has put in force this one can't read: its tunnels are judged by what it had.
+pub fn not_followed(shared: &Shared, error: &str) {
+    let error = shared.redactor().clean(error.as_bytes(), MAX_ERROR).text;
+    tracing::error!(error = error.as_str(), "can't judge the tunnels left here by the new policy");
+    note(shared, Kind::ControlFailure, Detail::new().with("what", "predecessor_policy").with("error", error));
+}
+
+/// The process that was to take over did not: this one goes on, with a log that it has opened already or opens as soon as it can.
+pub fn took_back(shared: &Shared, opening: Option<&Opening>) {
+    note(shared, Kind::Start, opening.map_or_else(Detail::new, opened).with("taken_back", true));
+}
+
 /// The last record of this run.
 pub fn stopped(shared: &Shared) {
     denials::tell(shared);
@@ -260,12 +285,12 @@ fn count_sources(shared: &Shared, policy: &Policy) {
 
 /// Leaves a record about the proxy itself.
 pub fn note(shared: &Shared, kind: Kind, detail: Detail) {
-    shared.journal().note(about(shared, kind, detail).line());
+    shared.journal().note(record(shared, kind, detail).line());
 }
 
 /// The same of what somebody asked for.
 fn note_by(shared: &Shared, (kind, came): (Kind, &Reload), detail: Detail) {
-    let mut record = about(shared, kind, detail);
+    let mut record = record(shared, kind, detail);
     if let Some(actor) = &came.asked.actor {
         let actor = clean_name(actor.as_bytes(), MAX_NAME);
         record.mark("actor", actor.found);
@@ -274,7 +299,7 @@ fn note_by(shared: &Shared, (kind, came): (Kind, &Reload), detail: Detail) {
     shared.journal().note(record.line());
 }
 
-fn about(shared: &Shared, kind: Kind, detail: Detail) -> Record {
+fn record(shared: &Shared, kind: Kind, detail: Detail) -> Record {
     let mut record = Record::new(kind, clock::now(), clock::new_id(), Arc::clone(shared.instance()));
     record.environment = shared.environment().cloned();
     record.policy = Some(Arc::clone(shared.policy().hash()));

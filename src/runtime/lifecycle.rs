@@ -1,6 +1,7 @@
 //! What workers are told: to judge their open tunnels again, to drain, to stop; and what they tell of it.
 //! Not here: the judgement (`worker`, `policy`), who has it done and what is recorded of it (`server`, `events`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{self, UnboundedSender};
@@ -8,6 +9,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::policy::Existing;
+use crate::runtime::succession::Predecessors;
 
 /// How long anybody waits until all workers have judged their open tunnels: about 2 µs each, beside what else they do. A count that is
 /// not there by then is left out; the tunnels are judged all the same.
@@ -30,6 +32,8 @@ pub enum Stage {
     /// It serves.
     #[default]
     Serving,
+    /// Another process accepts in its place; what it has accepted is served, and tunnels go on.
+    Leaving,
     /// It refuses new requests; tunnels go on.
     Draining,
     /// It cuts what is left.
@@ -83,11 +87,12 @@ impl Phase {
 }
 
 /// The one who tells workers.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Lifecycle {
     phase: watch::Sender<Phase>,
     /// Held while workers judge, so that what they tell is of this time.
     turn: Mutex<()>,
+    predecessors: Arc<Predecessors>,
 }
 
 impl Lifecycle {
@@ -101,10 +106,16 @@ impl Lifecycle {
         self.phase.send_modify(|phase| phase.stage = stage);
     }
 
+    /// Old processes, whose tunnels are judged when this one's are.
+    pub fn predecessors(&self) -> &Arc<Predecessors> {
+        &self.predecessors
+    }
+
     /// Lets workers judge their open tunnels by what is in force, and waits until they have, at most [`JUDGED_DEADLINE`]. To be called
     /// after what they are judged by is in force.
     pub async fn judge_again(&self) -> Judged {
         let _turn = self.turn.lock().await;
+        self.predecessors.judge_again();
         let (tells, mut told) = mpsc::unbounded_channel();
         self.phase.send_modify(|phase| {
             phase.generation = phase.generation.wrapping_add(1);

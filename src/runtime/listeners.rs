@@ -2,12 +2,13 @@
 //! Not here: which worker serves a connection (`balance`), what becomes of it (`session`).
 //! Source: listen(2), accept(2), epoll(7) on edges, socket(7) SO_REUSEPORT, unix(7) SO_PEERCRED.
 
+mod inherited;
 mod unix;
 
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -26,7 +27,8 @@ use crate::runtime::facts::Peer;
 use crate::runtime::stream::ClientStream;
 use crate::runtime::{captured, sys};
 
-pub use unix::OwnPath;
+pub use inherited::{Inherited, SocketName};
+pub use unix::{OwnPath, bind_over};
 
 /// Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn.
 const BACKLOG: i32 = 4096;
@@ -152,25 +154,46 @@ pub struct BindError {
 }
 
 impl Sockets {
-    /// Binds all of them, listeners once for each of so many workers.
+    /// Takes those that are inherited and binds the others, listeners once for each of so many workers.
     ///
     /// # Errors
     /// The first place that cannot be had.
-    pub fn bind(config: &Config, entrances: &Entrances, workers: usize) -> Result<Self, BindError> {
-        let mut ears: Vec<Vec<Ear>> = (0..workers).map(|_| Vec::new()).collect();
+    pub fn bind(
+        config: &Config,
+        entrances: &Entrances,
+        workers: usize,
+        inherited: &mut Inherited,
+    ) -> Result<Self, BindError> {
+        let mut ears: Vec<Vec<Ear>> = (0..workers.max(1)).map(|_| Vec::new()).collect();
         let mut listeners = Vec::with_capacity(config.listeners.len());
         let mut paths = Vec::new();
         for (listener, entrance) in config.listeners.iter().zip(entrances.iter()) {
-            let (place, sockets, path) = listen(listener, workers)?;
+            let (place, sockets, path) = listen(listener, workers, inherited)?;
             paths.extend(path);
             listeners.push((Arc::clone(&listener.name), place));
-            for (own, socket) in ears.iter_mut().zip(sockets) {
-                own.push(Ear { entrance: Arc::clone(entrance), socket });
+            // Another process may have had more workers: each socket must be heard.
+            let whose = (0..ears.len()).cycle();
+            for (number, socket) in whose.zip(sockets) {
+                if let Some(own) = ears.get_mut(number) {
+                    own.push(Ear { entrance: Arc::clone(entrance), socket });
+                }
             }
         }
-        let admin = bind_one(config.admin.address)?;
-        let probes = config.probes.map(bind_one).transpose()?;
+        let admin = bind_one(&SocketName::Admin, config.admin.address, inherited)?;
+        let probes = config.probes.map(|address| bind_one(&SocketName::Probes, address, inherited)).transpose()?;
         Ok(Self { listeners, ears, paths, admin, probes })
+    }
+
+    /// All of them once more, for whoever takes over.
+    ///
+    /// # Errors
+    /// There are no descriptors left.
+    pub fn copies(&self) -> io::Result<Vec<(SocketName, OwnedFd)>> {
+        let ears = self.ears.iter().flatten();
+        let ears = ears.map(|ear| (SocketName::Listener(ear.entrance.name.to_string()), ear.socket.as_fd()));
+        let admin = [(SocketName::Admin, self.admin.0.as_fd())];
+        let probes = self.probes.iter().map(|(socket, _)| (SocketName::Probes, socket.as_fd()));
+        ears.chain(admin).chain(probes).map(|(name, socket)| Ok((name, inherited::copy(socket)?))).collect()
     }
 
     /// Every address that is listened on.
@@ -181,17 +204,23 @@ impl Sockets {
 }
 
 /// The sockets of one listener, one for each of so many workers or one for all.
-fn listen(listener: &config::Listener, workers: usize) -> Result<(Bound, Vec<Listening>, Option<OwnPath>), BindError> {
+fn listen(
+    listener: &config::Listener,
+    workers: usize,
+    inherited: &mut Inherited,
+) -> Result<(Bound, Vec<Listening>, Option<OwnPath>), BindError> {
     match &listener.address {
         ListenAddress::Tcp(address) => {
             let transparent = listener.mode == Mode::Transparent(Capture::Tproxy);
-            let sockets = bind_at(*address, workers, transparent)?;
+            let name = SocketName::Listener(listener.name.to_string());
+            let sockets = bind_at(*address, (workers, transparent), inherited.take_tcp(&name, *address))?;
             let bound = sockets.first().map_or(*address, |(_, bound)| *bound);
             Ok((Bound::Tcp(bound), sockets.into_iter().map(|(socket, _)| Listening::Tcp(socket)).collect(), None))
         }
         ListenAddress::Unix(place) => {
             let bound = Bound::Unix(place.path.value.as_str().into());
-            match unix::bind(Path::new(&place.path.value), place.permissions, BACKLOG) {
+            let path = Path::new(&place.path.value);
+            match unix::bind(path, (place.permissions, BACKLOG), inherited.take_unix(path)) {
                 Ok((socket, path)) => Ok((bound, vec![Listening::Unix(socket)], Some(path))),
                 Err(error) => Err(BindError { place: bound, error }),
             }
@@ -199,17 +228,26 @@ fn listen(listener: &config::Listener, workers: usize) -> Result<(Bound, Vec<Lis
     }
 }
 
-fn bind_one(address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
+fn bind_one(
+    name: &SocketName,
+    address: SocketAddr,
+    inherited: &mut Inherited,
+) -> Result<(TcpListener, SocketAddr), BindError> {
     let none = || BindError { place: Bound::Tcp(address), error: io::ErrorKind::AddrNotAvailable.into() };
-    bind_at(address, 1, false)?.pop().ok_or_else(none)
+    bind_at(address, (1, false), inherited.take_tcp(name, address))?.pop().ok_or_else(none)
 }
 
-fn bind_at(address: SocketAddr, count: usize, transparent: bool) -> Result<Vec<(TcpListener, SocketAddr)>, BindError> {
+/// The sockets that were inherited for an address, or so many new ones.
+fn bind_at(
+    address: SocketAddr,
+    (count, transparent): (usize, bool),
+    inherited: Vec<TcpListener>,
+) -> Result<Vec<(TcpListener, SocketAddr)>, BindError> {
     let with_address = |socket: TcpListener| socket.local_addr().map(|address| (socket, address));
     let share = |socket: &Socket| socket.set_reuse_port(true);
     let prepare = |socket: &Socket| if transparent { captured::make_transparent(socket) } else { Ok(()) };
-    let bound =
-        bind(address, count, (prepare, share)).and_then(|sockets| sockets.into_iter().map(with_address).collect());
+    let sockets = if inherited.is_empty() { bind(address, count, (prepare, share)) } else { Ok(inherited) };
+    let bound = sockets.and_then(|sockets| sockets.into_iter().map(with_address).collect());
     bound.map_err(|error| BindError { place: Bound::Tcp(address), error })
 }
 

@@ -44,9 +44,11 @@ pub mod proxy_header;
 pub mod quota;
 pub mod reloads;
 pub mod server;
+pub mod service_manager;
 pub mod session;
 pub mod shared;
 pub mod stream;
+pub mod succession;
 pub mod sys;
 pub mod tally;
 #[cfg(test)]

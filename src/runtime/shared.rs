@@ -17,10 +17,11 @@ use crate::runtime::dns::Lookups;
 use crate::runtime::egress::Pools;
 use crate::runtime::gate::Gate;
 use crate::runtime::journal::Journal;
-use crate::runtime::lifecycle::Lifecycle;
+use crate::runtime::lifecycle::{Lifecycle, Stage};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::quota::Quotas;
 use crate::runtime::reloads::Reload;
+use crate::runtime::succession::Predecessors;
 use crate::runtime::sys;
 use crate::runtime::tally::InForce;
 use crate::runtime::watch::Watching;
@@ -50,6 +51,7 @@ pub struct Shared {
     lifecycle: Lifecycle,
     leaving: AtomicBool,
     draining: AtomicBool,
+    withdrawn: AtomicBool,
     watching: ArcSwapOption<Watching>,
 }
 
@@ -88,6 +90,7 @@ impl Shared {
             lifecycle: Lifecycle::default(),
             leaving: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            withdrawn: AtomicBool::new(false),
             watching: ArcSwapOption::empty(),
         }
     }
@@ -241,20 +244,36 @@ impl Shared {
         &self.lifecycle
     }
 
+    /// Old processes of this instance whose log this one has.
+    pub fn predecessors(&self) -> &Arc<Predecessors> {
+        self.lifecycle.predecessors()
+    }
+
     /// Is ready no more from now on: it is about to refuse requests.
-    pub fn leave(&self) {
-        self.leaving.store(true, Ordering::Relaxed);
+    pub fn withdraw(&self) {
+        self.withdrawn.store(true, Ordering::Relaxed);
     }
 
     /// Whether the proxy is about to refuse requests, or does.
-    pub fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Relaxed)
+    pub fn is_withdrawn(&self) -> bool {
+        self.withdrawn.load(Ordering::Relaxed)
     }
 
     /// Refuses new requests from now on.
     pub fn drain(&self) {
-        self.leave();
+        self.withdraw();
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Another process accepts in this one's place from now on.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+        self.lifecycle.enter(Stage::Leaving);
+    }
+
+    /// Whether clients are to go elsewhere with what they have next: to the process that has taken over, or away.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed) || self.is_draining()
     }
 
     /// Whether new requests are refused.
@@ -272,7 +291,7 @@ impl Shared {
 
     /// Why the proxy should get no requests; `None`: it should.
     pub fn not_ready(&self) -> Option<&'static str> {
-        if self.is_leaving() {
+        if self.is_withdrawn() {
             Some("draining\n")
         } else if !self.journal.healthy() {
             Some("the decision log cannot be written\n")

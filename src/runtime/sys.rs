@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::io::unix::AsyncFd;
@@ -125,6 +125,21 @@ pub fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the descriptor is owned, and whoever has the result for reading only can neither close nor replace it.
     let watched = unsafe { AsyncFd::register(descriptor) };
     Ok(watched?)
+}
+
+/// Takes a descriptor that a service manager has opened for this process, and that nothing else here knows of: to be called once for each.
+///
+/// # Errors
+/// It is not open.
+pub fn adopt(descriptor: RawFd) -> io::Result<OwnedFd> {
+    #[expect(unsafe_code, reason = "no kept crate gives an owned descriptor for a number")]
+    // SAFETY: it is not -1 and is open, as the call shows; the caller is the only one that owns it.
+    unsafe {
+        if descriptor < 0 || libc::fcntl(descriptor, libc::F_GETFD) < 0 {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(OwnedFd::from_raw_fd(descriptor))
+    }
 }
 
 /// The addresses of this host's interfaces, for the rule that the proxy is never its own destination.

@@ -90,10 +90,10 @@ async fn serve(
 ) -> Result<(), WorkerError> {
     let Post { ears, balance, mut inbox } = post;
     let (worker, balance) = (Rc::new(Worker::new(shared)?), Rc::new(balance));
-    let mut tasks = JoinSet::new();
+    let (mut hearing, mut tasks) = (JoinSet::new(), JoinSet::new());
     for ear in ears {
         let Ear { entrance, socket } = ear;
-        tasks.spawn_local(hear(Rc::clone(&worker), Rc::clone(&balance), Listener::new(socket)?, entrance));
+        hearing.spawn_local(hear(Rc::clone(&worker), Rc::clone(&balance), Listener::new(socket)?, entrance));
     }
     tasks.spawn_local(sweep(Rc::clone(&worker)));
     // A starter that has gone stops this worker through the phase.
@@ -105,14 +105,19 @@ async fn serve(
                 if changed.is_err() || phase.stage == Stage::Stopping {
                     break false;
                 }
+                if phase.stage == Stage::Leaving {
+                    // What waits there another process accepts, which has the sockets too.
+                    hearing.abort_all();
+                }
                 phase.tell(worker.judge_again().await);
             }
             seated = inbox.next() => begin(&worker, seated),
             // Accepting and sweeping never end by themselves.
             _ = tasks.join_next() => break true,
+            Some(ended) = hearing.join_next() => if !ended.is_err_and(|error| error.is_cancelled()) { break true },
         }
     };
-    drop(tasks);
+    drop((hearing, tasks));
     let left: Vec<_> = inbox.close().await.into_iter().filter_map(|seated| register(&worker, seated)).collect();
     // One look at their sockets before they are told of the stop: a request that is there already gets its refusal and its record.
     yield_now().await;

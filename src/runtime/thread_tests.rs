@@ -16,7 +16,7 @@ use crate::policy::OwnAddresses;
 use crate::runtime::balance::between;
 use crate::runtime::egress::Pools;
 use crate::runtime::journal::Journal;
-use crate::runtime::listeners::{Listening, Sockets};
+use crate::runtime::listeners::{Inherited, Listening, Sockets};
 use crate::runtime::load::{self, Loaded};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::{events, sys};
@@ -65,10 +65,10 @@ impl Scene {
         let Loaded { config, policy, entrances, connections, .. } = load::load(&path, &|_| None).unwrap();
         let metrics = Arc::new(Metrics::new().unwrap());
         let (journal, opening) = Journal::open(events::journal_setup(&config, &metrics)).unwrap();
-        let sockets = Sockets::bind(&config, &entrances, sockets).unwrap();
+        let sockets = Sockets::bind(&config, &entrances, sockets, &mut Inherited::default()).unwrap();
         let own = OwnAddresses::new([], sockets.addresses());
         let shared = Shared::new(&config, policy, (journal, metrics), (Pools::default(), own), connections);
-        events::started(&shared, &opening);
+        events::started(&shared, &opening, false);
         Self { shared: Arc::new(shared), sockets, dir }
     }
 

@@ -76,14 +76,13 @@ impl Proxy {
 
     /// The same by a command that becomes `sallyport` once its arguments are added.
     pub fn start_by(mut command: Command, dir: TempDir) -> Self {
-        let mut child = command
-            .args(["run", "-c"])
-            .arg(dir.path().join("sallyport.yaml"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        command.args(["run", "-c"]).arg(dir.path().join("sallyport.yaml"));
+        Self::serving(command, dir)
+    }
+
+    /// Starts a command on a folder and waits until it serves.
+    pub fn serving(mut command: Command, dir: TempDir) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = lines_of(child.stderr.take().unwrap());
         let mut seen = Vec::new();
         let (edge, admin) = loop {
@@ -100,6 +99,20 @@ impl Proxy {
         let kept = Arc::clone(&log);
         std::thread::spawn(move || lines.iter().for_each(|line| kept.lock().unwrap().push(line)));
         Self { dir, edge, admin, child, told: Mutex::default(), log }
+    }
+
+    /// Another process takes over from this one, which goes on with its tunnels.
+    pub fn upgrade(mut self) -> (Self, Old) {
+        let old = self.upgrade_in_place();
+        (self, old)
+    }
+
+    /// The same where this stands for whichever process serves.
+    pub fn upgrade_in_place(&mut self) -> Old {
+        let dir = std::mem::replace(&mut self.dir, TempDir::new().unwrap());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sallyport"));
+        command.args(["run", "--take-over", "-c"]).arg(dir.path().join("sallyport.yaml"));
+        Old(std::mem::replace(self, Self::serving(command, dir)))
     }
 
     /// The process's id.
@@ -188,6 +201,21 @@ impl Proxy {
     }
 }
 
+/// A process from which another has taken over. Its folder is the other's.
+pub struct Old(Proxy);
+
+impl Old {
+    /// What it has written to stderr since it served.
+    pub fn log(&self) -> Vec<String> {
+        self.0.log()
+    }
+
+    /// Waits for its end and gives its exit code.
+    pub fn wait(self) -> Option<i32> {
+        self.0.wait().1
+    }
+}
+
 impl Drop for Proxy {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -198,9 +226,10 @@ impl Drop for Proxy {
 /// Writes configuration and policy of a test into `dir`.
 pub fn write_setup(dir: &Path, setup: &Setup) {
     let log = setup.log_directory.map_or_else(|| dir.join("decisions"), PathBuf::from);
+    let state = if setup.more.contains("state:") { "" } else { "state: state\n" };
     let config = format!(
         "instance: tests
-listeners: [{{name: edge, address: \"{}\", mode: connect}}]
+{state}listeners: [{{name: edge, address: \"{}\", mode: connect}}]
 policy: policy.yaml
 decision_log: {{directory: {}, key: log.key}}
 admin: {{address: \"127.0.0.1:0\", {}}}

@@ -114,6 +114,8 @@ mod streams;
 #[cfg(test)]
 mod structure;
 #[cfg(test)]
+mod take_over;
+#[cfg(test)]
 mod taken_back;
 #[cfg(test)]
 mod tunnels;

@@ -13,8 +13,9 @@ use clap::Args;
 
 use super::output::say;
 use super::{Failure, environment, run};
+use crate::runtime::listeners::Inherited;
 use crate::runtime::load;
-use crate::runtime::server::Server;
+use crate::runtime::server::{Begins, Server};
 use origin::Origin;
 use requests::{Case, Seen};
 use setting::Setting;
@@ -35,7 +36,7 @@ pub(super) fn demo(args: &DemoArgs) -> Result<(), Failure> {
     let setting = Setting::write(&origin, args.once).context("cannot write the demo's folder").map_err(outside)?;
     say(&format!("folder    {}", setting.folder.display()))?;
     let loaded = load::load(&setting.config, &environment)?;
-    let mut server = Server::start(loaded, environment)?;
+    let mut server = Server::start(loaded, Begins::Anew(Inherited::default()), environment)?;
     let proxy = server.listeners().first().and_then(|(_, place)| place.tcp());
     let proxy = proxy.context("the demo has no listener").map_err(outside)?;
     say(&format!(

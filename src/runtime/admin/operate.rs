@@ -61,7 +61,7 @@ pub async fn reload(connection: &Connection, token: &Arc<str>, body: Incoming) -
     // A policy of a million names takes seconds.
     connection.deadline.extend();
     let Connection { admin, client, .. } = connection;
-    let ordered = match admin.shared.is_leaving() {
+    let ordered = match admin.shared.is_withdrawn() {
         true => Err(NotRead::Draining),
         false => admin.orders.reload((Arc::clone(token), *client), confirm),
     };
@@ -153,7 +153,7 @@ fn answer(admin: &Admin, came: &Came) -> Response<Body> {
 /// Is ready no more from now on. Once this answer is sent the proxy goes on as after SIGTERM: tunnels may end, then it does.
 pub fn drain(connection: &Connection, token: &str) -> Response<Body> {
     let shared = &connection.admin.shared;
-    shared.leave();
+    shared.withdraw();
     connection.is_last.store(true, Ordering::Relaxed);
     let answer = json(
         StatusCode::ACCEPTED,

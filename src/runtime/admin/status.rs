@@ -171,7 +171,7 @@ impl<'a> Status<'a> {
             started: shared.started(),
             ready: not_ready.is_none(),
             not_ready,
-            draining: shared.is_leaving(),
+            draining: shared.is_withdrawn(),
             policy: policy(shared),
             reload: shared.watching().as_deref().map(watching),
             log: log(shared, installation),

@@ -111,10 +111,7 @@ impl Entrances {
         let checker = Arc::default();
         let entrance = |listener| Arc::new(Entrance::new(listener, &checker));
         let entrances = Self(config.listeners.iter().map(entrance).collect());
-        let Reread(read) = entrances.read_again(&config.listeners, reading);
-        for (entrance, keys) in entrances.iter().zip(read) {
-            entrance.set(keys);
-        }
+        entrances.follow(entrances.read_again(&config.listeners, reading));
         entrances
     }
 
@@ -133,6 +130,13 @@ impl Entrances {
         for (entrance, keys) in self.iter().zip(read) {
             let before = entrance.set(keys);
             events::in_force(shared, entrance, before.as_deref());
+        }
+    }
+
+    /// Takes what was read again, as another process has done and told.
+    pub fn follow(&self, Reread(read): Reread) {
+        for (entrance, keys) in self.iter().zip(read) {
+            entrance.set(keys);
         }
     }
 

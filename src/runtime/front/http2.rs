@@ -216,7 +216,7 @@ impl On {
 }
 
 impl Ending {
-    /// Tells the client to come no more, once it is idle or the proxy drains; true: it was told, and has not gone by itself.
+    /// Tells the client to come no more, once it is idle or the proxy drains or leaves; true: it was told, and has not gone by itself.
     fn look(&mut self, worker: &Worker, meter: &Meter, connection: &mut Served) -> bool {
         let now = Instant::now();
         let idle = *self.idle.get_or_insert(now);
@@ -224,7 +224,7 @@ impl Ending {
             self.idle = None;
         }
         let is_idle = meter.is_idle() && now.saturating_duration_since(idle) >= IDLE_CONNECTION;
-        if self.told.is_none() && (is_idle || worker.shared().is_draining()) {
+        if self.told.is_none() && (is_idle || worker.shared().is_leaving()) {
             self.told = Some(now);
             connection.graceful_shutdown();
         }

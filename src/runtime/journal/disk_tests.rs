@@ -35,7 +35,8 @@ impl std::ops::DerefMut for Held {
 
 fn open_as(folder: &TempDir, log: &str, key: &str, instance: &str) -> Result<(Held, Opening), JournalError> {
     let kept = Arc::new(Kept::new());
-    let opened = opening::open(&folder.path().join(log), &folder.path().join(key), instance, &kept)?;
+    let opened =
+        opening::open(Arc::new(Place::lock(&folder.path().join(log))?), &folder.path().join(key), instance, &kept)?;
     Ok((Held { disk: opened.disk, _key: opened.key }, opened.opening))
 }
 

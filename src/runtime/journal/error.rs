@@ -12,6 +12,12 @@ pub enum JournalError {
     /// Another process has it.
     #[error("another process writes the decision log in `{0}`; stop it, or give this one a directory of its own")]
     Locked(PathBuf),
+    /// What another process hands over is another directory.
+    #[error("the running process writes another decision log than `{0}`; take over with its configuration, or stop it")]
+    Moved(PathBuf),
+    /// The log can't change hands now.
+    #[error("the decision log can't be handed over: {0}")]
+    Kept(&'static str),
     /// The directory holds something else.
     #[error("`{0}` does not belong to a decision log; remove it, or choose another directory")]
     Foreign(PathBuf),

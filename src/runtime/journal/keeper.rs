@@ -127,6 +127,13 @@ impl Kept {
         self.news.notify_one();
     }
 
+    /// As at the beginning, for a keeper that begins anew. Nobody keeps meanwhile.
+    pub(super) fn begin_anew(&self) {
+        let mut state = self.lock();
+        *state = State { checkpoint: state.checkpoint.take(), ..State::default() };
+        self.set_since(&mut state, None);
+    }
+
     /// Waits until a checkpoint is due: soon behind the first record that has none, or at `renew`; not before `earliest`.
     fn next(&self, renew: Instant, earliest: Instant) -> Round {
         let mut state = self.lock();

@@ -2,14 +2,18 @@
 //! Not here: what a record says, numbering, bounds and batches (`decision_log`).
 //! Source: PCI DSS 10.3 (protected logs), 10.7 (failures of a control are noticed and recorded).
 
+mod book;
 mod copy;
 mod disk;
 mod error;
+mod hand_over;
+mod house;
 mod keeper;
 mod key_change;
 mod key_file;
 mod opening;
 mod place;
+mod relayed;
 mod sealer;
 mod segments;
 #[cfg(test)]
@@ -18,28 +22,27 @@ mod tree_files;
 mod writer;
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use crate::decision_log::{
-    Checkpoint, Detail, Entry, Kind, Log, Pace, Permit, Push, Refusal, Scan, Store, Unwritten, origin,
-};
-use crate::runtime::clock;
+use crate::decision_log::{Checkpoint, Detail, Entry, Kind, Pace, Permit, Push, Refusal, Scan, Unwritten, origin};
 use crate::runtime::layout::VKEY;
+use book::Book;
 use copy::Copier;
 use error::system;
-use keeper::{Keeper, Kept};
-use key_change::NextKey;
-use opening::Opened;
-use sealer::Sealer;
+use house::{Begun, House};
+use keeper::Kept;
+use place::Place;
 use writer::{Shared, Writer};
 
 pub use error::JournalError;
+pub use hand_over::HandedOver;
 pub use key_change::next_path as next_key_path;
 
 /// How long anybody waits for a commit. A disk that takes longer is as good as gone, and the client waits too.
@@ -144,74 +147,73 @@ pub enum Unavailable {
     NoPermit,
 }
 
+/// What came of asking for a record to be written.
+enum Asked {
+    /// It is as good as durable.
+    Granted(Permit),
+    /// It will be settled; an error: it is not durable and is not going to be.
+    Waits(oneshot::Receiver<Option<Permit>>),
+}
+
 /// The door to the log, for all workers.
 pub struct Journal {
-    shared: Arc<Shared>,
-    kept: Arc<Kept>,
-    /// The writer first: the keeper signs what it has written.
-    threads: Mutex<Vec<Running>>,
+    house: Arc<House>,
+    threads: Arc<Threads>,
 }
+
+/// The log's threads. The writer first: the keeper signs what it has written.
+#[derive(Default)]
+struct Threads(Mutex<Vec<Running>>);
 
 /// A thread, and what is closed when it ends.
 type Running = (JoinHandle<()>, mpsc::Receiver<()>);
 
 impl Journal {
     /// Takes the lock, finds the log's end, cuts off what a crash has torn, checks what there is against what was signed, and starts
-    /// writer, keeper and sealer. The lock is held until the process ends. Blocks; for the start of the process.
+    /// writer, keeper and sealer. The lock is held until the process ends or hands the log over. Blocks; for the start of the process.
     ///
     /// # Errors
     /// See [`JournalError`].
     pub fn open(setup: Setup) -> Result<(Self, Opening), JournalError> {
-        let kept = Arc::new(Kept::new());
-        let opened = opening::open(&setup.directory, &setup.key, &setup.instance, &kept)?;
-        let Opened { place, mut disk, files, key, verifier, tree, sealed, ends, mut opening } = opened;
-        let mut log = Log::resume(opening.scan.end, SEGMENT_LIMIT);
-        let latest = opening.scan.last.and_then(|last| last.time);
-        let cannot = system("start the threads of", place.path());
-        let shared = Arc::new(Shared::new(setup.pace));
-        let (noted, instance) = (Arc::clone(&shared), Arc::clone(&setup.instance));
-        let record: Recorder =
-            Arc::new(move |detail| noted.note(writer::failure(clock::now(), Arc::clone(&instance), detail)));
-        let watch = Arc::clone(&setup.watch);
-        let sealer = Sealer {
-            place: Arc::clone(&place),
-            tree: sealed,
-            kept: Arc::clone(&kept),
-            watch: Arc::clone(&watch),
-            record: Arc::clone(&record),
-        };
-        let sealer = sealer::start(sealer).map_err(&cannot)?;
-        let left = keeper::Left::default();
-        let head = opening.signed.sign(&key.signs, &verifier);
-        let beside = key_file::set_head(&setup.key, &head).is_ok().then(|| setup.key.clone());
-        opening.head_kept = beside.is_some();
-        let mut keeper =
-            Keeper { kept: Arc::clone(&kept), files, tree, key, beside, verifier, sealer, watch, record, ends, left };
-        if let Some(next) = NextKey::find(&setup.key)? {
-            let changed = next.change_over(&setup.key, (&mut log, &mut disk), &mut keeper, &setup.instance)?;
-            opening.vkey = changed.to_string();
-            opening.key_changed = true;
-        }
-        let journal = Self::start(setup, (log, latest), disk, (shared, kept)).map_err(&cannot)?;
-        journal.add("decision-tree", move || keeper.run()).map_err(cannot)?;
+        let place = Place::lock(&setup.directory)?;
+        Self::begin(setup, place)
+    }
+
+    /// The same with the lock that another process has handed over: the descriptor of the directory.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
+    pub fn open_inherited(setup: Setup, directory: OwnedFd) -> Result<(Self, Opening), JournalError> {
+        let place = Place::inherited(&setup.directory, directory)?;
+        Self::begin(setup, place)
+    }
+
+    fn begin(setup: Setup, place: Place) -> Result<(Self, Opening), JournalError> {
+        let (kept, shared) = (Arc::new(Kept::new()), Arc::new(Shared::new(setup.pace)));
+        let Setup { instance, key, copy, watch, .. } = setup;
+        let house = House { instance, key, watch, place: Mutex::new(Some(Arc::new(place))), shared, kept };
+        let Begun { log, disk, keeper, latest, opening } = house.open()?;
+        let cannot = system("start the threads of", &setup.directory);
+        let journal = Self::start(house, (Book::own(log, disk), latest), copy).map_err(&cannot)?;
+        journal.threads.add("decision-tree", move || keeper.run()).map_err(cannot)?;
         Ok((journal, opening))
     }
 
     /// Whether records can be written, as far as is known. Asked before an allowed destination is looked up.
     pub fn healthy(&self) -> bool {
         let now = Instant::now();
-        self.shared.is_healthy(now) && !self.kept.is_late(now)
+        self.house.shared.is_healthy(now) && !self.house.kept.is_late(now)
     }
 
     /// The newest signed tree head, as in `checkpoint`.
     pub fn checkpoint(&self) -> Option<Arc<str>> {
-        self.kept.checkpoint()
+        self.house.kept.checkpoint()
     }
 
     /// Hands over a record that nobody waits for: a refusal, an end. Never waits; what can't be kept is counted, and
     /// the count is written when the log can be.
     pub fn note(&self, entry: Entry) {
-        self.shared.note(entry);
+        self.house.shared.note(entry);
     }
 
     /// Waits until the record of a decision is durable, or with `async` until it may be taken as such, at most five
@@ -234,74 +236,91 @@ impl Journal {
     /// Writes what waits, takes nothing more, signs it, and ends the log's threads. Returns what was not written, as far as is known:
     /// of a commit that hangs, all of it. Blocks for at most twice ten seconds; for the end of the process.
     pub fn shutdown(&self) -> Unwritten {
-        self.shared.close();
-        let mut threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner)).into_iter();
-        if !threads.next().is_none_or(ends) {
+        self.house.shared.close();
+        let writer = self.threads.take_writer();
+        if !writer.is_none_or(ends) {
             // It hangs: nobody will be there any more to see what comes of it.
-            self.shared.lock().queue.close();
+            self.house.shared.lock().queue.close();
         }
-        self.kept.close();
-        // What is not signed now is signed by the next run.
-        for thread in threads {
-            let _ = ends(thread);
+        self.house.kept.close();
+        // What is not signed now is signed by the next run. A writer that took the log back had a keeper begin.
+        let keepers = std::mem::take(&mut *self.threads.lock());
+        for keeper in keepers {
+            let _ = ends(keeper);
         }
-        self.shared.lock().queue.unwritten()
+        // Threads that hang hold the lock all the same.
+        drop(self.house.place().take());
+        self.house.shared.lock().queue.unwritten()
     }
 
     async fn wait_for(&self, entry: Entry) -> Result<Option<Permit>, Unavailable> {
-        let (waiting, news) = {
-            let mut state = self.shared.lock();
+        let waiting = match self.ask(entry)? {
+            Asked::Granted(permit) => return Ok(Some(permit)),
+            Asked::Waits(waiting) => waiting,
+        };
+        match tokio::time::timeout(COMMIT_DEADLINE, waiting).await {
+            Ok(settled) => settled.map_err(|_| Unavailable::Ill),
+            Err(_) => {
+                self.house.shared.stalled();
+                Err(Unavailable::Late)
+            }
+        }
+    }
+
+    /// Queues a record for which somebody waits.
+    fn ask(&self, entry: Entry) -> Result<Asked, Unavailable> {
+        let (asked, news) = {
+            let mut state = self.house.shared.lock();
             if state.closing {
                 return Err(Unavailable::Closed);
             }
             match state.queue.request(entry, Instant::now()) {
                 Push::Refused(Refusal::Ill) => return Err(Unavailable::Ill),
                 Push::Refused(Refusal::Full) => return Err(Unavailable::Full),
-                Push::Granted(permit) => (Err(permit), state.queue.changed_due()),
+                Push::Granted(permit) => (Asked::Granted(permit), state.queue.changed_due()),
                 Push::Wait(ticket) => {
                     let (holder, waiting) = oneshot::channel();
                     state.holders.push_back((ticket, holder));
-                    (Ok(waiting), state.queue.changed_due())
+                    (Asked::Waits(waiting), state.queue.changed_due())
                 }
             }
         };
-        self.shared.tell_writer(news);
-        let waiting = match waiting {
-            Ok(waiting) => waiting,
-            Err(permit) => return Ok(Some(permit)),
-        };
-        match tokio::time::timeout(COMMIT_DEADLINE, waiting).await {
-            Ok(settled) => settled.map_err(|_| Unavailable::Ill),
-            Err(_) => {
-                self.shared.stalled();
-                Err(Unavailable::Late)
-            }
-        }
+        self.house.shared.tell_writer(news);
+        Ok(asked)
     }
 
     fn start(
-        setup: Setup,
-        (log, latest): (Log, Option<Timestamp>),
-        store: impl Store + Send + 'static,
-        (shared, kept): (Arc<Shared>, Arc<Kept>),
+        house: House,
+        (book, latest): (Book, Option<Timestamp>),
+        copy: Option<Box<dyn io::Write + Send>>,
     ) -> io::Result<Self> {
-        let copier = setup.copy.map(Copier::start).transpose()?;
-        let writer =
-            Writer::new((Arc::clone(&shared), Arc::clone(&kept)), log, store, (setup.instance, copier, setup.watch));
-        let writer = writer.after(latest);
-        let journal = Self { shared, kept, threads: Mutex::default() };
-        journal.add("decision-log", move || writer.run())?;
+        let copier = copy.map(Copier::start).transpose()?;
+        let company = (Arc::clone(&house.instance), copier, Arc::clone(&house.watch));
+        let writer = Writer::new((Arc::clone(&house.shared), Arc::clone(&house.kept)), book, company).after(latest);
+        let journal = Self { house: Arc::new(house), threads: Arc::default() };
+        journal.threads.add("decision-log", move || writer.run())?;
         Ok(journal)
     }
+}
 
+impl Threads {
     fn add(&self, name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let (ends, ended) = mpsc::channel();
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             run();
             drop::<mpsc::Sender<()>>(ends);
         })?;
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push((thread, ended));
+        self.lock().push((thread, ended));
         Ok(())
+    }
+
+    fn take_writer(&self) -> Option<Running> {
+        let mut threads = self.lock();
+        (!threads.is_empty()).then(|| threads.remove(0))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Running>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -319,8 +338,8 @@ fn ends((thread, ended): Running) -> bool {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        self.shared.close();
-        self.kept.close();
+        self.house.shared.close();
+        self.house.kept.close();
     }
 }
 

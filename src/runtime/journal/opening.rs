@@ -1,4 +1,4 @@
-//! Opens a log: its lock and key, what was signed last, and whether the records are those that were signed.
+//! Opens a log whose lock is held: its key, what was signed last, and whether the records are those that were signed.
 //! Not here: which segments there are and where they end (`segments`), writing (`disk`, `keeper`). Nothing is changed before all is found
 //! to be right, but for what a crash left of sealing.
 //!
@@ -39,9 +39,14 @@ pub(super) struct Opened {
     pub(super) opening: Opening,
 }
 
-/// Takes the lock, makes what is missing, finds the end of the log, and checks it against what was signed.
-pub(super) fn open(path: &Path, key_path: &Path, instance: &str, kept: &Arc<Kept>) -> Result<Opened, JournalError> {
-    let place = Arc::new(Place::lock(path)?);
+/// Makes what is missing, finds the end of the log, and checks it against what was signed. Whoever holds `place` has the lock.
+pub(super) fn open(
+    place: Arc<Place>,
+    key_path: &Path,
+    instance: &str,
+    kept: &Arc<Kept>,
+) -> Result<Opened, JournalError> {
+    let path = place.path();
     key_change::finish(key_path, path, &origin(instance))?;
     let key = key_file::read_or_make(key_path)?;
     let verifier = key.signs.verifier(&origin(instance)).map_err(JournalError::Name)?;

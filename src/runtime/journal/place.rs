@@ -38,6 +38,20 @@ impl Place {
         }
     }
 
+    /// One whose lock another process had and has handed over with the descriptor that holds it. It must be the directory at `path`.
+    pub(super) fn inherited(path: &Path, directory: OwnedFd) -> Result<Self, JournalError> {
+        let place = Self { path: path.to_owned(), directory: Mutex::new(Arc::new(directory)) };
+        if !place.stands().map_err(system("open", path))? {
+            return Err(JournalError::Moved(path.to_owned()));
+        }
+        // The lock is that of the open file, which the two have in common: this is refused to everybody else.
+        match rustix::fs::flock(&*place.directory(), FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(place),
+            Err(Errno::WOULDBLOCK) => Err(JournalError::Locked(path.to_owned())),
+            Err(errno) => Err(system("lock", path)(errno.into())),
+        }
+    }
+
     /// Where the configuration says that it is.
     pub(super) fn path(&self) -> &Path {
         &self.path

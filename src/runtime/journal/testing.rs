@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
@@ -15,6 +16,9 @@ use crate::runtime::clock;
 
 /// What is waited for comes within this.
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A journal that was opened, what it found, and what its threads say.
+type Opened = (Journal, Opening, mpsc::Receiver<String>);
 
 pub(super) struct Log {
     pub(super) folder: TempDir,
@@ -37,17 +41,27 @@ impl Log {
         self.folder.path().join("log.key")
     }
 
-    pub(super) fn open(&self) -> Result<(Journal, Opening, mpsc::Receiver<String>), JournalError> {
+    pub(super) fn open(&self) -> Result<Opened, JournalError> {
+        let (setup, said) = self.setup();
+        Journal::open(setup).map(|(journal, opening)| (journal, opening, said))
+    }
+
+    /// With the lock that another journal has handed over.
+    pub(super) fn open_inherited(&self, lock: OwnedFd) -> Result<(Journal, Opening), JournalError> {
+        Journal::open_inherited(self.setup().0, lock)
+    }
+
+    fn setup(&self) -> (Setup, mpsc::Receiver<String>) {
         let (says, said) = mpsc::channel();
-        let (journal, opening) = Journal::open(Setup {
+        let setup = Setup {
             instance: "edge-1".into(),
             directory: self.directory(),
             key: self.key(),
             pace: Pace { durability: Durability::Async, commit_interval: Duration::from_millis(1) },
             copy: None,
             watch: Arc::new(move |event| drop(says.send(format!("{event:?}")))),
-        })?;
-        Ok((journal, opening, said))
+        };
+        (setup, said)
     }
 
     /// Adds so many records in one run.

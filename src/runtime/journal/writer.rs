@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::oneshot;
 
+use super::book::{Book, Turn};
 use super::copy::Copier;
 use super::keeper::Kept;
 use super::{COMMIT_DEADLINE, Event, Watch};
 use crate::decision_log::{
-    CommitError, Detail, Entry, Hash, Kind, Log, Pace, Permit, Queue, Record, Settled, Store, Ticket, Unwritten,
+    CommitError, Detail, Entry, Hash, Kind, Pace, Permit, Queue, Record, Settled, Ticket, Unwritten,
 };
 use crate::redact::clean;
 use crate::runtime::clock;
@@ -47,11 +48,13 @@ pub(super) struct State {
     /// Who waits for which ticket, in order.
     pub(super) holders: VecDeque<(Ticket, oneshot::Sender<Option<Permit>>)>,
     pub(super) closing: bool,
+    /// The log changes hands, once no commit is under way.
+    pub(super) turn: Option<Turn>,
 }
 
 impl Shared {
     pub(super) fn new(pace: Pace) -> Self {
-        let state = State { queue: Queue::new(pace), holders: VecDeque::new(), closing: false };
+        let state = State { queue: Queue::new(pace), holders: VecDeque::new(), closing: false, turn: None };
         Self {
             state: Mutex::new(state),
             news: Condvar::new(),
@@ -111,13 +114,12 @@ impl Shared {
 }
 
 /// The writer's side.
-pub(super) struct Writer<S> {
+pub(super) struct Writer {
     shared: Arc<Shared>,
     kept: Arc<Kept>,
     /// The leaves of the last batch.
     leaves: Vec<Hash>,
-    log: Log,
-    store: S,
+    book: Book,
     instance: Arc<str>,
     copier: Option<Copier>,
     watch: Watch,
@@ -141,15 +143,14 @@ struct Illness {
 /// Name, copy and observer of a log.
 pub(super) type Company = (Arc<str>, Option<Copier>, Watch);
 
-impl<S: Store> Writer<S> {
+impl Writer {
     pub(super) fn new(
         (shared, kept): (Arc<Shared>, Arc<Kept>),
-        log: Log,
-        store: S,
+        book: Book,
         (instance, copier, watch): Company,
     ) -> Self {
         let (leaves, illness, reported, told, latest) = (Vec::new(), None, None, Unwritten::default(), None);
-        Self { shared, kept, leaves, log, store, instance, copier, watch, illness, reported, told, latest }
+        Self { shared, kept, leaves, book, instance, copier, watch, illness, reported, told, latest }
     }
 
     /// The log's last record has this time.
@@ -162,7 +163,7 @@ impl<S: Store> Writer<S> {
         // However this ends, nobody must wait for it or believe in it.
         let end = End(Arc::clone(&self.shared));
         loop {
-            let goes_on = if self.log.is_ill() { self.recover() } else { self.write_next() };
+            let goes_on = if self.book.is_ill() { self.recover() } else { self.write_next() };
             self.tell_lost();
             if !goes_on {
                 break;
@@ -188,6 +189,11 @@ impl<S: Store> Writer<S> {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock();
         let batch = loop {
+            if let Some(turn) = state.turn.take() {
+                drop(state);
+                self.change(turn);
+                return true;
+            }
             let now = Instant::now();
             state = match state.queue.due() {
                 Some(due) if due <= now || state.closing => break state.queue.take(),
@@ -207,6 +213,15 @@ impl<S: Store> Writer<S> {
         true
     }
 
+    /// Touches the book no more, and goes on with the next one. Meanwhile records wait.
+    fn change(&mut self, Turn { yielded, next }: Turn) {
+        if yielded.send(self.book.size()).is_ok()
+            && let Ok(book) = next.recv()
+        {
+            self.book = book;
+        }
+    }
+
     /// Waits a little, then tries once; `false`: the journal is closed and the last try failed.
     fn recover(&mut self) -> bool {
         let Some(illness) = &mut self.illness else { return false };
@@ -221,7 +236,7 @@ impl<S: Store> Writer<S> {
         }
         let closing = state.closing;
         drop(state);
-        if let Err(error) = self.log.recover(&mut self.store) {
+        if let Err(error) = self.book.recover(closing) {
             (self.watch)(Event::Failed(&error.to_string()));
             return !closing;
         }
@@ -236,7 +251,7 @@ impl<S: Store> Writer<S> {
     fn commit(&mut self, taken: Vec<Entry>, report: Option<Unwritten>) -> bool {
         let (start, time) = (Instant::now(), clock::now());
         if self.latest.is_some_and(|Latest(_, latest)| hour(latest) != hour(time)) {
-            self.log.end_segment();
+            self.book.end_segment();
         }
         let mut batch: Vec<Entry> = report.map(|counts| self.unwritten(time, counts)).into_iter().collect();
         batch.extend(self.clock_step(start, time));
@@ -244,9 +259,9 @@ impl<S: Store> Writer<S> {
         batch.extend(taken);
         let kinds = Kind::ALL.map(|kind| (kind, count(&batch, kind)));
         self.shared.begins(start);
-        match self.log.commit(batch, &mut self.store) {
+        match self.book.commit(batch) {
             Ok(permits) => {
-                let size = self.log.end().next;
+                let size = self.book.size();
                 (self.watch)(Event::Committed { kinds: &kinds, took: start.elapsed(), size });
                 self.latest = Some(Latest(start, time));
                 self.reported = report.map(|_| start).or(self.reported);
@@ -299,13 +314,12 @@ impl<S: Store> Writer<S> {
 
     /// Behind the permits: nobody waits for it.
     fn hash(&mut self) {
-        self.leaves.clear();
-        self.leaves.extend(self.log.leaves());
+        self.book.leaves(&mut self.leaves);
         self.kept.grow(&self.leaves);
     }
 
     fn copy(&mut self) {
-        let dropped = self.copier.as_ref().map_or(0, |copier| copier.copy(self.log.committed()));
+        let dropped = self.copier.as_ref().map_or(0, |copier| copier.copy(self.book.committed()));
         self.tell_not_copied(dropped);
     }
 

@@ -4,24 +4,25 @@ use std::sync::mpsc;
 
 use super::*;
 use crate::decision_log::faulty::{Fault, FaultyStore, entry};
-use crate::decision_log::{Durability, End as LogEnd};
+use crate::decision_log::{Durability, End as LogEnd, Log};
 use crate::policy::Outcome;
-use crate::runtime::journal::{Journal, Setup, Unavailable};
+use crate::runtime::journal::house::House;
+use crate::runtime::journal::{Journal, Unavailable};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
 fn journal(durability: Durability, store: &FaultyStore) -> (Journal, mpsc::Receiver<String>) {
     let (says, said) = mpsc::channel();
-    let setup = Setup {
+    let house = House {
         instance: "edge-1".into(),
-        directory: "unused".into(),
         key: "unused".into(),
-        pace: Pace { durability, commit_interval: Duration::from_millis(1) },
-        copy: None,
         watch: Arc::new(move |event| drop(says.send(format!("{event:?}")))),
+        place: Mutex::default(),
+        shared: Arc::new(Shared::new(Pace { durability, commit_interval: Duration::from_millis(1) })),
+        kept: Arc::new(Kept::new()),
     };
-    let threads = (Arc::new(Shared::new(setup.pace)), Arc::new(Kept::new()));
-    (Journal::start(setup, (Log::resume(LogEnd::default(), 1 << 20), None), store.clone(), threads).unwrap(), said)
+    let book = Book::own(Log::resume(LogEnd::default(), 1 << 20), store.clone());
+    (Journal::start(house, (book, None), None).unwrap(), said)
 }
 
 fn allow(id: u128) -> Entry {
@@ -137,8 +138,7 @@ fn a_commit_that_hangs_turns_it_red_until_it_ends() {
     let log = Log::resume(LogEnd::default(), 1 << 20);
     let mut writer = Writer::new(
         (Arc::clone(&shared), Arc::new(Kept::new())),
-        log,
-        store,
+        Book::own(log, store),
         ("edge-1".into(), None, Arc::new(|_| ())),
     );
     let is_healthy = || shared.is_healthy(Instant::now());
@@ -164,8 +164,7 @@ fn a_commit_that_hangs_turns_it_red_though_nobody_waits() {
     let shared = Arc::new(shared);
     let mut writer = Writer::new(
         (Arc::clone(&shared), Arc::new(Kept::new())),
-        log,
-        store,
+        Book::own(log, store),
         ("edge-1".into(), None, Arc::new(|_| ())),
     );
     assert!(writer.commit(Vec::new(), None) && shared.is_healthy(Instant::now() + DEADLINE), "its end");
@@ -179,8 +178,7 @@ fn a_wait_in_vain_that_meets_the_end_of_the_commit_leaves_no_red() {
         let log = Log::resume(LogEnd::default(), 1 << 20);
         let mut writer = Writer::new(
             (Arc::clone(&shared), Arc::new(Kept::new())),
-            log,
-            store,
+            Book::own(log, store),
             ("edge-1".into(), None, Arc::new(|_| ())),
         );
         shared.lock().queue.note(allow(1), Instant::now());
@@ -233,8 +231,7 @@ fn a_log_that_ends_reports_what_found_no_room_just_now() {
     let log = Log::resume(LogEnd::default(), 1 << 20);
     let mut writer = Writer::new(
         (Arc::clone(&shared), Arc::new(Kept::new())),
-        log,
-        store.clone(),
+        Book::own(log, store.clone()),
         ("edge-1".into(), None, Arc::new(|_| ())),
     );
     writer.reported = Some(Instant::now());
@@ -306,8 +303,11 @@ fn a_clock_that_steps_back_leaves_a_record() {
     let store = FaultyStore::failing(usize::MAX, 0, Fault::Nothing);
     let shared = Arc::new(Shared::new(Pace { durability: Durability::Sync, commit_interval: Duration::ZERO }));
     let log = Log::resume(LogEnd::default(), 1 << 20);
-    let mut writer =
-        Writer::new((shared, Arc::new(Kept::new())), log, store.clone(), ("edge-1".into(), None, Arc::new(|_| ())));
+    let mut writer = Writer::new(
+        (shared, Arc::new(Kept::new())),
+        Book::own(log, store.clone()),
+        ("edge-1".into(), None, Arc::new(|_| ())),
+    );
     let now = clock::now();
     let (half, hour) = (SignedDuration::from_millis(500), SignedDuration::from_hours(1));
     let idle = Duration::from_secs(3600);

@@ -10,32 +10,65 @@ use std::path::{Path, PathBuf};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::UnixListener;
+use crate::runtime::whole_file::begun;
 
-/// Binds `path` with these mode bits.
+/// Binds `path` with these mode bits, or takes over the socket that has it.
 ///
 /// # Errors
 /// Another process listens there, something else is there, or what bind(2) and chmod(2) give.
-pub(super) fn bind(path: &Path, permissions: u32, backlog: i32) -> io::Result<(UnixListener, OwnPath)> {
+pub(super) fn bind(
+    path: &Path,
+    (permissions, backlog): (u32, i32),
+    inherited: Option<UnixListener>,
+) -> io::Result<(UnixListener, OwnPath)> {
+    if let Some(socket) = inherited {
+        fs::set_permissions(path, Permissions::from_mode(permissions))?;
+        return Ok((socket, OwnPath { path: path.to_owned(), file: Some(file(path)?) }));
+    }
     clear(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    let own = OwnPath { path: path.to_owned(), file: file(path)? };
+    let own = OwnPath { path: path.to_owned(), file: Some(file(path)?) };
     // Before it listens: nobody gets in meanwhile.
     fs::set_permissions(path, Permissions::from_mode(permissions))?;
     socket.listen(backlog)?;
     Ok((socket.into(), own))
 }
 
+/// Binds a socket with these mode bits at `path` in place of whatever socket has it; never without one in between.
+///
+/// # Errors
+/// What bind(2), chmod(2) and rename(2) give.
+pub fn bind_over(path: &Path, permissions: u32) -> io::Result<(UnixListener, OwnPath)> {
+    let begun = begun(path);
+    match fs::remove_file(&begun) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let listener = UnixListener::bind(&begun)?;
+    fs::set_permissions(&begun, Permissions::from_mode(permissions))?;
+    fs::rename(&begun, path)?;
+    Ok((listener, OwnPath { path: path.to_owned(), file: Some(file(path)?) }))
+}
+
 /// A socket's path: taken away with this, if that socket is still what is there.
 #[derive(Debug)]
 pub struct OwnPath {
     path: PathBuf,
-    file: (u64, u64, i64),
+    /// `None`: another process has it now.
+    file: Option<(u64, u64, i64)>,
+}
+
+impl OwnPath {
+    /// Another process has the socket now, and the path with it.
+    pub fn give_away(&mut self) {
+        self.file = None;
+    }
 }
 
 impl Drop for OwnPath {
     fn drop(&mut self) {
-        if file(&self.path).is_ok_and(|found| found == self.file) {
+        if self.file.is_some_and(|own| file(&self.path).is_ok_and(|found| found == own)) {
             // What stays is taken away by the next start.
             let _ = fs::remove_file(&self.path);
         }
@@ -73,25 +106,25 @@ mod tests {
     fn a_socket_is_bound_where_nobody_listens() {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("edge.sock");
-        let (first, _) = bind(&path, 0o620, 4).unwrap();
+        let (first, _) = bind(&path, (0o620, 4), None).unwrap();
         assert!(!path.exists(), "a path goes with its owner");
         drop(first);
-        let (first, own) = bind(&path, 0o620, 4).unwrap();
+        let (first, own) = bind(&path, (0o620, 4), None).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o620);
-        assert_eq!(bind(&path, 0o600, 4).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(bind(&path, (0o600, 4), None).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         // Somebody takes it away, and another socket has the path.
         fs::remove_file(&path).unwrap();
-        let (second, newer) = bind(&path, 0o600, 4).unwrap();
+        let (second, newer) = bind(&path, (0o600, 4), None).unwrap();
         drop(own);
         let client = UnixStream::connect(&path).unwrap();
         // A proxy that was killed.
         std::mem::forget(newer);
         drop((first, second, client));
-        let (third, last) = bind(&path, 0o600, 4).unwrap();
+        let (third, last) = bind(&path, (0o600, 4), None).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         drop((third, last));
         fs::write(&path, "kept").unwrap();
-        assert_eq!(bind(&path, 0o600, 4).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(bind(&path, (0o600, 4), None).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).unwrap(), b"kept");
     }
 }

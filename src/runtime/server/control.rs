@@ -16,9 +16,10 @@ use crate::runtime::lifecycle::Stage;
 use crate::runtime::load::{Again, Reread};
 use crate::runtime::orders::{NotRead, Order};
 use crate::runtime::reloads::{Asked, Cause, DiffTold, Outcome, Parts, Reload};
+use crate::runtime::succession::Notice;
 use crate::runtime::timed::Clockwork;
 use crate::runtime::watch::Watch;
-use crate::runtime::{budgets, clock, denials, egress, events};
+use crate::runtime::{budgets, clock, denials, egress, events, service_manager};
 
 /// How often a drain looks whether all connections have gone.
 const DRAIN_TICK: Duration = Duration::from_millis(20);
@@ -37,6 +38,16 @@ struct UnderWay {
     reading: task::JoinHandle<Read>,
     by: Cause,
     order: Option<Order>,
+}
+
+/// What ends its control.
+enum End {
+    /// It is to stop.
+    Drain,
+    /// Another process has taken over.
+    Leave,
+    /// A worker has ended by itself.
+    Broken,
 }
 
 impl Server {
@@ -60,26 +71,33 @@ impl Server {
         let (mut watch, lookout) =
             Watch::begin(Arc::clone(&self.shared), std::mem::take(&mut self.inventory), self.running.config.reload);
         serving.spawn(lookout.look_out());
-        if !self.go_on(&mut watch, &mut stop, reload).await {
-            self.drain(stop).await;
+        match self.go_on(&mut watch, &mut stop, reload).await {
+            End::Drain => self.drain(stop).await,
+            End::Leave => {
+                // The new process has the sockets, keeps the budgets, beats, and reads what changes.
+                drop(serving);
+                self.leave(stop).await;
+            }
+            End::Broken => {}
         }
         Ok(())
     }
 
-    /// Looks after what runs until it is to end. Whether that is because something is broken.
-    async fn go_on(&mut self, watch: &mut Watch, stop: &mut impl AsyncFnMut(), mut reload: impl AsyncFnMut()) -> bool {
+    /// Looks after what runs until that ends.
+    async fn go_on(&mut self, watch: &mut Watch, stop: &mut impl AsyncFnMut(), mut reload: impl AsyncFnMut()) -> End {
         let mut stop = std::pin::pin!(stop());
         let mut ordered_stop = std::pin::pin!(self.ordered.stopped());
         let mut reading: Option<UnderWay> = None;
         let mut looks = interval(LOOK_AGAIN);
         let mut clockwork = Clockwork::new(&self.shared.policy(), clock::now());
-        let is_broken = loop {
+        let end = loop {
             tokio::select! {
                 _ = looks.tick() => self.look(&mut clockwork).await,
-                () = &mut stop => break false,
-                () = &mut ordered_stop => break false,
+                () = &mut stop => break End::Drain,
+                () = &mut ordered_stop => break End::Drain,
+                Some(Notice::Left) = self.notices.recv() => break End::Leave,
                 // Until the phase is `Stopping` no worker ends unless something is broken: then none may go on, and `finish` says so.
-                _ = self.news.recv() => break true,
+                _ = self.news.recv() => break End::Broken,
                 () = reload(), if reading.is_none() => reading = Some(self.read_again(Cause::Signal, None)),
                 () = watch.changed(), if reading.is_none() => reading = Some(self.read_again(Cause::FileChange, None)),
                 Some(order) = self.ordered.reload(), if reading.is_none() => {
@@ -99,7 +117,7 @@ impl Server {
         for order in reading.and_then(|under_way| under_way.order).into_iter().chain(self.ordered.close()) {
             self.admin.close(order, Err(NotRead::Draining));
         }
-        is_broken
+        end
     }
 
     /// What is done once a second.
@@ -113,7 +131,7 @@ impl Server {
     }
 
     /// An error leaves what was seen before: the next look comes soon.
-    fn look_at_addresses(&self) {
+    pub(super) fn look_at_addresses(&self) {
         if let Ok(own) = own_addresses(self.shared.pools(), self.sockets.iter().copied()) {
             self.shared.set_own_addresses(own);
         }
@@ -197,13 +215,18 @@ impl Server {
     }
 
     /// Ready no more; after `drain_delay` no new requests; tunnels may finish within `drain_timeout`, unless `stop` is ready once more.
-    async fn drain(&self, mut stop: impl AsyncFnMut()) {
-        self.shared.leave();
+    pub(super) async fn drain(&self, mut stop: impl AsyncFnMut()) {
+        self.shared.withdraw();
+        // Of one whose place another process has taken nobody asks whether it is ready.
+        let delay = if self.has_left { Duration::ZERO } else { self.shared.limits().drain_delay };
+        if !self.has_left {
+            service_manager::stops();
+        }
         let limits = Arc::clone(&self.shared.limits());
         tracing::info!(connections = self.shared.gate().connections(), "ready no more");
         let mut stop = std::pin::pin!(stop());
         tokio::select! {
-            () = sleep(limits.drain_delay) => {}
+            () = sleep(delay) => {}
             () = &mut stop => return self.begin_to_drain(),
         }
         self.begin_to_drain();
@@ -222,6 +245,7 @@ impl Server {
 
     fn begin_to_drain(&self) {
         self.shared.drain();
+        self.shared.predecessors().drain();
         self.shared.lifecycle().enter(Stage::Draining);
         tracing::info!(connections = self.shared.gate().connections(), "draining");
     }

@@ -1,31 +1,37 @@
 //! Starts and stops the product: log first, then sockets, then workers.
 //! Not here: what it does in between (`control`), serving (`worker`, `session`), signals (`cli::run` waits for them).
 
+mod begin;
 mod control;
+mod leaving;
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use tokio::sync::mpsc;
 
+use self::begin::Had;
+use crate::config::Config;
 use crate::policy::OwnAddresses;
 use crate::runtime::admin::{Admin, Door, Installation};
 use crate::runtime::budgets::{self, Budgets, BudgetsError};
 use crate::runtime::canary::Canary;
 use crate::runtime::egress::Pools;
 use crate::runtime::entrance::Entrances;
-use crate::runtime::journal::{Journal, JournalError};
+use crate::runtime::journal::JournalError;
 use crate::runtime::lifecycle::Stage;
-use crate::runtime::listeners::{BindError, Bound, Ear, OwnPath, Sockets};
+use crate::runtime::listeners::{BindError, Bound, Ear, Inherited, OwnPath, SocketName, Sockets};
 use crate::runtime::load::{Environment, Inventory, Loaded, Running};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::orders::{self, Ordered};
 use crate::runtime::shared::Shared;
+use crate::runtime::succession::{self, Estate, Identity, Notice, Predecessor, TakeOverError};
 use crate::runtime::thread::{self, News, Post, WorkerError};
-use crate::runtime::{balance, clock, events, sys};
+use crate::runtime::{balance, events, sys};
 
 /// A running proxy.
 pub struct Server {
@@ -44,6 +50,19 @@ pub struct Server {
     news: mpsc::UnboundedReceiver<News>,
     ordered: Ordered,
     canary: Option<Canary>,
+    /// Where whoever takes over knocks.
+    back_door: Option<succession::Door>,
+    notices: mpsc::UnboundedReceiver<Notice>,
+    /// Whether another process has taken over.
+    has_left: bool,
+}
+
+/// Where a proxy's sockets and its log come from.
+pub enum Begins {
+    /// It opens them, but for sockets that a service manager has made.
+    Anew(Inherited),
+    /// From another process, which goes on with its tunnels.
+    After(Predecessor),
 }
 
 /// Why the proxy does not run.
@@ -61,6 +80,12 @@ pub enum StartError {
     /// The host does not give what the proxy needs.
     #[error("cannot start: {0}")]
     Io(#[from] io::Error),
+    /// Another process does not hand over.
+    #[error(transparent)]
+    TakeOver(#[from] TakeOverError),
+    /// A service manager has made sockets that no listener is configured for.
+    #[error("no listener, admin port or probes' port is configured for the socket{} {} that the service manager gives; configure one, or take the socket out of its unit", if .0.len() == 1 { "" } else { "s" }, .0.join(", "))]
+    Unheard(Vec<String>),
     /// What has gone out today cannot be kept.
     #[error(transparent)]
     Budgets(#[from] BudgetsError),
@@ -70,40 +95,36 @@ pub enum StartError {
 }
 
 impl Server {
-    /// Opens the log (its lock comes before any bind), binds, and starts the workers. `environment` answers for `${NAME}` in reloads.
+    /// Opens the log (its lock comes before any bind), binds, and starts the workers; or takes all that over from another process.
+    /// `environment` answers for `${NAME}` in reloads.
     ///
     /// # Errors
     /// See [`StartError`]. Nothing runs then.
-    pub fn start(loaded: Loaded, environment: Environment) -> Result<Self, StartError> {
-        let Loaded { config, policy, source, access, entrances, connections, path, inventory, .. } = loaded;
+    pub fn start(loaded: Loaded, begins: Begins, environment: Environment) -> Result<Self, StartError> {
         sys::raise_descriptor_limit();
         let metrics = Arc::new(Metrics::new()?);
-        let (journal, opening) = Journal::open(events::journal_setup(&config, &metrics))?;
-        let budgets = Budgets::open((Path::new(&config.state), &config.instance), &policy, clock::now())?;
-        let sockets = Sockets::bind(&config, &entrances, sys::workers())?;
+        let had = Had::begin(begins, &loaded, &metrics)?;
+        let Loaded { config, policy, source, access, entrances, connections, path, inventory, .. } = loaded;
+        let Had { journal, opening, budgets, sockets, predecessor } = had;
+        let copies = sockets.copies()?;
         let pools = Pools::of(&config);
         let sockets_heard: Vec<SocketAddr> = sockets.addresses().collect();
         let own = own_addresses(&pools, sockets_heard.iter().copied())?;
         let (starter, news) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::new(&config, policy, (journal, metrics), (pools, own), connections));
         budgets.restore(shared.quotas());
-        events::started(&shared, &opening);
+        events::started(&shared, &opening, predecessor.is_some());
         entrances.begin(&shared);
         let installation = Installation::new(&config, &sockets);
         let (orders, ordered) = orders::orders();
         let admin = Arc::new(Admin::new(Arc::clone(&shared), access, installation, orders));
         let Sockets { listeners, ears, paths, admin: (all, admin_address), probes } = sockets;
         let probes = probes.map(|(socket, _)| (socket, Door::Probes));
-        let plain = entrances.iter().zip(&listeners).find(|(entrance, _)| entrance.is_plain());
-        let plain = plain.and_then(|(_, (_, place))| place.tcp());
-        let canary = config.redaction.canary.zip(plain).map(|(every, proxy)| Canary {
-            every,
-            proxy,
-            log: PathBuf::from(&config.decision_log.directory),
-        });
+        let canary = canary(&config, &entrances, &listeners);
+        let (notes, notices) = mpsc::unbounded_channel();
         let mut server = Self {
             shared,
-            running: Running { path, environment, config, source },
+            running: Running { path, environment, config: config.clone(), source },
             inventory,
             entrances: Arc::new(entrances),
             workers: Vec::new(),
@@ -117,10 +138,34 @@ impl Server {
             news,
             ordered,
             canary,
+            back_door: None,
+            notices,
+            has_left: false,
         };
         server.start_workers(ears, starter)?;
         events::serving(&server.listeners, server.admin_address);
+        server.succeed(&config, (copies, notes), predecessor);
         Ok(server)
+    }
+
+    /// Opens the door to whoever takes over one day, and tells the one that this process took over from that it serves.
+    fn succeed(
+        &mut self,
+        config: &Config,
+        (sockets, notices): (Vec<(SocketName, OwnedFd)>, mpsc::UnboundedSender<Notice>),
+        predecessor: Option<Predecessor>,
+    ) {
+        let (shared, budgets) = (Arc::clone(&self.shared), Arc::clone(&self.budgets));
+        let (door, own) = (succession::door(config), Identity::of(config));
+        match succession::Door::open(Estate { door, own, shared, sockets, budgets, notices }) {
+            Ok(door) => self.back_door = Some(door),
+            Err(error) => tracing::warn!(%error, "no other process can take over from this one"),
+        }
+        if let Some(predecessor) = predecessor
+            && let Err(error) = self.shared.predecessors().succeed(predecessor, &self.shared)
+        {
+            tracing::warn!(%error, "the process that ran before is gone, and its tunnels with it");
+        }
     }
 
     /// Starts them and waits until each serves. One that cannot ends them all.
@@ -161,9 +206,14 @@ impl Server {
         // As long as the sockets are there, nobody else's file can be taken for one of them.
         self.paths.clear();
         let result = self.end_workers();
-        self.admin.tell_refused(true);
-        budgets::keep_last(&self.shared, &self.budgets);
-        events::stopped(&self.shared);
+        if !self.shared.predecessors().have_ended() {
+            tracing::error!("an old process still has tunnels, and finds no log for their ends");
+        }
+        if !self.has_left {
+            self.admin.tell_refused(true);
+            budgets::keep_last(&self.shared, &self.budgets);
+            events::stopped(&self.shared);
+        }
         let lost = self.shared.journal().shutdown();
         events::closed(lost);
         if lost.any() { result.and(Err(JournalError::Unwritten(lost).into())) } else { result }
@@ -181,6 +231,13 @@ impl Server {
         }
         result
     }
+}
+
+/// The canary, if there is one and a listener that it can ask.
+fn canary(config: &Config, entrances: &Entrances, listeners: &[(Arc<str>, Bound)]) -> Option<Canary> {
+    let plain = entrances.iter().zip(listeners).find(|(entrance, _)| entrance.is_plain());
+    let proxy = plain.and_then(|(_, (_, place))| place.tcp())?;
+    Some(Canary { every: config.redaction.canary?, proxy, log: PathBuf::from(&config.decision_log.directory) })
 }
 
 /// The addresses of this host and of the pools, and the proxy's own sockets.

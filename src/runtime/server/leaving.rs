@@ -1,0 +1,79 @@
+//! What a proxy does once another process has taken over: serves what it has accepted, and its tunnels until they end by themselves.
+//! Not here: how the other took over (`succession`). What the files allow holds for its tunnels all the same.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task;
+use tokio::time::interval;
+
+use super::Server;
+use crate::runtime::listeners::OwnPath;
+use crate::runtime::load::Again;
+use crate::runtime::succession::Notice;
+use crate::runtime::timed::Clockwork;
+use crate::runtime::{clock, denials, events};
+
+/// How often it looks whether all has ended, and at the clock.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+impl Server {
+    /// Until its last tunnel has ended, `stop` says so, or the new process drains.
+    pub(super) async fn leave(&mut self, mut stop: impl AsyncFnMut()) {
+        self.has_left = true;
+        self.paths.iter_mut().for_each(OwnPath::give_away);
+        self.back_door = None;
+        self.shared.leave();
+        tracing::info!(connections = self.shared.gate().connections(), "another process has taken over");
+        if self.is_told_to_drain(&mut stop).await {
+            self.drain(stop).await;
+        }
+    }
+
+    /// Serves what is left; whether there is still some, which is to end now.
+    async fn is_told_to_drain(&mut self, stop: &mut impl AsyncFnMut()) -> bool {
+        let mut stop = std::pin::pin!(stop());
+        let mut looks = interval(LOOK_AGAIN);
+        let mut clockwork = Clockwork::new(&self.shared.policy(), clock::now());
+        loop {
+            tokio::select! {
+                () = &mut stop => return true,
+                Some(notice) = self.notices.recv() => match notice {
+                    Notice::Left => {}
+                    Notice::Judge => self.follow().await,
+                    Notice::Drain => return true,
+                },
+                _ = self.news.recv() => return false,
+                _ = looks.tick() => {
+                    if self.shared.gate().connections() == 0 {
+                        return false;
+                    }
+                    denials::tell(&self.shared);
+                    self.look_at_addresses();
+                    self.shared.free_replaced();
+                    if clockwork.look(&self.shared, clock::now()) {
+                        self.shared.lifecycle().judge_again().await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Judges its tunnels by what the files say now, as the new process does, which leaves the record of that. What this one can't read
+    /// it judges by what it had: that may be of a later version.
+    async fn follow(&mut self) {
+        let (running, entrances) = (self.running.clone(), Arc::clone(&self.entrances));
+        let Ok(reread) = task::spawn_blocking(move || running.read(&entrances)).await else { return };
+        match reread.read {
+            Ok(again) => {
+                let Again { running, policy, entrances, connections, .. } = *again;
+                self.running = running;
+                self.shared.take(&self.running.config, connections);
+                events::put_in_force(&self.shared, policy);
+                self.entrances.follow(entrances);
+            }
+            Err(error) => events::not_followed(&self.shared, &error.to_string()),
+        }
+        self.shared.lifecycle().judge_again().await;
+    }
+}

@@ -1,0 +1,144 @@
+//! From an old process to the one that has its log now: relays records and hears what becomes of them, and what else there is to know.
+//! Not here: what is relayed when (`journal`), the other end (`heirs`).
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use serde_json::value::RawValue;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::Identity;
+use super::message::{Message, Records};
+use super::wire::Wire;
+use crate::decision_log::{Entry, Successor};
+
+/// How long a batch may take until it is durable at the other end: as long as anybody waits for a commit.
+const KEEP_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What an old process is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// The new one serves: this one accepts no more.
+    Left,
+    /// Open tunnels are to be judged again by what the files say now.
+    Judge,
+    /// The new one drains.
+    Drain,
+}
+
+/// What belongs to every way to whoever has the log, one after the other.
+#[derive(Clone)]
+pub(super) struct Ends {
+    /// The door of whoever has it.
+    pub(super) door: PathBuf,
+    pub(super) own: Identity,
+    /// Takes what is told.
+    pub(super) notices: UnboundedSender<Notice>,
+    /// Whether this process accepts no more, and so never takes the log back while it has tunnels.
+    pub(super) has_left: Arc<AtomicBool>,
+}
+
+/// The way there.
+pub(super) struct Link {
+    ends: Ends,
+    wire: Wire,
+    /// Whether the records that were said last are kept.
+    kept: mpsc::Receiver<bool>,
+}
+
+impl Link {
+    /// Over the way that there is already. The receiver is told once the new one serves, and dropped by one that is gone before.
+    ///
+    /// # Errors
+    /// There is no thread to listen on.
+    pub(super) fn new(ends: Ends, wire: Wire) -> io::Result<(Self, mpsc::Receiver<()>)> {
+        let (left, has_left) = mpsc::channel();
+        let kept = listen(&ends, wire.try_clone()?, Some(left))?;
+        Ok((Self { ends, wire, kept }, has_left))
+    }
+}
+
+impl Successor for Link {
+    fn keep(&mut self, batch: &[Entry], again: bool) -> io::Result<()> {
+        let raw = |entry: &Entry| {
+            let object = std::str::from_utf8(entry.object()).map_err(io::Error::other)?;
+            RawValue::from_string(object.to_owned()).map_err(io::Error::other)
+        };
+        let records = batch.iter().map(raw).collect::<io::Result<Vec<_>>>()?;
+        if records.is_empty() {
+            return Ok(());
+        }
+        // An answer to what was given up before is none to this.
+        while self.kept.try_recv().is_ok() {}
+        let deadline = Instant::now() + KEEP_DEADLINE;
+        self.wire.say(&Message::Records(Records { again, records }), deadline)?;
+        match self.kept.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(io::Error::other("whoever has the log can't write it")),
+            Err(_) => {
+                self.wire.close();
+                Err(io::ErrorKind::TimedOut.into())
+            }
+        }
+    }
+
+    fn find(&mut self) -> io::Result<()> {
+        if !self.ends.has_left.load(Ordering::Acquire) {
+            // The door is still this process's own.
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let wire = Wire::new(UnixStream::connect(&self.ends.door)?)?;
+        wire.say(&Message::Relay(self.ends.own.0.clone()), Instant::now() + KEEP_DEADLINE)?;
+        self.wire.close();
+        self.kept = listen(&self.ends, wire.try_clone()?, None)?;
+        self.wire = wire;
+        // Whatever was told meanwhile was told to nobody.
+        let _ = self.ends.notices.send(Notice::Judge);
+        Ok(())
+    }
+}
+
+/// Hears what the other end says, on a thread of its own, until it is gone. `left` is dropped then, or told that the new one serves.
+fn listen(ends: &Ends, wire: Wire, mut left: Option<mpsc::Sender<()>>) -> io::Result<mpsc::Receiver<bool>> {
+    let (keeps, kept) = mpsc::channel();
+    let ends = ends.clone();
+    let hear = move || {
+        while let Ok(Some((message, _))) = wire.wait() {
+            let notice = match message {
+                Message::Kept | Message::NotKept => {
+                    // The link may be gone: then nobody waits.
+                    let _ = keeps.send(matches!(message, Message::Kept));
+                    continue;
+                }
+                Message::Serving => {
+                    ends.has_left.store(true, Ordering::Release);
+                    if let Some(left) = left.take() {
+                        let _ = left.send(());
+                    }
+                    Notice::Left
+                }
+                Message::Judge => Notice::Judge,
+                Message::Drain => Notice::Drain,
+                Message::TakeOver(_)
+                | Message::Sockets(_)
+                | Message::AllSockets
+                | Message::Ready
+                | Message::Log
+                | Message::Taken
+                | Message::Go
+                | Message::Refused(_)
+                | Message::Relay(_)
+                | Message::Records(_) => break,
+            };
+            let _ = ends.notices.send(notice);
+        }
+        wire.close();
+    };
+    std::thread::Builder::new().name("succession".to_owned()).spawn(hear)?;
+    Ok(kept)
+}
