@@ -52,7 +52,7 @@ pub(super) fn reload(config: &Path, args: &ReloadArgs, output: Output) -> Result
                 output.print(&answer, in_force)?;
             }
             texts(&answer, "faults").for_each(complain);
-            if let Some(diff) = answer["diff"]["sha256"].as_str() {
+            if let Some(diff) = answer.pointer("/diff/sha256").and_then(Value::as_str) {
                 complain(&format!("this diff has the SHA-256 {diff}"));
             }
             complain("not reloaded; what was last good stays in force");

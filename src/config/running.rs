@@ -78,7 +78,8 @@ fn follow(running: &mut Listener, new: &Listener) -> impl Iterator<Item = String
     }
     running.place = new.place;
     let name = running.name.clone();
-    differing.into_iter().filter_map(move |(key, same)| (!same).then(|| format!("listeners.{name}.{key}")))
+    let waits = differing.into_iter().filter(|(_, is_same)| !is_same);
+    waits.map(move |(key, _)| format!("listeners.{name}.{key}"))
 }
 
 impl ListenAddress {

@@ -32,7 +32,7 @@ impl Weighed {
     ///
     /// # Errors
     /// It may not: why, and how it could.
-    pub fn let_through(self, confirm: Option<&str>) -> Result<(DiffTold, bool), (DiffTold, Vec<String>)> {
+    pub fn let_through(self, confirm: Option<&str>) -> Result<(DiffTold, bool), Box<Stopped>> {
         let Self { counts, sha256, mut beyond } = self;
         let is_this = confirm.is_some_and(|confirm| confirm.eq_ignore_ascii_case(&sha256));
         let told = DiffTold { sha256, counts };
@@ -42,9 +42,12 @@ impl Weighed {
             return Ok((told, is_this && !beyond.is_empty()));
         }
         beyond.push(HOW.to_owned());
-        Err((told, beyond))
+        Err(Box::new((told, beyond)))
     }
 }
+
+/// A diff that may not come into force, why, and how it could.
+pub type Stopped = (DiffTold, Vec<String>);
 
 /// What is confirmed is not what would come into force.
 const OTHER: &str = "another diff was confirmed: the files or the policy in force have changed since; look at this one";
@@ -162,95 +165,85 @@ rules:
         Weighed::between(guard, &Arc::new(testing::policy(BASE)), &Arc::new(testing::policy(&new)))
     }
 
+    const WILD: &str = "  - {id: new, customer: c, sources: [a], hosts: ['*.w.example']}\n";
+
+    const NET: &str = "  - {id: new, customer: c, sources: [a], networks: [198.51.100.8/32], tls: {sni: absent}}\n";
+
+    /// What in the base becomes what, and what the guard says of that.
+    const RAILS: &[(&str, &str, &str, Option<&str>)] = &[
+        ("the same", "a.example", "a.example", None),
+        ("a host more", "a.example", "a.example, c.example", None),
+        ("a host less", "a.example, ", "", None),
+        ("a wildcard more", "", WILD, Some("`policy_guard.no_new_wildcards: true`: a → *.w.example:443 by `new`")),
+        ("a network more", "", NET, Some("`policy_guard.no_new_networks: true`: a → 198.51.100.8/32:443 by `new`")),
+        (
+            "more of both kinds",
+            "t.example]",
+            "t.example, '*.u.example', '**.v.example']",
+            Some("`policy_guard.no_new_wildcards: true`: a → *.u.example:443 by `two`, and 1 more"),
+        ),
+        (
+            "a subnet more",
+            "[10.0.0.0/24]",
+            "[10.0.0.0/24, 10.0.1.0/24]",
+            Some("`policy_guard.no_new_clients: true`: 10.0.1.0/24"),
+        ),
+        ("a subnet less", "[10.0.0.0/24]", "[10.0.0.0/25]", None),
+        (
+            "ech",
+            "ports: [443, 8443]",
+            "ports: [443, 8443], tls: {ech: allow}",
+            Some("`policy_guard.no_wider_terms: true`: a → a.example:443 by `one`, and 3 more"),
+        ),
+        (
+            "another id in alpn",
+            "alpn: [h2]",
+            "alpn: [h2, x]",
+            Some("`policy_guard.no_wider_terms: true`: a → t.example:443 by `two`"),
+        ),
+        ("no alpn", "alpn: [h2]", "alpn: []", None),
+        (
+            "an older version",
+            "\"1.3\"",
+            "\"1.2\"",
+            Some("`policy_guard.no_wider_terms: true`: a → t.example:443 by `two`"),
+        ),
+        ("a newer version", "8443]}", "8443], tls: {min_version: \"1.3\"}}", None),
+        (
+            "any address",
+            "addresses: [203.0.113.0/24], ",
+            "",
+            Some("`policy_guard.no_wider_terms: true`: a → t.example:443 by `two`"),
+        ),
+        (
+            "no end",
+            ", expires: 2030-01-01",
+            "",
+            Some("`policy_guard.no_wider_terms: true`: a → t.example:443 by `two`"),
+        ),
+        (
+            "a later end",
+            "2030-01-01",
+            "2030-01-02",
+            Some("`policy_guard.no_wider_terms: true`: a → t.example:443 by `two`"),
+        ),
+        ("an earlier end", "2030-01-01", "2029-01-02", None),
+        ("other hours", "'07:00'", "'08:00'", Some("`policy_guard.no_wider_terms: true`: a → t.example:443 by `two`")),
+        (
+            "hours where there were none",
+            "8443]}",
+            "8443], hours: {days: [mon], from: '06:00', to: '07:00', zone: UTC}}",
+            None,
+        ),
+        ("less that is never", "x.example", "", Some("`policy_guard.no_shorter_never: true`: x.example")),
+        ("more that is never", "x.example", "x.example, y.example", None),
+    ];
+
     #[test]
     fn each_rail_stops_what_it_is_for_and_nothing_else() {
-        let rule = |rest: &str| format!("  - {{id: new, customer: c, sources: [a], {rest}}}\n");
-        let (wild, net) = (rule("hosts: ['*.w.example']"), rule("networks: [198.51.100.8/32], tls: {sni: absent}"));
-        for (name, from, to, want) in [
-            ("the same", "a.example", "a.example", None),
-            ("a host more", "a.example", "a.example, c.example", None),
-            ("a host less", "a.example, ", "", None),
-            (
-                "a wildcard more",
-                "",
-                wild.as_str(),
-                Some("`policy_guard.no_new_wildcards: true`: a → *.w.example:443 by `new`"),
-            ),
-            (
-                "a network more",
-                "",
-                &net,
-                Some("`policy_guard.no_new_networks: true`: a → 198.51.100.8/32:443 by `new`"),
-            ),
-            (
-                "more of both kinds",
-                "t.example]",
-                "t.example, '*.u.example', '**.v.example']",
-                Some("`policy_guard.no_new_wildcards: true`: a → *.u.example:443 by `two`, and 1 more"),
-            ),
-            (
-                "a subnet more",
-                "[10.0.0.0/24]",
-                "[10.0.0.0/24, 10.0.1.0/24]",
-                Some("`policy_guard.no_new_clients: true`: 10.0.1.0/24"),
-            ),
-            ("a subnet less", "[10.0.0.0/24]", "[10.0.0.0/25]", None),
-            (
-                "ech",
-                "ports: [443, 8443]",
-                "ports: [443, 8443], tls: {ech: allow}",
-                Some("`policy_guard.no_wider_terms: true`: a → a.example:443 by `one`, and 3 more"),
-            ),
-            (
-                "another id in alpn",
-                "alpn: [h2]",
-                "alpn: [h2, x]",
-                Some("`policy_guard.no_wider_terms: true`: a → t.example:443 by `two`"),
-            ),
-            ("no alpn", "alpn: [h2]", "alpn: []", None),
-            (
-                "an older version",
-                "\"1.3\"",
-                "\"1.2\"",
-                Some("`policy_guard.no_wider_terms: true`: a → t.example:443 by `two`"),
-            ),
-            ("a newer version", "8443]}", "8443], tls: {min_version: \"1.3\"}}", None),
-            (
-                "any address",
-                "addresses: [203.0.113.0/24], ",
-                "",
-                Some("`policy_guard.no_wider_terms: true`: a → t.example:443 by `two`"),
-            ),
-            (
-                "no end",
-                ", expires: 2030-01-01",
-                "",
-                Some("`policy_guard.no_wider_terms: true`: a → t.example:443 by `two`"),
-            ),
-            (
-                "a later end",
-                "2030-01-01",
-                "2030-01-02",
-                Some("`policy_guard.no_wider_terms: true`: a → t.example:443 by `two`"),
-            ),
-            ("an earlier end", "2030-01-01", "2029-01-02", None),
-            (
-                "other hours",
-                "'07:00'",
-                "'08:00'",
-                Some("`policy_guard.no_wider_terms: true`: a → t.example:443 by `two`"),
-            ),
-            (
-                "hours where there were none",
-                "8443]}",
-                "8443], hours: {days: [mon], from: '06:00', to: '07:00', zone: UTC}}",
-                None,
-            ),
-            ("less that is never", "x.example", "", Some("`policy_guard.no_shorter_never: true`: x.example")),
-            ("more that is never", "x.example", "x.example, y.example", None),
-        ] {
+        for (name, from, to, want) in RAILS {
             let weighed = weighed(&GUARD, from, to);
-            assert_eq!(weighed.beyond.first().map(String::as_str), want, "{name}");
+            assert_eq!(weighed.beyond.first().map(String::as_str), *want, "{name}");
             assert!(weighed.beyond.len() <= 1, "{name}: {weighed:?}");
             assert_eq!(
                 super::tests::weighed(&PolicyGuard::default(), from, to).beyond,
@@ -316,7 +309,7 @@ rules:
             ("beyond, and another one confirmed", &guarded, Some(&other), Err(3)),
         ] {
             let came = weighed.clone().let_through(confirm);
-            assert_eq!(came.map(|(_, confirmed)| confirmed).map_err(|(_, faults)| faults.len()), want, "{name}");
+            assert_eq!(came.map(|(_, confirmed)| confirmed).map_err(|stopped| stopped.1.len()), want, "{name}");
         }
     }
 }

@@ -146,7 +146,7 @@ mod tests {
             change();
             let now = known.look();
             assert_eq!((known.differing(&now), known.is_same(&now)), (count, count == 0), "{name}");
-            assert_eq!(now.is_same(&now.look()), true, "{name}: seen again");
+            assert!(now.is_same(&now.look()), "{name}: seen again");
         }
         assert!(known.look().lacks_any(), "b.yaml");
         assert_eq!(known.look().folders().count(), 2);

@@ -171,7 +171,8 @@ impl Server {
         let came = match (read, weighed) {
             (Ok(again), Some(weighed)) => match weighed.let_through(confirm) {
                 Ok((diff, confirmed)) => return self.put_in_force(*again, (asked, diff, confirmed), files).await,
-                Err((diff, faults)) => {
+                Err(stopped) => {
+                    let (diff, faults) = *stopped;
                     let came = Reload { policy: Outcome::Guarded, diff: Some(diff), ..kept };
                     came.with_faults(&faults, self.shared.redactor())
                 }
