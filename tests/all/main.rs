@@ -11,6 +11,7 @@ mod canary;
 mod captured;
 #[cfg(test)]
 mod certificates;
+#[cfg(test)]
 mod changes;
 #[cfg(test)]
 mod clients;
@@ -31,6 +32,7 @@ mod dnssec;
 mod dnssec_lies;
 #[cfg(test)]
 mod docs;
+#[cfg(test)]
 mod drains;
 #[cfg(test)]
 mod egress_namespaces;
