@@ -2,6 +2,7 @@
 //! Not here: the other end (`runtime::admin`), what is asked. Source: RFC 9112; RFC 6750 section 2.1.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -36,20 +37,34 @@ pub(super) async fn call(
 /// # Errors
 /// It is another one, or no HTTP.
 pub(super) fn body(answer: &str) -> anyhow::Result<&str> {
-    match parts(answer)? {
+    match status(answer)? {
         (200, body) => Ok(body),
         (status, body) => bail!("it answers {status}: {}", body.lines().next().unwrap_or_default().escape_debug()),
     }
 }
 
-/// Status and body of an answer.
+/// An answer's status, and what it says.
 ///
 /// # Errors
 /// It is no HTTP.
-pub(super) fn parts(answer: &str) -> anyhow::Result<(u16, &str)> {
+pub(super) fn status(answer: &str) -> anyhow::Result<(u16, &str)> {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
-    let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.split(' ').next()?.parse().ok());
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     Ok((status.context("the answer is not HTTP; does the port belong to a sallyport?")?, body))
+}
+
+/// The header field that shows the token in a file, which it fills alone; without a file none.
+///
+/// # Errors
+/// The file can't be read, or holds something else.
+pub(super) fn bearer(file: Option<&Path>) -> anyhow::Result<String> {
+    let Some(path) = file else { return Ok(String::new()) };
+    let text = std::fs::read_to_string(path).with_context(|| format!("`{}`", path.display()))?;
+    let token = text.trim_end();
+    if !is_token(token) {
+        bail!("`{}` holds other characters than tokens have; write the token alone, on one line", path.display());
+    }
+    Ok(format!("Authorization: Bearer {token}\r\n"))
 }
 
 /// RFC 6750, section 2.1; so nothing in it ends the header.
@@ -122,6 +137,24 @@ impl ServerCertVerifier for Pinned {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_have_a_status() {
+        assert_eq!(status("HTTP/1.1 409 Conflict\r\na: b\r\n\r\n{}").unwrap(), (409, "{}"));
+        for answer in ["", "SSH-2.0-x\r\n", "HTTP/1.1 x\r\n\r\n"] {
+            assert!(status(answer).is_err(), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_stands_alone_in_its_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (text, want) in [("ab.c\n", Some("Authorization: Bearer ab.c\r\n")), ("a\r\nX: y", None), ("", None)] {
+            std::fs::write(file.path(), text).unwrap();
+            assert_eq!(bearer(Some(file.path())).ok().as_deref(), want, "{text:?}");
+        }
+        assert_eq!(bearer(None).unwrap(), "");
+    }
 
     #[test]
     fn tokens_stay_within_their_header() {

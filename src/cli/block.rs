@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::admin_port::{call, is_token, parts};
+use super::admin_port::{call, is_token, status};
 use super::output::{aligned, complain_of, say};
 use super::{Failure, Output, environment};
 use crate::config::Config;
@@ -95,7 +95,7 @@ pub(super) fn block(config: &Path, args: &BlockArgs, output: Output) -> Result<(
     let token = token(args)?;
     let body = if args.list { None } else { Some(serde_json::to_string(&wanted(args)).unwrap_or_default()) };
     let answer = ask(&config, &token, body.as_deref()).map_err(Failure::Outside)?;
-    let (status, body) = parts(&answer).map_err(Failure::Outside)?;
+    let (status, body) = status(&answer).map_err(Failure::Outside)?;
     let value: Option<Value> = serde_json::from_str(body).ok();
     match (status, value) {
         (200 | 201, Some(value)) => say(&match output {

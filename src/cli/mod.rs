@@ -16,6 +16,7 @@ mod output;
 mod policy;
 mod progress;
 mod redact;
+mod reload;
 mod run;
 mod version;
 
@@ -60,8 +61,12 @@ struct Common {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve until SIGTERM or SIGINT; SIGHUP reloads the policy
+    /// Serve until SIGTERM or SIGINT; SIGHUP reads everything again
     Run(run::RunArgs),
+    /// Have the running instance read its configuration and all that it names again, and say what that came to
+    ///
+    /// Exit 0: it is in force. 1: it has faults, or changes more than `policy_guard` lets through; what was last good stays in force.
+    Reload(reload::ReloadArgs),
     /// Show the whole product on loopback: origin, policy, proxy, allowed and refused requests
     Demo(demo::DemoArgs),
     /// Load configuration, policy and key as `run` would and print every fault
@@ -199,6 +204,7 @@ fn command(cli: Cli) -> Result<(), Failure> {
     let config = named.unwrap_or(Path::new(DEFAULT_CONFIG));
     match cli.command {
         Command::Run(args) => run::run(config, &args),
+        Command::Reload(args) => reload::reload(config, &args, output),
         Command::Demo(args) => demo::demo(&args),
         Command::Check => check::check(config, output),
         Command::Doctor(args) => doctor::doctor(config, &args, output),

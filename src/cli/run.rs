@@ -33,7 +33,7 @@ pub(super) fn run(config: &Path, args: &RunArgs) -> Result<(), Failure> {
     let loaded = load::load(config, &environment)?;
     start_logging(level, loaded.config.redaction.redactor());
     let begins = begins(&loaded.config, args.take_over)?;
-    let mut server = Server::start(loaded, begins)?;
+    let mut server = Server::start(loaded, begins, environment)?;
     service_manager::serves();
     control.serve(&mut server).map_err(outside)?;
     server.finish().map_err(|error| Failure::Outside(error.into()))
@@ -71,11 +71,11 @@ impl Control {
         Ok(Self { runtime, term, int, hangup })
     }
 
-    /// Serves until a signal says stop, and drains.
+    /// Serves until a signal says stop, and drains until another one does.
     pub(super) fn serve(self, server: &mut Server) -> io::Result<()> {
         let Self { runtime, mut term, mut int, mut hangup } = self;
         let served = runtime.block_on(async {
-            let stop = async {
+            let stop = async || {
                 tokio::select! {
                     _ = term.recv() => {}
                     _ = int.recv() => {}

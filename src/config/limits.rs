@@ -41,6 +41,12 @@ const DRAIN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(360
 /// Kubernetes' `terminationGracePeriodSeconds` has this default.
 const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
 
+/// Load balancers ask every few seconds; longer than five minutes nobody waits for them.
+const DRAIN_DELAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(300);
+
+/// Nobody has to be waited for where no load balancer asks `/readyz`.
+const DEFAULT_DRAIN_DELAY: Duration = Duration::ZERO;
+
 /// Reads `limits`. `root` is where the default of `connections` is placed if there are none.
 pub fn limits(field: Option<Field<'_>>, root: Place, faults: &mut Faults) -> Limits {
     let place = field.map_or(root, |field| field.key_place());
@@ -53,6 +59,7 @@ pub fn limits(field: Option<Field<'_>>, root: Place, faults: &mut Faults) -> Lim
         dial_timeout: DEFAULT_SETUP,
         idle_timeout: DEFAULT_IDLE,
         lifetime: DEFAULT_LIFETIME,
+        drain_delay: DEFAULT_DRAIN_DELAY,
         drain_timeout: DEFAULT_DRAIN,
     };
     let Some(mut map) = field.and_then(|field| field.map("`limits`", faults)) else { return limits };
@@ -70,6 +77,7 @@ pub fn limits(field: Option<Field<'_>>, root: Place, faults: &mut Faults) -> Lim
     limits.dial_timeout = wait(&mut map, "dial_timeout", (DEFAULT_SETUP, SETUP), faults);
     limits.idle_timeout = wait(&mut map, "idle_timeout", (DEFAULT_IDLE, IDLE), faults);
     limits.lifetime = wait(&mut map, "lifetime", (DEFAULT_LIFETIME, LIFETIME), faults);
+    limits.drain_delay = wait(&mut map, "drain_delay", (DEFAULT_DRAIN_DELAY, DRAIN_DELAY), faults);
     limits.drain_timeout = wait(&mut map, "drain_timeout", (DEFAULT_DRAIN, DRAIN), faults);
     map.finish(&[], faults);
     limits

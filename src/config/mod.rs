@@ -15,6 +15,8 @@ mod name_server;
 mod pools;
 mod profile;
 mod redaction;
+mod reload;
+mod running;
 mod tokens;
 mod trust_anchor;
 
@@ -34,6 +36,7 @@ pub use credentials::{Credential, NewCredentialError, credentials};
 pub use name_server::{DnsServer, ServerError};
 pub use profile::Profile;
 pub use redaction::Redaction;
+pub use reload::{MaxRows, PolicyGuard, Reload};
 pub use tokens::{Role, Token, TokenNameError, Tokens, tokens};
 pub use trust_anchor::{AnchorKey, TrustAnchor, trust_anchors};
 
@@ -52,6 +55,10 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// The policy's file or folder, as written.
     pub policy: Located<String>,
+    /// How much a new policy may change.
+    pub policy_guard: PolicyGuard,
+    /// When files are read again.
+    pub reload: Reload,
     /// How names are looked up.
     pub dns: Dns,
     /// The addresses from which connections leave, by the pool's name.
@@ -229,7 +236,9 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// A tunnel, whatever it does.
     pub lifetime: Duration,
-    /// Open tunnels after SIGTERM.
+    /// From SIGTERM, when the proxy is ready no more, until it takes no new requests.
+    pub drain_delay: Duration,
+    /// Open tunnels after that.
     pub drain_timeout: Duration,
 }
 
@@ -286,6 +295,8 @@ pub fn load(
     let mut bound = bound::Bound::default();
     let listeners = map.require("listeners", faults).map(|field| listeners::listeners(field, &mut bound, faults));
     let policy = map.require("policy", faults).and_then(|field| path(field, faults));
+    let policy_guard = reload::policy_guard(map.take("policy_guard"), faults);
+    let reload = reload::reload(map.take("reload"), faults);
     let dns = dns::dns(map.take("dns"), faults);
     let pools = pools::pools(map.take("egress"), faults);
     let limits = limits::limits(map.take("limits"), map.place(), faults);
@@ -308,6 +319,8 @@ pub fn load(
         environment,
         listeners: listeners.unwrap_or_default(),
         policy: policy?,
+        policy_guard,
+        reload,
         dns,
         pools,
         limits,

@@ -56,6 +56,7 @@ limits:
   dial_timeout: 3s
   idle_timeout: 4m
   lifetime: 5h
+  drain_delay: 5s
   drain_timeout: 0s
 decision_log:
   directory: log
@@ -91,6 +92,7 @@ fn the_whole() {
     let waits = [limits.head_timeout, limits.hello_timeout, limits.dial_timeout, limits.idle_timeout];
     assert_eq!(waits.map(|wait| wait.as_secs()), [1, 2, 3, 240]);
     assert_eq!((limits.lifetime.as_secs(), limits.drain_timeout.as_secs()), (18_000, 0));
+    assert_eq!(limits.drain_delay.as_secs(), 5);
     let log = &config.decision_log;
     assert_eq!((log.directory.as_str(), log.key.as_str()), ("log", "log.key"));
     assert_eq!((log.durability, log.commit_interval, log.stdout), (Durability::Async, Duration::from_millis(5), true));
@@ -118,7 +120,7 @@ fn the_defaults() {
     );
     let waits = [limits.head_timeout, limits.hello_timeout, limits.dial_timeout, limits.idle_timeout, limits.lifetime];
     assert_eq!(waits.map(|wait| wait.as_secs()), [10, 10, 10, 3600, 86_400]);
-    assert_eq!(limits.drain_timeout.as_secs(), 30);
+    assert_eq!((limits.drain_delay.as_secs(), limits.drain_timeout.as_secs()), (0, 30));
     let log = &config.decision_log;
     assert_eq!(
         (log.directory.as_str(), log.key.as_str()),
@@ -182,16 +184,27 @@ fn absence_is_always_accepted() {
     let none = "permissions: none, mode: none, capture: none, tls: none, proxy_protocol: none, credentials: none";
     let listener = format!("listeners: [{{name: edge, address: '127.0.0.1:3128', {none}}}]");
     assert_eq!(valid(&format!("{listener}\npolicy: policies/\n")), valid(LEAST));
-    for key in
-        ["profile", "instance", "state", "dns", "egress", "limits", "decision_log", "redaction", "admin", "probes"]
-    {
+    for key in [
+        "profile",
+        "instance",
+        "state",
+        "policy_guard",
+        "reload",
+        "dns",
+        "egress",
+        "limits",
+        "decision_log",
+        "redaction",
+        "admin",
+        "probes",
+    ] {
         assert_eq!(valid(&format!("{LEAST}{key}: none\n")), valid(LEAST), "`{key}`");
     }
     for (key, inner) in [
         ("dns", &["servers", "hosts", "timeout", "min_ttl", "max_ttl", "dnssec", "trust_anchor"][..]),
         ("egress", &["pools"]),
         ("limits", &["connections", "connections_per_source", "head_timeout", "hello_timeout", "dial_timeout"]),
-        ("limits", &["idle_timeout", "lifetime", "drain_timeout"]),
+        ("limits", &["idle_timeout", "lifetime", "drain_delay", "drain_timeout"]),
         ("decision_log", &["directory", "durability", "commit_interval", "stdout", "key", "retention"]),
         ("redaction", &["private_fields", "patterns", "canary"]),
         ("admin", &["address", "tls", "tokens"]),

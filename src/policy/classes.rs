@@ -142,16 +142,16 @@ impl Classes {
     }
 
     /// What stands for all of a destination that no more specific one holds. `None` if those leave nothing over.
-    pub(super) fn representative(&self, destination: &Destination) -> Option<Host> {
+    pub(super) fn representative(&self, destination: DestinationRef<'_>) -> Option<Host> {
         match destination {
-            Destination::Host(pattern) => self.name(pattern).map(Host::Name),
-            Destination::Network(network) => gap(*network, &self.networks).map(Host::Address),
+            DestinationRef::Host(pattern) => self.name(pattern).map(Host::Name),
+            DestinationRef::Network(network) => gap(network, &self.networks).map(Host::Address),
         }
     }
 
     /// The same; where more specific ones leave nothing over, one that they hold too.
     pub(super) fn anyone(&self, destination: &Destination) -> Option<Host> {
-        self.representative(destination).or_else(|| match destination {
+        self.representative(destination.by_ref()).or_else(|| match destination {
             Destination::Host(_) => None,
             Destination::Network(network) => Some(Host::Address(network.addr())),
         })
@@ -294,7 +294,7 @@ mod tests {
                 Ok(network) => Destination::Network(network),
                 Err(_) => Destination::Host(asked.parse().unwrap()),
             };
-            let found = classes(listed).representative(&destination).map(|host| host.to_string());
+            let found = classes(listed).representative(destination.by_ref()).map(|host| host.to_string());
             assert_eq!(found.as_deref(), want, "{asked} among {listed:?}");
         }
         let halves = classes(&["198.51.100.0/25", "198.51.100.128/25"]);

@@ -36,6 +36,7 @@ mod reload;
 mod request;
 mod rule;
 mod ties;
+mod touched;
 mod ways;
 mod words;
 
@@ -53,7 +54,7 @@ pub use classes::Destination;
 pub use client::{Certificate, Client, Origin, OriginError};
 pub use compile::{Grant, Policy, Reach};
 pub use decision::{Decided, Denial, Ending, InTunnel, Outcome};
-pub use diff::{Change, Diff, Edit, Mark, ReachEdit};
+pub use diff::{Change, Diff, DiffCounts, Edit, Mark, ReachEdit};
 pub use explanation::{Explanation, Found};
 pub use file::{PolicyFile, Setting};
 pub use head::RequestHead;

@@ -117,6 +117,15 @@ impl Rule {
         }
     }
 
+    /// Whether both let the same through on the same terms, whatever their places and control records.
+    pub(super) fn is_alike(&self, other: &Self) -> bool {
+        let Self { number: _, control: _, public_suffix: _, wide: _, id, customer, ports, addresses, .. } = self;
+        let Self { tls, egress, existing, limits, hours, expires, .. } = self;
+        (id, customer, ports, addresses) == (&other.id, &other.customer, &other.ports, &other.addresses)
+            && (tls, egress, existing) == (&other.tls, &other.egress, &other.existing)
+            && (limits, hours, expires) == (&other.limits, &other.hours, &other.expires)
+    }
+
     /// Whether it has `port`.
     pub fn has_port(&self, port: u16) -> bool {
         self.ports.binary_search(&port).is_ok()

@@ -3,6 +3,7 @@
 //! Not here: the record of a denial (`facts`). Source: the contract: `decision_log.denial_rate`; PCI DSS 10.7.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,8 +20,8 @@ const WINDOW: Duration = Duration::from_secs(1);
 
 /// The denials of this second.
 pub struct Denials {
-    /// So many of each source and reason are recorded; `None`: all.
-    rate: Option<u32>,
+    /// So many of each source and reason are recorded; the largest number: all.
+    rate: AtomicU32,
     /// As many as there are sources and reasons, at most.
     windows: Mutex<HashMap<Denied, Window>>,
 }
@@ -39,12 +40,22 @@ struct Window {
 impl Denials {
     /// None yet.
     pub fn new(rate: Option<u32>) -> Self {
-        Self { rate, windows: Mutex::default() }
+        let denials = Self { rate: AtomicU32::default(), windows: Mutex::default() };
+        denials.set_rate(rate);
+        denials
+    }
+
+    /// So many of each source and reason are recorded from now on; `None`: all.
+    pub fn set_rate(&self, rate: Option<u32>) {
+        self.rate.store(rate.unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
     /// Whether a refusal that happens now is to be recorded; if not, it is counted.
     pub fn is_recorded(&self, source: Option<&Arc<str>>, reason: Reason) -> bool {
-        let Some(rate) = self.rate.filter(|_| reason.outcome() == Outcome::Deny) else { return true };
+        let rate = self.rate.load(Ordering::Relaxed);
+        if rate == u32::MAX || reason.outcome() != Outcome::Deny {
+            return true;
+        }
         let mut windows = self.windows();
         let window = windows.entry((source.cloned(), reason)).or_default();
         let is_recorded = window.recorded < rate;

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::{self, Config};
-use crate::decision_log::{Detail, Durability, Kind, Pace, Record, Scan, Unwritten};
+use crate::decision_log::{Detail, Durability, Kind, Pace, Record, Scan, Unwritten, Value};
 use crate::policy::Policy;
+use crate::redact::{Redacted, clean_name};
 use crate::runtime::clock;
 use crate::runtime::denials;
 use crate::runtime::egress;
@@ -14,13 +15,19 @@ use crate::runtime::journal::{Event, Opening, Setup};
 use crate::runtime::lifecycle::Judged;
 use crate::runtime::listeners::Bound;
 use crate::runtime::metrics::Metrics;
-use crate::runtime::reloads::Reload;
+use crate::runtime::reloads::{DiffTold, Outcome, RESTART, Reload};
 use crate::runtime::shared::Shared;
 use crate::runtime::sys;
 use crate::runtime::timed;
 
 /// Upper bound in bytes of an error's text in a record.
 const MAX_ERROR: usize = 1000;
+
+/// Upper bound in bytes of a token's name in a record; its file allows as many.
+const MAX_NAME: usize = 128;
+
+/// Keys in a record that wait for a restart; more stand in `/v1/status`.
+const MAX_KEYS: usize = 32;
 
 /// How the journal is to be opened.
 pub fn journal_setup(config: &Config, metrics: &Arc<Metrics>) -> Setup {
@@ -143,24 +150,63 @@ pub fn serving(listeners: &[(Arc<str>, Bound)], admin: std::net::SocketAddr) {
 }
 
 /// Puts a new policy in force.
-pub fn put_in_force(shared: &Shared, policy: Policy) -> Arc<Policy> {
-    let policy = Arc::new(policy);
+pub fn put_in_force(shared: &Shared, policy: Arc<Policy>) {
     // Counters first: a request of a new source must find its own.
     count_sources(shared, &policy);
     let before = shared.policy();
     shared.set_policy(&policy);
     in_force(shared, Some(&before));
-    policy
 }
 
-/// A new policy is in force, and open tunnels were judged by it.
-pub fn reloaded(shared: &Shared, policy: &Policy, judged: Judged) {
+/// Everything that was read again is in force, and open tunnels were judged by it; `before` was in force, and so many files differ.
+pub fn reloaded(shared: &Shared, came: &Reload, (before, judged, files): (&Arc<str>, Judged, usize)) {
     shared.metrics().policy.reloads.with_label_values(&["ok"]).inc();
+    let policy = shared.policy();
     let (rules, sources) = (policy.rules().count() as u64, policy.sources().len() as u64);
-    let detail = Detail::new().with("result", "in_force").with("rules", rules).with("sources", sources);
-    let detail = tunnels(timed::reporting(detail, policy, clock::now()), judged);
-    note(shared, Kind::Policy, detail);
+    let detail = asked(Detail::new().with("result", "in_force"), came);
+    let detail = detail.with("before", Arc::clone(before)).with("rules", rules).with("sources", sources);
+    let detail = compared(timed::reporting(detail, &policy, clock::now()), came);
+    let mut detail = tunnels(detail, judged).with("files", files as u64);
+    if let Some(actor) = came.asked.actor.as_ref().filter(|_| came.confirmed) {
+        detail = detail.with("confirmed_by", clean_name(actor.as_bytes(), MAX_NAME).text);
+    }
+    note_by(shared, (Kind::Policy, came), waiting(detail, came));
     tracing::info!(policy = &**policy.hash(), rules, tunnels_gone = judged.gone(), "policy reloaded");
+    if !came.needs_restart.is_empty() {
+        tracing::warn!(keys = came.needs_restart.join(" "), "what differs in these keys waits: {RESTART}");
+    }
+}
+
+/// How a reload came about.
+fn asked(detail: Detail, came: &Reload) -> Detail {
+    detail.with("by", came.asked.by.as_str())
+}
+
+/// What a new policy changes.
+fn compared(detail: Detail, came: &Reload) -> Detail {
+    let Some(DiffTold { sha256, counts }) = &came.diff else { return detail };
+    let count = |count: usize| count as u64;
+    let changes = Detail::new()
+        .with("reach_added", count(counts.reach_added))
+        .with("reach_removed", count(counts.reach_removed))
+        .with("reach_changed", count(counts.reach_changed))
+        .with("sources_added", count(counts.sources_added))
+        .with("sources_removed", count(counts.sources_removed))
+        .with("sources_changed", count(counts.sources_changed))
+        .with("clients_moved", count(counts.clients_moved))
+        .with("never_added", count(counts.never_added))
+        .with("never_removed", count(counts.never_removed))
+        .with("rules_added", count(counts.rules_added))
+        .with("rules_removed", count(counts.rules_removed))
+        .with("rules_changed", count(counts.rules_changed));
+    detail.with("changes", Value::Map(changes)).with("diff", Arc::<str>::from(sha256.as_str()))
+}
+
+/// The first keys that wait for a restart.
+fn waiting(detail: Detail, came: &Reload) -> Detail {
+    let keys = came.needs_restart.iter().take(MAX_KEYS);
+    let keys: Vec<Value> = keys.map(|key| Value::Name(key.as_str().into())).collect();
+    if keys.is_empty() { detail } else { detail.with("needs_restart", keys) }
 }
 
 /// What became of open tunnels that nothing allows any more.
@@ -168,18 +214,19 @@ fn tunnels(detail: Detail, Judged { kept, drained, cut }: Judged) -> Detail {
     detail.with("tunnels_kept", kept).with("tunnels_drained", drained).with("tunnels_cut", cut)
 }
 
-/// A new policy was refused; the last good one stays.
-pub fn not_reloaded(shared: &Shared, error: &str) {
-    shared.metrics().policy.reloads.with_label_values(&["refused"]).inc();
-    let error = shared.redactor().clean(error.as_bytes(), MAX_ERROR).text;
-    tracing::error!(error = error.as_str(), "policy not reloaded; the last good one stays in force");
-    note(shared, Kind::Policy, Detail::new().with("result", "refused").with("error", error));
-}
-
-/// Reading a new policy ended by a fault of the program; the last good one stays.
-pub fn reload_failed(shared: &Shared) -> Reload {
-    not_reloaded(shared, "reading it ended by a fault of the program");
-    Reload::failed(clock::now())
+/// Nothing of what was read again is in force; the last good files stay. Of the faults the record has the first one and how many there are.
+pub fn not_reloaded(shared: &Shared, came: &Reload) {
+    let result = if came.result() == Outcome::Guarded { "guarded" } else { "refused" };
+    shared.metrics().policy.reloads.with_label_values(&[result]).inc();
+    let count = came.faults.len().saturating_add(came.faults_left_out) as u64;
+    let detail = compared(asked(Detail::new().with("result", result), came), came);
+    let detail = match came.faults.first() {
+        Some(first) => detail.with("error", first.clone()).with("faults", count),
+        None => detail.with("error", "reading it ended by a fault of the program"),
+    };
+    let error = came.faults.iter().map(Redacted::as_str).collect::<Vec<_>>().join("\n");
+    tracing::error!(error, result, "not reloaded; what was last good stays in force");
+    note_by(shared, (Kind::Policy, came), detail);
 }
 
 /// Another process takes over: the last record of this run, but for the ends of what it still serves.
@@ -241,6 +288,17 @@ pub fn note(shared: &Shared, kind: Kind, detail: Detail) {
     shared.journal().note(record(shared, kind, detail).line());
 }
 
+/// The same of what somebody asked for.
+fn note_by(shared: &Shared, (kind, came): (Kind, &Reload), detail: Detail) {
+    let mut record = record(shared, kind, detail);
+    if let Some(actor) = &came.asked.actor {
+        let actor = clean_name(actor.as_bytes(), MAX_NAME);
+        record.mark("actor", actor.found);
+        record.actor = Some(actor.text);
+    }
+    shared.journal().note(record.line());
+}
+
 fn record(shared: &Shared, kind: Kind, detail: Detail) -> Record {
     let mut record = Record::new(kind, clock::now(), clock::new_id(), Arc::clone(shared.instance()));
     record.environment = shared.environment().cloned();
@@ -254,19 +312,24 @@ mod tests {
     use super::*;
     use crate::decision_log::{Checkpoint, End, Hash, Last};
     use crate::runtime::egress::Pools;
+    use crate::runtime::reloads::{Asked, Cause, Parts};
     use crate::runtime::testing;
 
     #[test]
     fn a_reload_that_a_fault_of_the_program_ended_is_on_record_and_counted() {
         let folder = tempfile::tempdir().unwrap();
         let (shared, _) = testing::shared(folder.path(), "version: 1\nsources: []\nrules: []\n", Pools::default());
-        assert!(!reload_failed(&shared).is_whole());
+        let asked = Asked { by: Cause::Signal, actor: Some("ops".into()) };
+        let parts = Parts { admin_files: false, listener_files: false };
+        let kept = Reload::new(clock::now(), asked, parts, Outcome::Kept);
+        not_reloaded(&shared, &Reload { policy: Outcome::Failed, ..kept });
         assert_eq!(shared.metrics().policy.reloads.with_label_values(&["refused"]).get(), 1);
         assert!(!shared.journal().shutdown().any());
         let records = testing::records(folder.path());
         let [record] = records.as_slice() else { panic!("{records:?}") };
-        let want = serde_json::json!({"result": "refused", "error": "reading it ended by a fault of the program"});
-        assert_eq!((&record["kind"], &record["detail"]), (&"policy".into(), &want));
+        let want = serde_json::json!({"result": "refused", "by": "signal", "error": "reading it ended by a fault of the program"});
+        assert_eq!((&record["kind"], &record["actor"]), (&"policy".into(), &"ops".into()));
+        assert_eq!(record["detail"], want);
     }
 
     #[test]

@@ -23,8 +23,8 @@ pub struct Gate {
     served: Arc<AtomicUsize>,
     refused: Arc<AtomicUsize>,
     sources: ArcSwap<Sources>,
-    limit: usize,
-    source_limit: usize,
+    limit: AtomicUsize,
+    source_limit: AtomicUsize,
 }
 
 /// The sources of the policy in force, and those that still have connections.
@@ -87,7 +87,24 @@ struct SourcePlace(Arc<AtomicUsize>);
 impl Gate {
     /// Counters with the limits of the whole and of one source.
     pub fn new(limit: usize, source_limit: usize) -> Self {
-        Self { served: Arc::default(), refused: Arc::default(), sources: ArcSwap::default(), limit, source_limit }
+        Self {
+            served: Arc::default(),
+            refused: Arc::default(),
+            sources: ArcSwap::default(),
+            limit: limit.into(),
+            source_limit: source_limit.into(),
+        }
+    }
+
+    /// Other limits, before [`Self::serve`] shares them out. Who is there stays.
+    pub fn set_limits(&self, limit: usize, source_limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+        self.source_limit.store(source_limit, Ordering::Relaxed);
+    }
+
+    /// How many connections there may be.
+    pub fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
     }
 
     /// The sources of a policy, before it is in force. Those that were there keep their counts; others stay as long as they have connections.
@@ -101,15 +118,16 @@ impl Gate {
             counters.entry(Arc::clone(name)).or_insert_with(known);
             count = count.saturating_add(1);
         }
-        let kept = if count > 1 { self.limit / KEPT_PART } else { 0 };
-        let share = self.limit.checked_div(count).unwrap_or(self.limit);
-        self.sources.store(Arc::new(Sources { counters, share, common: self.limit.saturating_sub(kept) }));
+        let limit = self.limit();
+        let kept = if count > 1 { limit / KEPT_PART } else { 0 };
+        let share = limit.checked_div(count).unwrap_or(limit);
+        self.sources.store(Arc::new(Sources { counters, share, common: limit.saturating_sub(kept) }));
     }
 
     /// A place for one more connection of `source`, or of a stranger. `None`: even refusals are too many; close it unread.
     pub fn enter(&self, source: Option<&str>) -> Option<Connection> {
         let admission = match source {
-            _ if self.served() >= self.limit => Admission::Overloaded,
+            _ if self.served() >= self.limit() => Admission::Overloaded,
             None => Admission::Stranger,
             Some(name) => self.enter_source(name),
         };
@@ -125,7 +143,7 @@ impl Gate {
     /// A place for a connection whose source only its PROXY header, certificate or credential will tell; see [`Connection::settle`]. Such
     /// connections leave the last places to others.
     pub fn enter_pending(&self) -> Option<Connection> {
-        if self.served() >= self.sources.load().common.min(self.limit) {
+        if self.served() >= self.sources.load().common.min(self.limit()) {
             return self.enter_refused();
         }
         self.served.fetch_add(1, Ordering::Relaxed);
@@ -154,7 +172,7 @@ impl Gate {
         let Some(counter) = sources.counters.get(source) else { return Admission::SourceFull };
         let place = SourcePlace(Arc::clone(counter));
         let before = counter.fetch_add(1, Ordering::Relaxed);
-        if before >= self.source_limit {
+        if before >= self.source_limit.load(Ordering::Relaxed) {
             Admission::SourceFull
         } else if before >= sources.share && self.served() >= sources.common {
             Admission::Overloaded

@@ -1,8 +1,11 @@
 //! Reads `sallyport.yaml` and the policy files from disk, the same way for every command.
 //! Not here: what they mean (`config`, `policy`). All faults of all files come at once.
 
+mod again;
 mod cases;
+mod inventory;
 mod paths;
+mod source;
 mod ways;
 
 use std::fs;
@@ -10,29 +13,25 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::config::{self, Config, Profile};
-use crate::policy::{Case, Policy, PolicyFile, Setting, Ways};
-use crate::runtime::admin::{Access, AccessSource};
-use crate::runtime::clock;
+use crate::config::{self, Config};
+use crate::policy::{Case, Policy};
+use crate::runtime::admin::access::{self, Access};
 use crate::runtime::entrance::Entrances;
 use crate::runtime::gate::MAX_REFUSALS;
 use crate::runtime::lane::MAX_PIPES;
 use crate::runtime::sys;
 use crate::yaml::{Fault, Faults, Place, decode};
 
+pub use again::{Again, Faulty, Reread, Running};
 pub use cases::{Suite, Suites, suites};
+pub use inventory::Inventory;
+pub use source::PolicySource;
 
 /// Upper bound in bytes of one file: a policy of a million names is about 60 MiB.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
 
 /// Mode bits with which everybody may write a file.
 const EVERYBODY_WRITES: u32 = 0o002;
-
-/// Upper bound of files in a policy folder.
-const MAX_FILES: usize = 10_000;
-
-/// How many folders deep a policy may lie.
-const MAX_DEPTH: usize = 8;
 
 /// Descriptors that are neither connections' nor pipes': listeners, log, admin port, name servers, dials beside the first.
 const RESERVE_OTHER: usize = 192;
@@ -53,28 +52,20 @@ pub struct Loaded {
     pub source: PolicySource,
     /// Who may use the admin port.
     pub access: Access,
-    /// Where that was read from, for a reload.
-    pub access_source: AccessSource,
     /// The listeners' settings, with what their files hold.
     pub entrances: Entrances,
     /// How many connections there may be: as configured, or what the descriptor limit holds.
     pub connections: usize,
     /// The files that were read as texts: the configuration and what it names, but no keys, certificates and cases.
     pub files: Vec<String>,
+    /// Where the configuration was read from.
+    pub path: PathBuf,
+    /// All files that were read, and what they held.
+    pub inventory: Inventory,
 }
 
-/// Where a policy is read from, and what it is checked against.
-#[derive(Debug, Clone)]
-pub struct PolicySource {
-    path: PathBuf,
-    environment: Option<String>,
-    /// Whether what PCI DSS forbids is a fault.
-    pci: bool,
-    /// None: not known.
-    pools: Option<Vec<String>>,
-    /// None: not known.
-    ways: Option<Ways>,
-}
+/// What answers for `${NAME}` whenever the configuration is read again.
+pub type Environment = fn(&str) -> Option<String>;
 
 /// Why nothing could be loaded: every fault as `FILE:LINE:COLUMN: what is wrong; what to write instead`.
 #[derive(Debug, thiserror::Error)]
@@ -106,10 +97,13 @@ pub(super) struct Reading {
     unreadable: usize,
     /// Where what is being read is named: the place of faults of files and folders as a whole.
     pub(super) named: Option<Place>,
+    /// What was read, and looked for in vain.
+    inventory: Inventory,
 }
 
 impl Reading {
     /// Begun behind a file that was read before and names the others.
+    #[cfg(test)]
     pub(super) fn behind(file: String) -> Self {
         Self { files: vec![file], ..Self::default() }
     }
@@ -139,7 +133,9 @@ impl Reading {
 
     /// What a file holds, and its mode.
     pub(super) fn bytes(&mut self, path: &Path) -> Option<(Vec<u8>, u32)> {
-        match bytes(path) {
+        let read = bytes(path);
+        self.inventory.note(path, read.as_ref().ok().map(|(bytes, _)| bytes.as_slice()));
+        match read {
             Ok(found) => Some(found),
             Err(error) => {
                 self.failed(path, &error);
@@ -167,21 +163,15 @@ impl Reading {
         self.trust_anchors(&mut config);
         paths::places(&config.listeners, &mut self.faults);
         let connections = connections(&config, &mut self.faults);
-        let access_source = AccessSource::new(path, &config.admin);
-        let access = access_source.read(self);
-        let entrances = Entrances::read(path, &config, self);
+        let access = access::read(&config.admin, self);
+        let entrances = Entrances::read(&config, self);
         self.named = Some(config.policy.place);
-        let source = PolicySource {
-            path: PathBuf::from(&config.policy.value),
-            environment: config.environment.clone(),
-            pci: config.profile == Profile::Pci,
-            pools: Some(config.pools.keys().cloned().collect()),
-            ways: Some(ways::of(&config.listeners, &self.files)),
-        };
+        let source = PolicySource::of(&config, &self.files);
         let policy = source.read(self);
-        let files = self.files.clone();
+        let (files, inventory) = (self.files.clone(), self.inventory.clone());
         beside(&source, self);
-        Some(Loaded { config, policy: policy?, source, access, access_source, entrances, connections, files })
+        let (policy, path) = (policy?, path.to_owned());
+        Some(Loaded { config, policy, source, access, entrances, connections, files, path, inventory })
     }
 
     /// The keys that DNS answers are validated from.
@@ -260,106 +250,6 @@ pub fn policies<const N: usize>(paths: [&Path; N]) -> Result<[Policy; N], LoadEr
     let mut reading = Reading::default();
     let read: Vec<Policy> = paths.into_iter().filter_map(|path| PolicySource::alone(path).read(&mut reading)).collect();
     read.try_into().map_err(|_| reading.end())
-}
-
-impl PolicySource {
-    /// A policy without a configuration.
-    fn alone(path: &Path) -> Self {
-        Self { path: path.to_owned(), environment: None, pci: false, pools: None, ways: None }
-    }
-
-    /// Reads the policy again.
-    ///
-    /// # Errors
-    /// As [`load`].
-    pub fn reload(&self) -> Result<Policy, LoadError> {
-        let mut reading = Reading::default();
-        match (self.read(&mut reading), reading.faults.is_empty()) {
-            (Some(policy), true) => Ok(policy),
-            _ => Err(reading.end()),
-        }
-    }
-
-    fn read(&self, reading: &mut Reading) -> Option<Policy> {
-        let (offset, before) = (reading.files.len(), reading.faults.len());
-        let found = self.find(reading);
-        if found.is_empty() && reading.faults.len() == before {
-            reading.wrong(&self.path, "no policy file; write one that ends in `.yaml`");
-        }
-        let mut partial = reading.faults.len() > before;
-        let mut files = Vec::with_capacity(found.len());
-        for path in &found {
-            let Some((_, text)) = reading.read(path) else {
-                partial = true;
-                continue;
-            };
-            let name = path.strip_prefix(&self.path).ok().filter(|rest| !rest.as_os_str().is_empty());
-            let name = name.or(path.file_name().map(Path::new)).unwrap_or(path);
-            files.push(PolicyFile { path: name.display().to_string(), shown: path.display().to_string(), text });
-        }
-        if files.is_empty() {
-            return None;
-        }
-        let pools: Vec<&str> = self.pools.iter().flatten().map(String::as_str).collect();
-        let setting = Setting {
-            environment: self.environment.as_deref(),
-            pools: &pools,
-            any_pool: self.pools.is_none(),
-            partial,
-            ways: self.ways.as_ref(),
-            pci: self.pci,
-            now: clock::now(),
-        };
-        let mut own = Faults::new();
-        let policy = Policy::load(&files, &setting, &mut own);
-        reading.faults.extend(own.into_iter().map(|mut fault| {
-            let shift = u32::try_from(offset).unwrap_or(u32::MAX);
-            fault.place = fault.place.map(|place| Place { file: place.file.saturating_add(shift), ..place });
-            fault
-        }));
-        policy
-    }
-
-    /// The policy's files in their order.
-    fn find(&self, reading: &mut Reading) -> Vec<PathBuf> {
-        let mut found = Vec::new();
-        match fs::metadata(&self.path) {
-            Ok(meta) if meta.is_dir() => {
-                collect(&self.path, MAX_DEPTH, &mut found, reading);
-                found.sort();
-            }
-            Ok(_) => found.push(self.path.clone()),
-            Err(error) => reading.failed(&self.path, &error),
-        }
-        found
-    }
-}
-
-/// Every `*.yaml` below `folder` but `*.cases.yaml`. Names that start with a dot are skipped: Kubernetes keeps its copies there.
-fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>, reading: &mut Reading) {
-    let Some(deeper) = depth.checked_sub(1) else {
-        return reading.wrong(folder, &format!("more than {MAX_DEPTH} folders deep; put policy files higher up"));
-    };
-    let entries = match fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
-        Ok(entries) => entries,
-        Err(error) => return reading.failed(folder, &error),
-    };
-    for path in entries.into_iter().map(|entry| entry.path()) {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.starts_with('.') || name.ends_with(cases::ENDING) {
-            continue;
-        }
-        match fs::metadata(&path) {
-            Ok(meta) if meta.is_dir() => collect(&path, deeper, found, reading),
-            Ok(_) if name.ends_with(".yml") => reading.wrong(&path, "`.yml` files are not read; name it `.yaml`"),
-            Ok(_) if name.ends_with(".yaml") => found.push(path),
-            Ok(_) => {}
-            Err(error) => reading.failed(&path, &error),
-        }
-        if found.len() > MAX_FILES {
-            return reading.wrong(folder, &format!("more than {MAX_FILES} policy files; put rules together"));
-        }
-    }
 }
 
 fn connections(config: &Config, faults: &mut Faults) -> usize {

@@ -1,16 +1,14 @@
-//! What a reload came to, for whoever asked for it and for whoever asks how the proxy stands; and the way to ask for one.
-//! Not here: reading the files (`load`), putting them in force (`server`, `events`).
+//! What a reload came to, for whoever asked for it and for whoever asks how the proxy stands.
+//! Not here: reading the files (`load`), putting them in force (`server`, `events`), the way to ask for one (`orders`).
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Notify, mpsc, oneshot};
 
+use crate::policy::DiffCounts;
 use crate::redact::{Redacted, Redactor};
-use crate::runtime::load::LoadError;
+use crate::runtime::load::Faulty;
 
 /// Upper bound of faults that are told; of the others there is a count. Whoever corrects so many reads the rest from `check`.
 const MAX_FAULTS: usize = 100;
@@ -18,27 +16,88 @@ const MAX_FAULTS: usize = 100;
 /// Upper bound in bytes of one fault.
 const MAX_FAULT: usize = 1000;
 
-/// Upper bound of calls that wait for a reload while another one reads.
-const MAX_WAITING: usize = 4;
-
 /// What became of files that were read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// They are in force.
     InForce,
+    /// They are good, but others have faults; what was in force before stays.
+    Kept,
     /// They have faults; what was in force before stays.
     Refused,
+    /// They change more than the guard lets through unconfirmed; what was in force before stays.
+    Guarded,
     /// Reading them ended by a fault of the program; what was in force before stays.
     Failed,
 }
 
-/// What a reload came to.
+impl Outcome {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InForce => "in_force",
+            Self::Kept => "kept",
+            Self::Refused => "refused",
+            Self::Guarded => "guarded",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// How a reload came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// SIGHUP.
+    Signal,
+    /// What files hold has changed.
+    FileChange,
+    /// A call of the admin port.
+    Admin,
+}
+
+impl Cause {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Signal => "signal",
+            Self::FileChange => "file_change",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// How a reload came about, and by whose call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Asked {
+    /// How.
+    pub by: Cause,
+    /// The name of the caller's token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<Arc<str>>,
+}
+
+/// Which files the configuration in force names beside the policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts {
+    /// The admin port has certificate or tokens.
+    pub admin_files: bool,
+    /// Listeners have certificates or credentials.
+    pub listener_files: bool,
+}
+
+/// What a reload came to: all that was read is in force, or nothing of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reload {
     /// When it was over.
     #[serde(rename = "time", serialize_with = "time")]
     pub at: Timestamp,
+    /// How it came about.
+    #[serde(flatten)]
+    pub asked: Asked,
+    /// `sallyport.yaml`.
+    pub configuration: Outcome,
     /// The policy.
     pub policy: Outcome,
     /// Certificate, key and tokens of the admin port; `None`: it has none of them.
@@ -47,6 +106,18 @@ pub struct Reload {
     /// Certificates, keys, lists of revoked certificates and credentials of the listeners; `None`: they have none of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listener_files: Option<Outcome>,
+    /// What the policy changes, if it could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diff: Option<DiffTold>,
+    /// Whether the caller had confirmed a change that the guard stops.
+    #[serde(skip_serializing_if = "is_false")]
+    pub confirmed: bool,
+    /// The keys of `sallyport.yaml` whose new values wait for a restart.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub needs_restart: Vec<String>,
+    /// How they are put in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart: Option<&'static str>,
     /// What is wrong, as `FILE:LINE:COLUMN: what; what to write instead`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Redacted>,
@@ -55,150 +126,87 @@ pub struct Reload {
     pub faults_left_out: usize,
 }
 
-/// What was read again: the policy, the admin port's files, the listeners' files.
-type Read<'a, P, A, L> = (&'a Result<P, LoadError>, Option<&'a Result<A, LoadError>>, Option<&'a Result<L, LoadError>>);
-
-/// What an order to reload came to.
-pub type Came = Result<Arc<Reload>, NotRead>;
-
-/// Somebody's order to reload. Whoever carries it out, or refuses to, puts it on record: the caller may have gone by then.
-#[derive(Debug)]
-pub struct Order {
-    /// The name of the caller's token.
-    pub actor: Arc<str>,
-    /// Where the call came from.
-    pub client: SocketAddr,
-    tells: oneshot::Sender<Came>,
+/// A diff of two policies by its name and its counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DiffTold {
+    /// SHA-256 of the diff's JSON: by this it is confirmed.
+    pub sha256: String,
+    /// How much differs.
+    #[serde(flatten)]
+    pub counts: DiffCounts,
 }
 
-/// The way to ask the server for something.
-#[derive(Debug)]
-pub struct Orders {
-    reloads: mpsc::Sender<Order>,
-    stop: Arc<Notify>,
-}
-
-/// Where the server hears of it.
-#[derive(Debug)]
-pub struct Ordered {
-    reloads: mpsc::Receiver<Order>,
-    stop: Arc<Notify>,
-}
-
-/// Why nothing was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotRead {
-    /// So many calls wait for a reload already.
-    Busy,
-    /// The proxy ends.
-    Draining,
-}
-
-impl Order {
-    /// Lets the caller know, who may have gone.
-    pub fn tell(self, came: Came) {
-        let _ = self.tells.send(came);
-    }
-}
+/// How what waits for a restart is put in force.
+pub const RESTART: &str = "restart, or `sallyport run --take-over`, which loses nothing";
 
 impl Reload {
-    /// What came of policy, admin files and listeners' files at `at`. A fault that holds a card number, as files may, is told without it.
-    pub fn new<P, A, L>(
-        at: Timestamp,
-        (policy, admin_files, listener_files): Read<'_, P, A, L>,
-        redactor: &Redactor,
-    ) -> Self {
-        let lines = |error: Option<&LoadError>| error.map(|error| error.lines().to_vec()).unwrap_or_default();
-        let mut faults = lines(policy.as_ref().err());
-        faults.extend(lines(admin_files.and_then(|files| files.as_ref().err())));
-        faults.extend(lines(listener_files.and_then(|files| files.as_ref().err())));
-        let faults_left_out = faults.len().saturating_sub(MAX_FAULTS);
-        faults.truncate(MAX_FAULTS);
-        let clean = |fault: String| redactor.clean(fault.as_bytes(), MAX_FAULT).text;
+    /// One whose parts have this outcome all together, at `at`.
+    pub fn new(at: Timestamp, asked: Asked, parts: Parts, outcome: Outcome) -> Self {
         Self {
             at,
-            policy: Outcome::of(policy),
-            admin_files: admin_files.map(Outcome::of),
-            listener_files: listener_files.map(Outcome::of),
-            faults: faults.into_iter().map(clean).collect(),
-            faults_left_out,
-        }
-    }
-
-    /// One that ended by a fault of the program.
-    pub fn failed(at: Timestamp) -> Self {
-        Self {
-            at,
-            policy: Outcome::Failed,
-            admin_files: None,
-            listener_files: None,
+            asked,
+            configuration: outcome,
+            policy: outcome,
+            admin_files: parts.admin_files.then_some(outcome),
+            listener_files: parts.listener_files.then_some(outcome),
+            diff: None,
+            confirmed: false,
+            needs_restart: Vec::new(),
+            restart: None,
             faults: Vec::new(),
             faults_left_out: 0,
         }
     }
 
+    /// Where `faulty` says so the files have faults, and the others wait for those.
+    #[must_use]
+    pub fn refused(self, faulty: Faulty) -> Self {
+        let outcome = |is_faulty| if is_faulty { Outcome::Refused } else { Outcome::Kept };
+        Self {
+            configuration: outcome(faulty.configuration),
+            policy: outcome(faulty.policy),
+            admin_files: self.admin_files.map(|_| outcome(faulty.admin_files)),
+            listener_files: self.listener_files.map(|_| outcome(faulty.listener_files)),
+            ..self
+        }
+    }
+
+    /// With what is wrong. A fault that holds a card number, as files may, is told without it.
+    #[must_use]
+    pub fn with_faults(self, lines: &[String], redactor: &Redactor) -> Self {
+        let clean = |fault: &String| redactor.clean(fault.as_bytes(), MAX_FAULT).text;
+        let faults = lines.iter().take(MAX_FAULTS).map(clean).collect();
+        Self { faults, faults_left_out: lines.len().saturating_sub(MAX_FAULTS), ..self }
+    }
+
+    /// With the keys that wait for a restart.
+    #[must_use]
+    pub fn with_needs_restart(self, needs_restart: Vec<String>) -> Self {
+        let restart = (!needs_restart.is_empty()).then_some(RESTART);
+        Self { needs_restart, restart, ..self }
+    }
+
+    /// What it came to as a whole.
+    pub fn result(&self) -> Outcome {
+        let parts = [Some(self.configuration), Some(self.policy), self.admin_files, self.listener_files];
+        let has = |outcome| parts.contains(&Some(outcome));
+        let worst = [Outcome::Failed, Outcome::Refused, Outcome::Guarded, Outcome::Kept];
+        worst.into_iter().find(|outcome| has(*outcome)).unwrap_or(Outcome::InForce)
+    }
+
     /// Whether all that was read is in force.
     pub fn is_whole(&self) -> bool {
-        let files = [self.admin_files, self.listener_files];
-        self.policy == Outcome::InForce && files.into_iter().flatten().all(|files| files == Outcome::InForce)
-    }
-}
-
-impl Outcome {
-    fn of<T>(read: &Result<T, LoadError>) -> Self {
-        if read.is_ok() { Self::InForce } else { Self::Refused }
-    }
-}
-
-/// Both ends of the way to the server.
-pub fn orders() -> (Orders, Ordered) {
-    let (asks, reloads) = mpsc::channel(MAX_WAITING);
-    let stop = Arc::new(Notify::new());
-    (Orders { reloads: asks, stop: Arc::clone(&stop) }, Ordered { reloads, stop })
-}
-
-impl Orders {
-    /// Orders that what is on disk from now on is read again. What comes of it is told to whoever waits, and done without them too.
-    ///
-    /// # Errors
-    /// See [`NotRead`]: nobody has the order then.
-    pub fn reload(&self, actor: Arc<str>, client: SocketAddr) -> Result<oneshot::Receiver<Came>, NotRead> {
-        let (tells, told) = oneshot::channel();
-        self.reloads.try_send(Order { actor, client, tells }).map_err(|error| match error {
-            TrySendError::Full(_) => NotRead::Busy,
-            TrySendError::Closed(_) => NotRead::Draining,
-        })?;
-        Ok(told)
-    }
-
-    /// Ends the proxy as SIGTERM does.
-    pub fn stop(&self) {
-        self.stop.notify_one();
-    }
-}
-
-impl Ordered {
-    /// The next order to reload.
-    pub async fn reload(&mut self) -> Option<Order> {
-        self.reloads.recv().await
-    }
-
-    /// Takes no more orders, and gives those that nobody has carried out.
-    pub fn close(&mut self) -> impl Iterator<Item = Order> {
-        self.reloads.close();
-        std::iter::from_fn(|| self.reloads.try_recv().ok())
-    }
-
-    /// Ends when the proxy is to end.
-    pub fn stopped(&self) -> impl Future<Output = ()> + use<> {
-        let stop = Arc::clone(&self.stop);
-        async move { stop.notified().await }
+        self.result() == Outcome::InForce
     }
 }
 
 /// As records write times.
 pub fn time<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{time:.6}"))
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn is_zero(count: &usize) -> bool {
@@ -209,103 +217,69 @@ fn is_zero(count: &usize) -> bool {
 mod tests {
     use super::*;
 
-    fn at() -> Timestamp {
-        "2027-01-01T00:00:00Z".parse().unwrap()
+    fn reload(outcome: Outcome) -> Reload {
+        let asked = Asked { by: Cause::Signal, actor: None };
+        let parts = Parts { admin_files: true, listener_files: false };
+        Reload::new("2027-01-01T00:00:00Z".parse().unwrap(), asked, parts, outcome)
     }
 
-    fn json(reload: &Reload) -> String {
-        serde_json::to_string(reload).unwrap()
+    fn lines(lines: &[&str]) -> Vec<String> {
+        lines.iter().map(|line| (*line).to_owned()).collect()
     }
 
     #[test]
     fn what_is_told_of_a_reload() {
-        let wrong = |lines: &[&str]| -> Result<(), LoadError> {
-            Err(LoadError::Faults(lines.iter().map(|line| (*line).to_owned()).collect()))
-        };
-        let reload = |policy, files: Option<Result<(), LoadError>>| {
-            Reload::new(at(), (&policy, files.as_ref(), None::<&Result<(), _>>), &Redactor::default())
-        };
-        let all = |listener_files| {
-            let good = Ok(());
-            Reload::new(at(), (&good, Some(&good), Some(&listener_files)), &Redactor::default())
-        };
-        for (name, reload, whole, want) in [
-            ("a policy", reload(Ok(()), None), true, r#""policy":"in_force"}"#),
-            ("both", reload(Ok(()), Some(Ok(()))), true, r#""policy":"in_force","admin_files":"in_force"}"#),
+        let faulty = Faulty { policy: true, ..Faulty::default() };
+        let wrong = lines(&["p.yaml:1:2: wrong; write 4111111111111111"]);
+        let by_call = Asked { by: Cause::Admin, actor: Some("ops".into()) };
+        let none = Parts { admin_files: false, listener_files: false };
+        let diff = DiffTold { sha256: "ab".to_owned(), counts: DiffCounts::default() };
+        for (name, reload, result, want) in [
             (
-                "a fault",
-                reload(wrong(&["p.yaml:1:2: wrong; write 4111111111111111"]), Some(Ok(()))),
-                false,
-                r#""policy":"refused","admin_files":"in_force","faults":["p.yaml:1:2: wrong; write [PAN:visa:16]"]}"#,
+                "all of it",
+                reload(Outcome::InForce),
+                Outcome::InForce,
+                r#""by":"signal","configuration":"in_force","policy":"in_force","admin_files":"in_force"}"#,
             ),
             (
-                "faults of the admin port's files alone",
-                reload(Ok(()), Some(wrong(&["t.yaml:1:1: a", "t.yaml:2:1: b"]))),
-                false,
-                r#""policy":"in_force","admin_files":"refused","faults":["t.yaml:1:1: a","t.yaml:2:1: b"]}"#,
+                "a fault of the policy",
+                reload(Outcome::Kept).refused(faulty).with_faults(&wrong, &Redactor::default()),
+                Outcome::Refused,
+                r#""by":"signal","configuration":"kept","policy":"refused","admin_files":"kept","faults":["p.yaml:1:2: wrong; write [PAN:visa:16]"]}"#,
             ),
             (
-                "all three",
-                all(Ok(())),
-                true,
-                r#""policy":"in_force","admin_files":"in_force","listener_files":"in_force"}"#,
+                "something waits for a restart, and somebody had confirmed",
+                Reload { confirmed: true, ..Reload::new(reload(Outcome::Kept).at, by_call, none, Outcome::InForce) }
+                    .with_needs_restart(lines(&["dns.servers"])),
+                Outcome::InForce,
+                r#""by":"admin","actor":"ops","configuration":"in_force","policy":"in_force","confirmed":true,"needs_restart":["dns.servers"],"restart":"restart, or `sallyport run --take-over`, which loses nothing"}"#,
             ),
             (
-                "faults of the listeners' files alone",
-                all(wrong(&["c.yaml:1:1: a"])),
-                false,
-                r#""policy":"in_force","admin_files":"in_force","listener_files":"refused","faults":["c.yaml:1:1: a"]}"#,
+                "more than the guard lets through",
+                Reload { policy: Outcome::Guarded, ..reload(Outcome::Kept) },
+                Outcome::Guarded,
+                r#""by":"signal","configuration":"kept","policy":"guarded","admin_files":"kept"}"#,
             ),
-            ("a fault of the program", Reload::failed(at()), false, r#""policy":"failed"}"#),
+            (
+                "a fault of the program",
+                Reload { policy: Outcome::Failed, ..reload(Outcome::Kept) },
+                Outcome::Failed,
+                r#""by":"signal","configuration":"kept","policy":"failed","admin_files":"kept"}"#,
+            ),
         ] {
-            assert_eq!(reload.is_whole(), whole, "{name}");
-            assert_eq!(json(&reload), format!(r#"{{"time":"2027-01-01T00:00:00.000000Z",{want}"#), "{name}");
+            assert_eq!((reload.result(), reload.is_whole()), (result, result == Outcome::InForce), "{name}");
+            let json = serde_json::to_string(&reload).unwrap();
+            assert_eq!(json, format!(r#"{{"time":"2027-01-01T00:00:00.000000Z",{want}"#), "{name}");
         }
+        let json = serde_json::to_value(Reload { diff: Some(diff), ..reload(Outcome::InForce) }).unwrap();
+        assert_eq!((&json["diff"]["sha256"], &json["diff"]["reach_added"]), (&"ab".into(), &0.into()));
     }
 
     #[test]
     fn faults_are_bounded_and_the_rest_is_counted() {
         let many: Vec<String> = (0..250).map(|n| format!("p.yaml:{n}:1: {}", "x".repeat(2000))).collect();
-        let reload = Reload::new(
-            at(),
-            (&Err::<(), _>(LoadError::Unreadable(many)), None::<&Result<(), _>>, None::<&Result<(), _>>),
-            &Redactor::default(),
-        );
+        let reload = reload(Outcome::Refused).with_faults(&many, &Redactor::default());
         assert_eq!((reload.faults.len(), reload.faults_left_out), (MAX_FAULTS, 150));
         assert!(reload.faults.iter().all(|fault| fault.as_str().len() <= MAX_FAULT));
-    }
-
-    #[test]
-    fn whoever_asks_is_told_and_no_more_wait_than_may() {
-        let (orders, mut ordered) = orders();
-        let order = |actor: &str| orders.reload(actor.into(), "127.0.0.1:9".parse().unwrap());
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let came = Ok(Arc::new(Reload::failed(at())));
-        let mut told = order("ops").unwrap();
-        let first = runtime.block_on(ordered.reload()).unwrap();
-        assert_eq!((&*first.actor, first.client.port()), ("ops", 9));
-        first.tell(came.clone());
-        assert_eq!(told.try_recv(), Ok(came.clone()));
-        let mut waiting: Vec<_> = (0..MAX_WAITING).map(|number| order(&number.to_string()).unwrap()).collect();
-        assert_eq!(order("one more").unwrap_err(), NotRead::Busy);
-        drop(waiting.remove(0));
-        runtime.block_on(ordered.reload()).unwrap().tell(came);
-        for order in ordered.close() {
-            order.tell(Err(NotRead::Draining));
-        }
-        for mut told in waiting {
-            assert_eq!(told.try_recv(), Ok(Err(NotRead::Draining)), "none is forgotten");
-        }
-        assert_eq!(order("too late").unwrap_err(), NotRead::Draining);
-    }
-
-    #[test]
-    fn an_end_that_was_ordered_before_anybody_listens_is_heard() {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            let (orders, ordered) = orders();
-            orders.stop();
-            ordered.stopped().await;
-        });
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use jiff::Timestamp;
 
 use crate::config::{Config, Dns, Limits, Listener, Mode};
@@ -24,13 +24,14 @@ use crate::runtime::reloads::Reload;
 use crate::runtime::succession::Predecessors;
 use crate::runtime::sys;
 use crate::runtime::tally::InForce;
+use crate::runtime::watch::Watching;
 
 /// What all threads share.
 pub struct Shared {
     instance: Arc<str>,
     environment: Option<Arc<str>>,
     started: Timestamp,
-    limits: Limits,
+    limits: ArcSwap<Limits>,
     dns: Dns,
     listeners: Vec<Listener>,
     lookups: Arc<Lookups>,
@@ -48,8 +49,10 @@ pub struct Shared {
     redactor: Arc<Redactor>,
     circles: Circles,
     lifecycle: Lifecycle,
-    draining: AtomicBool,
     leaving: AtomicBool,
+    draining: AtomicBool,
+    withdrawn: AtomicBool,
+    watching: ArcSwapOption<Watching>,
 }
 
 impl Shared {
@@ -61,12 +64,13 @@ impl Shared {
         (pools, own): (Pools, OwnAddresses),
         connections: usize,
     ) -> Self {
-        let source_limit = usize::try_from(config.limits.connections_per_source).unwrap_or(usize::MAX);
+        let lifecycle = Lifecycle::default();
+        lifecycle.predecessors().set_policy(policy.hash());
         Self {
             instance: config.instance.as_str().into(),
             environment: config.environment.as_deref().map(Arc::from),
             started: clock::now(),
-            limits: config.limits.clone(),
+            limits: ArcSwap::from_pointee(config.limits.clone()),
             dns: config.dns.clone(),
             listeners: config.listeners.clone(),
             lookups: Arc::new(Lookups::new(&config.dns)),
@@ -76,7 +80,7 @@ impl Shared {
             )),
             replaced: Mutex::default(),
             reload: ArcSwapOption::empty(),
-            gate: Gate::new(connections, source_limit),
+            gate: Gate::new(connections, source_limit(config)),
             quotas: Quotas::default(),
             denials: Denials::new(config.decision_log.denial_rate),
             journal,
@@ -85,9 +89,11 @@ impl Shared {
             own: ArcSwap::from_pointee(own),
             redactor: Arc::new(config.redaction.redactor()),
             circles: Circles::new(config.listeners.iter().any(|listener| listener.mode != Mode::Connect)),
-            lifecycle: Lifecycle::default(),
-            draining: AtomicBool::new(false),
+            lifecycle,
             leaving: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            withdrawn: AtomicBool::new(false),
+            watching: ArcSwapOption::empty(),
         }
     }
 
@@ -107,8 +113,15 @@ impl Shared {
     }
 
     /// Deadlines and bounds.
-    pub fn limits(&self) -> &Limits {
-        &self.limits
+    pub fn limits(&self) -> Guard<Arc<Limits>> {
+        self.limits.load()
+    }
+
+    /// Takes what of another configuration needs no restart; so many connections there may be. To be called before [`Self::set_policy`].
+    pub fn take(&self, config: &Config, connections: usize) {
+        self.limits.store(Arc::new(config.limits.clone()));
+        self.gate.set_limits(connections, source_limit(config));
+        self.denials.set_rate(config.decision_log.denial_rate);
     }
 
     /// How names are looked up.
@@ -138,6 +151,7 @@ impl Shared {
 
     /// Puts the rules of a policy in force, with the emergency blocks that are in force already.
     pub fn set_policy(&self, policy: &Policy) {
+        self.predecessors().set_policy(policy.hash());
         self.replace(|before| {
             let policy = policy.with_blocks(Arc::clone(before.policy.blocks()));
             InForce::new(Arc::new(policy), before.listeners())
@@ -160,6 +174,16 @@ impl Shared {
     /// What the newest reload came to; `None`: there was none.
     pub fn reload(&self) -> Option<Arc<Reload>> {
         self.reload.load_full()
+    }
+
+    /// How files are watched; `None`: nothing is yet.
+    pub fn watching(&self) -> Option<Arc<Watching>> {
+        self.watching.load_full()
+    }
+
+    /// Keeps how files are watched.
+    pub fn set_watching(&self, watching: Watching) {
+        self.watching.store(Some(Arc::new(watching)));
     }
 
     /// Keeps what a reload came to.
@@ -242,8 +266,19 @@ impl Shared {
         self.lifecycle.predecessors()
     }
 
+    /// Is ready no more from now on: it is about to refuse requests.
+    pub fn withdraw(&self) {
+        self.withdrawn.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the proxy is about to refuse requests, or does.
+    pub fn is_withdrawn(&self) -> bool {
+        self.withdrawn.load(Ordering::Relaxed)
+    }
+
     /// Refuses new requests from now on.
     pub fn drain(&self) {
+        self.withdraw();
         self.draining.store(true, Ordering::Relaxed);
     }
 
@@ -273,7 +308,7 @@ impl Shared {
 
     /// Why the proxy should get no requests; `None`: it should.
     pub fn not_ready(&self) -> Option<&'static str> {
-        if self.is_draining() {
+        if self.is_withdrawn() {
             Some("draining\n")
         } else if !self.journal.healthy() {
             Some("the decision log cannot be written\n")
@@ -293,4 +328,8 @@ impl Shared {
         self.pools.show(&self.metrics.egress);
         self.metrics.page()
     }
+}
+
+fn source_limit(config: &Config) -> usize {
+    usize::try_from(config.limits.connections_per_source).unwrap_or(usize::MAX)
 }

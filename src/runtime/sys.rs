@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::io::unix::AsyncFd;
 
 /// Lets the kernel choose the source port at `connect` and not at `bind`, so that one source address serves some 28,000 tunnels a
 /// destination instead of 28,000 in all (ip(7), IP_BIND_ADDRESS_NO_PORT).
@@ -113,6 +114,17 @@ pub fn forbid_core_dumps() -> io::Result<()> {
 /// What getsockopt(2) gives.
 pub fn peer_user(socket: impl AsFd) -> io::Result<u32> {
     Ok(rustix::net::sockopt::socket_peercred(socket)?.uid.as_raw())
+}
+
+/// Has a descriptor watched by this thread's runtime.
+///
+/// # Errors
+/// There is no runtime, or epoll(7) doesn't take it.
+pub fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    #[expect(unsafe_code, reason = "tokio has no safe way for descriptors that are no sockets and no pipes")]
+    // SAFETY: the descriptor is owned, and whoever has the result for reading only can neither close nor replace it.
+    let watched = unsafe { AsyncFd::register(descriptor) };
+    Ok(watched?)
 }
 
 /// Takes a descriptor that a service manager has opened for this process, and that nothing else here knows of: to be called once for each.

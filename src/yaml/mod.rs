@@ -19,4 +19,4 @@ pub use field::Field;
 pub use map::{MapReader, nearest, not_available};
 pub use node::{Entry, Node, Style, Value};
 pub use read::{MAX_BYTES, MAX_DEPTH, MAX_NODES, parse};
-pub use units::{Rate, UnitError, duration, duration_text, rate, size, size_text};
+pub use units::{Rate, UnitError, duration, duration_text, rate, size, size_text, whole};

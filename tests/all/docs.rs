@@ -29,6 +29,7 @@ fn what_the_pages_show_works() {
         [
             "README.md",
             "docs/auditors.md",
+            "docs/changes.md",
             "docs/operators.md",
             "docs/policy.md",
             "docs/ways/credentials.md",

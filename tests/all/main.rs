@@ -14,6 +14,8 @@ mod captured;
 #[cfg(test)]
 mod certificates;
 #[cfg(test)]
+mod changes;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod commands;
@@ -32,6 +34,8 @@ mod dnssec;
 mod dnssec_lies;
 #[cfg(test)]
 mod docs;
+#[cfg(test)]
+mod drains;
 #[cfg(test)]
 mod egress_namespaces;
 #[cfg(test)]

@@ -141,8 +141,8 @@ fn only_tls_of_today_comes_in() {
 /// Sends SIGHUP and waits until the listeners' files have been read.
 pub fn reload(proxy: &Proxy) -> Value {
     let of_files = || {
-        let files = proxy.records().into_iter().filter(|record| record["kind"] == "admin");
-        files.collect::<Vec<_>>()
+        let told = |record: &Value| record["kind"] == "admin" || record["detail"]["result"] == "refused";
+        proxy.records().into_iter().filter(told).collect::<Vec<_>>()
     };
     let before = of_files().len();
     proxy.signal("HUP");

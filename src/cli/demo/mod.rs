@@ -36,7 +36,7 @@ pub(super) fn demo(args: &DemoArgs) -> Result<(), Failure> {
     let setting = Setting::write(&origin, args.once).context("cannot write the demo's folder").map_err(outside)?;
     say(&format!("folder    {}", setting.folder.display()))?;
     let loaded = load::load(&setting.config, &environment)?;
-    let mut server = Server::start(loaded, Begins::Anew(Inherited::default()))?;
+    let mut server = Server::start(loaded, Begins::Anew(Inherited::default()), environment)?;
     let proxy = server.listeners().first().and_then(|(_, place)| place.tcp());
     let proxy = proxy.context("the demo has no listener").map_err(outside)?;
     say(&format!(

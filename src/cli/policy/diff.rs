@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::{Failure, Output};
 use crate::policy::{Change, Diff, Edit, Mark, ReachEdit};
@@ -19,10 +20,18 @@ pub(in crate::cli) struct DiffArgs {
     new: PathBuf,
 }
 
+/// The diff with its name: what `sallyport reload --confirm` takes.
+#[derive(Serialize)]
+struct Named<'a> {
+    sha256: String,
+    #[serde(flatten)]
+    diff: &'a Diff,
+}
+
 pub(super) fn diff(args: &DiffArgs, output: Output) -> Result<(), Failure> {
     let [old, new] = load::policies([&args.old, &args.new])?;
     let diff = Diff::between(&old.into(), &new.into());
-    output.print(&diff, text)?;
+    output.print(&Named { sha256: diff.sha256(), diff: &diff }, |named| text(named.diff))?;
     if diff.is_empty() { Ok(()) } else { Err(Failure::No) }
 }
 

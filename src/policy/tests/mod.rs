@@ -10,6 +10,7 @@ mod cases;
 mod clients;
 mod compile;
 mod diff;
+mod diff_laws;
 mod hello;
 mod laws;
 mod matrix;

@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::{self, Admin, AdminTls, Role, Token, Tokens};
 use crate::runtime::key_pair::KeyPair;
-use crate::runtime::load::{LoadError, Reading};
+use crate::runtime::load::Reading;
 
 /// Who may use the admin port.
 #[derive(Clone, Default)]
@@ -96,44 +96,14 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' ')).filter(|token| !token.is_empty())
 }
 
-/// Where [`Access`] is read from.
-#[derive(Debug, Clone)]
-pub struct AccessSource {
-    /// The configuration's file, which names the others.
-    config: String,
-    admin: Admin,
-}
-
-impl AccessSource {
-    /// The files that the configuration in `config` names, relative to the working folder.
-    pub fn new(config: &Path, admin: &Admin) -> Self {
-        Self { config: config.display().to_string(), admin: admin.clone() }
-    }
-
-    /// Whether there is anything to read.
-    pub fn is_empty(&self) -> bool {
-        self.admin.tls.is_none() && self.admin.tokens.is_none()
-    }
-
-    /// Reads the files again.
-    ///
-    /// # Errors
-    /// All that is wrong with them.
-    pub fn reload(&self) -> Result<Access, LoadError> {
-        let mut reading = Reading::behind(self.config.clone());
-        let access = self.read(&mut reading);
-        if reading.faults.is_empty() { Ok(access) } else { Err(reading.end()) }
-    }
-
-    /// Valid only if `reading` has no faults then.
-    pub(in crate::runtime) fn read(&self, reading: &mut Reading) -> Access {
-        let tls = self.admin.tls.as_ref().and_then(|files| tls(files, reading));
-        let tokens = self.admin.tokens.as_ref().and_then(|file| {
-            reading.named = Some(file.place);
-            tokens(Path::new(&file.value), reading)
-        });
-        Access { tls, tokens }
-    }
+/// Reads the files that the configuration names. Valid only if `reading` has no faults then.
+pub(in crate::runtime) fn read(files: &Admin, reading: &mut Reading) -> Access {
+    let tls = files.tls.as_ref().and_then(|files| tls(files, reading));
+    let tokens = files.tokens.as_ref().and_then(|file| {
+        reading.named = Some(file.place);
+        tokens(Path::new(&file.value), reading)
+    });
+    Access { tls, tokens }
 }
 
 fn tokens(path: &Path, reading: &mut Reading) -> Option<Tokens> {

@@ -100,7 +100,7 @@ pub async fn guarded(request: Request<Incoming>, call: Guarded, connection: Conn
         Guarded::Explain => explained(&connection, request.into_body()).await,
         Guarded::Blocks => cached("no-store", block::list(&connection)),
         Guarded::Block => block::block(&connection, request.into_body(), &token.name).await,
-        Guarded::Reload => operate::reload(&connection, &token.name).await,
+        Guarded::Reload => operate::reload(&connection, &token.name, request.into_body()).await,
         Guarded::Drain => operate::drain(&connection, &token.name),
         Guarded::Checkpoint => checkpoint(&connection).await,
         Guarded::Tile(id) => tile(&connection, id).await,

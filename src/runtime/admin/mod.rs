@@ -2,7 +2,7 @@
 //! Not here: what is counted (`metrics`), how records are read (`archive`). The port is never reachable through the proxy: its address
 //! counts as the proxy's own. Source: the contract: "Admin port"; RFC 6750 section 3 (401 and 403).
 
-mod access;
+pub mod access;
 mod block;
 mod body;
 mod decisions;
@@ -38,7 +38,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-pub use access::{Access, AccessSource};
+use access::Access;
 use body::{Body, Deadline, reached};
 use guarded::{Reading, guarded};
 use records::{Readers, Refusals};
@@ -47,8 +47,7 @@ pub use status::Installation;
 
 use crate::runtime::blocks::BlockBook;
 use crate::runtime::listeners;
-use crate::runtime::load::LoadError;
-use crate::runtime::reloads::Orders;
+use crate::runtime::orders::Orders;
 use crate::runtime::shared::Shared;
 
 /// Upper bound of admin connections at one moment: a scraper, a few probes, an operator.
@@ -122,17 +121,12 @@ impl Admin {
         }
     }
 
-    /// Takes what was read again. A fault keeps what was last good.
-    pub fn reloaded(&self, read: Result<Access, LoadError>) {
-        match read {
-            Ok(access) => {
-                let before = self.access.swap(Arc::new(access));
-                let now = self.access.load();
-                records::in_force(&self.shared, &before, &now);
-                self.shared.metrics().certificates.set_expiry("admin", now.expires());
-            }
-            Err(error) => records::not_in_force(&self.shared, &error.to_string()),
-        }
+    /// Takes what was read again.
+    pub fn reloaded(&self, access: Access) {
+        let before = self.access.swap(Arc::new(access));
+        let now = self.access.load();
+        records::in_force(&self.shared, &before, &now);
+        self.shared.metrics().certificates.set_expiry("admin", now.expires());
     }
 
     /// Refused calls that were too many for records of their own: once a second, and at the end.

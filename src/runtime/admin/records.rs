@@ -195,17 +195,6 @@ pub fn in_force(shared: &Shared, before: &Access, now: &Access) {
     tracing::info!(tokens = tokens.len(), "the admin port's tokens are in force");
 }
 
-/// Tokens and certificate were read again and are not in force.
-pub fn not_in_force(shared: &Shared, error: &str) {
-    let error = shared.redactor().clean(error.as_bytes(), MAX_ERROR).text;
-    tracing::error!(error = error.as_str(), "the admin port's files not reloaded; the last good ones stay in force");
-    let detail = Detail::new().with("what", "admin_tokens").with("result", "refused").with("error", error);
-    shared.journal().note(record(shared, Kind::Admin, (None, None), detail).line());
-}
-
-/// Upper bound in bytes of an error's text in a record.
-const MAX_ERROR: usize = 1000;
-
 /// The names of the tokens that `other` does not have as they are here, the first of them.
 fn only_in(tokens: &[Token], other: &[Token]) -> Vec<Value> {
     let new = tokens.iter().filter(|token| !other.contains(token));

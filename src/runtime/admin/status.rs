@@ -17,6 +17,7 @@ use crate::runtime::clock;
 use crate::runtime::listeners::{Bound, Sockets};
 use crate::runtime::reloads::{Reload, time};
 use crate::runtime::shared::Shared;
+use crate::runtime::watch::Watching;
 use crate::yaml::duration_text;
 
 /// What stays as it is while the proxy runs.
@@ -27,22 +28,20 @@ pub struct Installation {
     pub pools: Vec<(Arc<str>, Vec<IpNet>)>,
     durability: Durability,
     commit_interval: Duration,
-    connections: usize,
     listeners: Vec<(Arc<str>, Bound)>,
     admin: SocketAddr,
     probes: Option<SocketAddr>,
 }
 
 impl Installation {
-    /// Of a configuration and the sockets that were bound for it; so many connections there may be.
-    pub fn new(config: &Config, sockets: &Sockets, connections: usize) -> Self {
+    /// Of a configuration and the sockets that were bound for it.
+    pub fn new(config: &Config, sockets: &Sockets) -> Self {
         let log = &config.decision_log;
         Self {
             log: log.directory.clone(),
             pools: config.pools_seen().collect(),
             durability: log.durability,
             commit_interval: log.commit_interval,
-            connections,
             listeners: sockets.listeners.clone(),
             admin: sockets.admin.1,
             probes: sockets.probes.as_ref().map(|(_, address)| *address),
@@ -64,6 +63,8 @@ pub struct Status<'a> {
     not_ready: Option<&'static str>,
     draining: bool,
     policy: PolicyStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reload: Option<WatchStatus>,
     log: LogStatus,
     blocks: BlocksStatus,
     connections: usize,
@@ -85,7 +86,25 @@ struct PolicyStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reporting: Vec<ReportStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reload: Option<Arc<Reload>>,
+    reload: Option<ReloadStatus>,
+}
+
+/// The newest reload.
+#[derive(Serialize)]
+struct ReloadStatus {
+    result: &'static str,
+    #[serde(flatten)]
+    reload: Arc<Reload>,
+}
+
+/// How files are watched.
+#[derive(Serialize)]
+struct WatchStatus {
+    on_change: bool,
+    poll: String,
+    folders: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<String>,
 }
 
 /// A source that is in report mode, through this day.
@@ -131,6 +150,7 @@ struct LimitsStatus {
     dial_timeout: String,
     idle_timeout: String,
     lifetime: String,
+    drain_delay: String,
     drain_timeout: String,
 }
 
@@ -161,13 +181,14 @@ impl<'a> Status<'a> {
             started: shared.started(),
             ready: not_ready.is_none(),
             not_ready,
-            draining: shared.is_draining(),
+            draining: shared.is_withdrawn(),
             policy: policy(shared),
+            reload: shared.watching().as_deref().map(watching),
             log: log(shared, installation),
             blocks: blocks(shared.policy().blocks()),
             connections: shared.gate().connections(),
             tunnels: shared.metrics().open_tunnels(),
-            limits: limits(shared.limits(), installation.connections),
+            limits: limits(&shared.limits(), shared.gate().limit()),
             listeners: listeners.map(|(name, address)| ListenerStatus { name, address: address.to_string() }).collect(),
             admin: AdminStatus {
                 address: installation.admin,
@@ -196,8 +217,13 @@ fn policy(shared: &Shared) -> PolicyStatus {
         sources: policy.sources().len(),
         loaded: in_force.since,
         reporting: reporting(policy),
-        reload: shared.reload(),
+        reload: shared.reload().map(|reload| ReloadStatus { result: reload.result().as_str(), reload }),
     }
+}
+
+fn watching(Watching { settings, folders, fault }: &Watching) -> WatchStatus {
+    let (on_change, poll) = (settings.on_change, duration_text(settings.poll));
+    WatchStatus { on_change, poll, folders: *folders, fault: fault.clone() }
 }
 
 /// The sources of a policy that are in report mode now.
@@ -237,6 +263,7 @@ fn limits(limits: &Limits, connections: usize) -> LimitsStatus {
         dial_timeout: duration_text(limits.dial_timeout),
         idle_timeout: duration_text(limits.idle_timeout),
         lifetime: duration_text(limits.lifetime),
+        drain_delay: duration_text(limits.drain_delay),
         drain_timeout: duration_text(limits.drain_timeout),
     }
 }

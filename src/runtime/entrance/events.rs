@@ -15,9 +15,6 @@ const MAX_NAMES: usize = 32;
 /// Upper bound in bytes of a credential's name in a record; the file allows as many.
 const MAX_NAME: usize = 128;
 
-/// Upper bound in bytes of an error's text in a record.
-const MAX_ERROR: usize = 1000;
-
 /// The files of a listener are in force from now on. Of one that has none there is nothing to tell.
 pub(super) fn in_force(shared: &Shared, entrance: &Entrance, before: Option<&Credentials>) {
     let (tls, credentials) = (entrance.tls(), entrance.credentials());
@@ -49,14 +46,6 @@ pub(super) fn in_force(shared: &Shared, entrance: &Entrance, before: Option<&Cre
             "a list of revoked certificates is past its next update; {follows}"
         );
     }
-}
-
-/// The listeners' files were read again and are not in force.
-pub(super) fn not_in_force(shared: &Shared, error: &str) {
-    let error = shared.redactor().clean(error.as_bytes(), MAX_ERROR).text;
-    tracing::error!(error = error.as_str(), "the listeners' files not reloaded; the last good ones stay in force");
-    let detail = Detail::new().with("what", "listener_files").with("result", "refused").with("error", error);
-    events::note(shared, Kind::Admin, detail);
 }
 
 /// The names of the credentials that `other` does not have as they are here, the first of them.

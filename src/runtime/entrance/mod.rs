@@ -4,7 +4,6 @@
 
 mod events;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
@@ -13,7 +12,7 @@ use crate::address::PrefixSet;
 use crate::config::{Config, Listener, Mode};
 use crate::runtime::client_auth::{Checker, Credentials, ListenerTls, UnderWay, self_test};
 use crate::runtime::clock;
-use crate::runtime::load::{LoadError, Reading};
+use crate::runtime::load::Reading;
 use crate::runtime::shared::Shared;
 
 /// One listener's settings.
@@ -32,11 +31,7 @@ pub struct Entrance {
 }
 
 /// All listeners' settings, in the order of the configuration.
-pub struct Entrances {
-    /// The configuration's file, which names the others.
-    config: String,
-    entrances: Vec<Arc<Entrance>>,
-}
+pub struct Entrances(Vec<Arc<Entrance>>);
 
 /// What the files of all listeners hold, read again and not in force yet; in the order of the listeners.
 pub struct Reread(Vec<Keys>);
@@ -76,10 +71,10 @@ impl Entrance {
         }
     }
 
-    fn read(&self, reading: &mut Reading) -> Keys {
-        let tls = self.files.tls.as_ref();
+    fn read(&self, files: &Listener, reading: &mut Reading) -> Keys {
+        let tls = files.tls.as_ref();
         let tls = tls.and_then(|files| ListenerTls::read(files, &self.handshakes, clock::now(), reading));
-        let credentials = self.files.credentials.as_ref();
+        let credentials = files.credentials.as_ref();
         let before = self.credentials();
         let credentials =
             credentials.and_then(|file| Credentials::read(file, before.as_deref(), &self.checker, reading));
@@ -111,34 +106,18 @@ impl Entrance {
 }
 
 impl Entrances {
-    /// Reads the files of all listeners of the configuration in `path`. Valid only if `reading` has no faults then.
-    pub(in crate::runtime) fn read(path: &Path, config: &Config, reading: &mut Reading) -> Self {
+    /// Reads the files of all listeners of a configuration. Valid only if `reading` has no faults then.
+    pub(in crate::runtime) fn read(config: &Config, reading: &mut Reading) -> Self {
         let checker = Arc::default();
         let entrance = |listener| Arc::new(Entrance::new(listener, &checker));
-        let entrances: Vec<Arc<Entrance>> = config.listeners.iter().map(entrance).collect();
-        let entrances = Self { config: path.display().to_string(), entrances };
-        entrances.follow(entrances.reread(reading));
+        let entrances = Self(config.listeners.iter().map(entrance).collect());
+        entrances.follow(entrances.read_again(&config.listeners, reading));
         entrances
     }
 
     /// The listeners, in the order of the configuration.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Entrance>> {
-        self.entrances.iter()
-    }
-
-    /// Whether there is anything to read again.
-    pub fn is_empty(&self) -> bool {
-        self.entrances.iter().all(|entrance| entrance.files.tls.is_none() && entrance.files.credentials.is_none())
-    }
-
-    /// Reads the files again; nothing is in force yet.
-    ///
-    /// # Errors
-    /// All that is wrong with them.
-    pub fn reload(&self) -> Result<Reread, LoadError> {
-        let mut reading = Reading::behind(self.config.clone());
-        let read = self.reread(&mut reading);
-        if reading.faults.is_empty() { Ok(read) } else { Err(reading.end()) }
+        self.0.iter()
     }
 
     /// Tells what is in force from the start on.
@@ -146,16 +125,11 @@ impl Entrances {
         self.iter().for_each(|entrance| events::in_force(shared, entrance, None));
     }
 
-    /// Takes what was read again: for new handshakes, and for what is judged again. A fault keeps what was last good.
-    pub fn reloaded(&self, shared: &Shared, read: Result<Reread, LoadError>) {
-        match read {
-            Ok(Reread(read)) => {
-                for (entrance, keys) in self.iter().zip(read) {
-                    let before = entrance.set(keys);
-                    events::in_force(shared, entrance, before.as_deref());
-                }
-            }
-            Err(error) => events::not_in_force(shared, &error.to_string()),
+    /// Takes what was read again: for new handshakes, and for what is judged again.
+    pub fn reloaded(&self, shared: &Shared, Reread(read): Reread) {
+        for (entrance, keys) in self.iter().zip(read) {
+            let before = entrance.set(keys);
+            events::in_force(shared, entrance, before.as_deref());
         }
     }
 
@@ -166,17 +140,19 @@ impl Entrances {
         }
     }
 
-    fn reread(&self, reading: &mut Reading) -> Reread {
-        let revokes = |entrance: &Arc<Entrance>| {
-            let clients = entrance.files.tls.as_ref().and_then(|tls| tls.client_auth.as_ref());
+    /// Reads the files that these listeners name now, which are the same listeners in the same order; nothing is in force yet. Valid only if
+    /// `reading` has no faults then.
+    pub(in crate::runtime) fn read_again(&self, listeners: &[Listener], reading: &mut Reading) -> Reread {
+        let revokes = |listener: &Listener| {
+            let clients = listener.tls.as_ref().and_then(|tls| tls.client_auth.as_ref());
             clients.is_some_and(|clients| clients.crl.is_some())
         };
-        if self.entrances.iter().any(revokes)
+        if listeners.iter().any(revokes)
             && let Err(error) = self_test()
         {
             reading.failed_outside(&error.to_string());
         }
-        Reread(self.entrances.iter().map(|entrance| entrance.read(reading)).collect())
+        Reread(self.iter().zip(listeners).map(|(entrance, files)| entrance.read(files, reading)).collect())
     }
 }
 

@@ -5,7 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{LoadError, MAX_DEPTH, MAX_FILES, PolicySource, Reading};
+use super::source::{MAX_DEPTH, MAX_FILES};
+use super::{LoadError, PolicySource, Reading};
 use crate::policy::{Case, Policy};
 
 /// The end of the name of a file of cases.

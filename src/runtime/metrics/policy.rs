@@ -93,7 +93,7 @@ impl PolicyMetrics {
             rules: int_gauge(r, "policy_rules", "Rules of the policy in force.")?,
             reloads: known(
                 counters(r, "policy_reloads_total", "Reloads of the policy.", &["result"])?,
-                ["ok", "refused"],
+                ["ok", "refused", "guarded"],
             ),
             loaded: gauge(r, "policy_loaded_timestamp_seconds", "When the policy in force was loaded.")?,
             reviews: gauges(r, "rule_review_timestamp_seconds", "When a rule's review is due.", &["rule"])?,

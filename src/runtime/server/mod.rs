@@ -11,14 +11,13 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use self::begin::Had;
 use crate::config::Config;
 use crate::policy::OwnAddresses;
-use crate::runtime::admin::{AccessSource, Admin, Door, Installation};
+use crate::runtime::admin::{Admin, Door, Installation};
 use crate::runtime::blocks::{BlockBook, BlocksError};
 use crate::runtime::budgets::{self, Budgets, BudgetsError};
 use crate::runtime::canary::Canary;
@@ -28,10 +27,10 @@ use crate::runtime::environment::EnvironmentError;
 use crate::runtime::journal::JournalError;
 use crate::runtime::lifecycle::Stage;
 use crate::runtime::listeners::{BindError, Bound, Ear, Inherited, OwnPath, SocketName, Sockets};
-use crate::runtime::load::{Loaded, PolicySource};
+use crate::runtime::load::{Environment, Inventory, Loaded, Running};
 use crate::runtime::metrics::Metrics;
+use crate::runtime::orders::{self, Ordered};
 use crate::runtime::profile::NoKey;
-use crate::runtime::reloads::{self, Ordered};
 use crate::runtime::shared::Shared;
 use crate::runtime::succession::{self, Estate, Identity, Notice, Predecessor, TakeOverError, Voice};
 use crate::runtime::thread::{self, News, Post, WorkerError};
@@ -40,8 +39,8 @@ use crate::runtime::{balance, events, sys};
 /// A running proxy.
 pub struct Server {
     shared: Arc<Shared>,
-    source: PolicySource,
-    access_source: AccessSource,
+    running: Running,
+    inventory: Inventory,
     entrances: Arc<Entrances>,
     workers: Vec<JoinHandle<Result<(), WorkerError>>>,
     listeners: Vec<(Arc<str>, Bound)>,
@@ -50,7 +49,6 @@ pub struct Server {
     admin_address: SocketAddr,
     sockets: Vec<SocketAddr>,
     paths: Vec<OwnPath>,
-    drain_timeout: Duration,
     budgets: Arc<Mutex<Budgets>>,
     blocks: Arc<BlockBook>,
     news: mpsc::UnboundedReceiver<News>,
@@ -113,14 +111,15 @@ pub enum StartError {
 
 impl Server {
     /// Opens the log (its lock comes before any bind), binds, and starts the workers; or takes all that over from another process.
+    /// `environment` answers for `${NAME}` in reloads.
     ///
     /// # Errors
     /// See [`StartError`]. Nothing runs then.
-    pub fn start(loaded: Loaded, begins: Begins) -> Result<Self, StartError> {
+    pub fn start(loaded: Loaded, begins: Begins, environment: Environment) -> Result<Self, StartError> {
         sys::raise_descriptor_limit();
         let metrics = Arc::new(Metrics::new()?);
         let had = Had::begin(begins, &loaded, &metrics)?;
-        let Loaded { config, policy, source, access, access_source, entrances, connections, .. } = loaded;
+        let Loaded { config, policy, source, access, entrances, connections, path, inventory, .. } = loaded;
         let Had { journal, opening, budgets, blocks, sockets, predecessor } = had;
         let copies = sockets.copies()?;
         let pools = Pools::of(&config);
@@ -132,8 +131,8 @@ impl Server {
         blocks.begin(&shared);
         events::started(&shared, &opening, predecessor.is_some());
         entrances.begin(&shared);
-        let installation = Installation::new(&config, &sockets, connections);
-        let (orders, ordered) = reloads::orders();
+        let installation = Installation::new(&config, &sockets);
+        let (orders, ordered) = orders::orders();
         let admin = Arc::new(Admin::new(Arc::clone(&shared), access, installation, (orders, Arc::clone(&blocks))));
         let Sockets { listeners, ears, paths, admin: (all, admin_address), probes } = sockets;
         let probes = probes.map(|(socket, _)| (socket, Door::Probes));
@@ -141,8 +140,8 @@ impl Server {
         let (notes, notices) = mpsc::unbounded_channel();
         let mut server = Self {
             shared,
-            source,
-            access_source,
+            running: Running { path, environment, config: config.clone(), source },
+            inventory,
             entrances: Arc::new(entrances),
             workers: Vec::new(),
             listeners,
@@ -151,7 +150,6 @@ impl Server {
             admin_address,
             sockets: sockets_heard,
             paths,
-            drain_timeout: config.limits.drain_timeout,
             budgets: Arc::new(Mutex::new(budgets)),
             blocks,
             news,

@@ -27,6 +27,8 @@ const END_DEADLINE: Duration = Duration::from_secs(10);
 pub struct Predecessors {
     all: Mutex<Vec<(u64, Arc<Mutex<Wire>>)>>,
     fewer: Condvar,
+    /// The hash of the policy in force.
+    policy: Mutex<Arc<str>>,
     next: AtomicU64,
 }
 
@@ -38,7 +40,16 @@ impl Predecessors {
 
     /// Open tunnels are to be judged again: theirs too.
     pub fn judge_again(&self) {
-        self.tell(&Message::Judge);
+        self.tell(&self.judge());
+    }
+
+    /// A policy with this hash is in force from now on.
+    pub fn set_policy(&self, hash: &Arc<str>) {
+        *self.policy.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(hash);
+    }
+
+    fn judge(&self) -> Message {
+        Message::Judge(self.policy.lock().unwrap_or_else(PoisonError::into_inner).to_string())
     }
 
     /// They are to end as soon as they may.
@@ -92,7 +103,12 @@ impl Predecessors {
         let place = Place { among: Arc::clone(self), number };
         std::thread::Builder::new().name("predecessor".to_owned()).spawn(move || {
             // Whatever ends it, it is counted no more.
-            let _place = place;
+            let place = place;
+            // What was told before was told to nobody.
+            let judge = place.among.judge();
+            if lock(&says).say(&judge, Instant::now() + SAY_DEADLINE).is_err() {
+                return;
+            }
             while let Ok(Some((message, _))) = wire.wait() {
                 let Some(answer) = answer(message, &shared) else { break };
                 if lock(&says).say(&answer, Instant::now() + SAY_DEADLINE).is_err() {

@@ -27,8 +27,8 @@ const KEEP_DEADLINE: Duration = Duration::from_secs(5);
 pub enum Notice {
     /// The new one serves: this one accepts no more. It knows that so many bytes have gone out.
     Left(Spent),
-    /// Open tunnels are to be judged again by what the files say now.
-    Judge,
+    /// Open tunnels are to be judged again by what the files say now, if their policy is the one with this hash.
+    Judge(String),
     /// So many bytes have gone out of all processes of the instance today.
     Gone(Spent),
     /// The new one drains.
@@ -105,8 +105,6 @@ impl Successor for Link {
         self.ends.voice.close();
         self.kept = listen(&self.ends, wire.try_clone()?, None)?;
         self.ends.voice.turn_to(wire);
-        // Whatever was told meanwhile was told to nobody.
-        let _ = self.ends.notices.send(Notice::Judge);
         Ok(())
     }
 }
@@ -130,7 +128,7 @@ fn listen(ends: &Ends, wire: Wire, mut left: Option<mpsc::Sender<()>>) -> io::Re
                     }
                     Notice::Left(ends.spent.clone())
                 }
-                Message::Judge => Notice::Judge,
+                Message::Judge(policy) => Notice::Judge(policy),
                 Message::Gone(all) => Notice::Gone(all),
                 Message::Drain => Notice::Drain,
                 Message::TakeOver(_)

@@ -44,8 +44,8 @@ pub(super) enum Message {
     Spent(Spent),
     /// What has gone out of all of them today, by the same rules and sources.
     Gone(Spent),
-    /// Policy, lists or blocks have changed: an old one is to judge its tunnels again.
-    Judge,
+    /// Policy, lists or blocks have changed: an old one is to judge its tunnels again. The policy in force has this hash.
+    Judge(String),
     /// An old one is to end as soon as it may.
     Drain,
 }

@@ -77,7 +77,10 @@ fn the_status_is_what_is_so() {
         ("/limits/connections_per_source", 7.into()),
         ("/limits/head_timeout", "10s".into()),
         ("/limits/lifetime", "90m".into()),
+        ("/limits/drain_delay", "0s".into()),
         ("/limits/drain_timeout", "30s".into()),
+        ("/reload/on_change", true.into()),
+        ("/reload/poll", "30s".into()),
         ("/listeners/0/name", "edge".into()),
         ("/listeners/0/address", guarded.proxy.edge.to_string().into()),
         ("/admin/address", guarded.proxy.admin.to_string().into()),
@@ -112,7 +115,8 @@ fn the_status_tells_of_reloads_drains_and_a_log_that_is_gone() {
     guarded.proxy.signal("HUP");
     let refused = guarded.until("a refused reload", |status| !status["policy"]["reload"].is_null());
     let reload = &refused["policy"]["reload"];
-    assert_eq!((&reload["policy"], &reload["admin_files"]), (&"refused".into(), &"in_force".into()), "{reload}");
+    let parts = ["result", "by", "policy", "configuration", "admin_files"].map(|key| reload[key].as_str().unwrap());
+    assert_eq!(parts, ["refused", "signal", "refused", "kept", "kept"], "{reload}");
     let fault = reload["faults"][0].as_str().unwrap();
     assert!(fault.ends_with("policy.yaml:2:1: unknown key `suorces`; did you mean `sources`?"), "{fault}");
     assert_eq!(refused["policy"]["sha256"], first["policy"]["sha256"], "the last good one stays");

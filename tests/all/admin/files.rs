@@ -169,7 +169,7 @@ fn a_reload_takes_tokens_and_certificate_up_or_keeps_the_old_ones() {
     let file = proxy.dir.path().join("tokens.yaml");
     fs::write(&file, "tokens: [{name: a}]\n").unwrap();
     proxy.signal("HUP");
-    let refused = proxy.record("the refused ones", named("refused", 0));
+    let refused = proxy.record("the refused ones", |record| record["detail"]["result"] == "refused");
     assert!(refused["detail"]["error"].as_str().unwrap().contains("a token lacks `role`"), "{refused}");
     assert_eq!(
         (status(&proxy, &old, &[], "/v1/status"), status(&proxy, &new, &[], "/v1/status")),

@@ -78,8 +78,8 @@ fn a_reload_tells_what_it_came_to_and_is_on_record() {
     fs::write(&policy, &good).unwrap();
     fs::write(&tokens, "tokens: [{name: x}]\n").unwrap();
     let (status, _, half) = guarded.operate("/v1/policy/reload");
-    assert_eq!((status, &half["policy"], &half["admin_files"]), (422, &"in_force".into(), &"refused".into()), "{half}");
-    assert_eq!(guarded.status()["policy"]["sha256"], before, "each is good or bad by itself");
+    assert_eq!((status, &half["policy"], &half["admin_files"]), (422, &"kept".into(), &"refused".into()), "{half}");
+    assert_eq!(guarded.status()["policy"]["sha256"], taken["sha256"], "whole or not at all");
     fs::write(&tokens, &all).unwrap();
 
     let calls = guarded.operated(3);
@@ -94,10 +94,10 @@ fn a_reload_tells_what_it_came_to_and_is_on_record() {
     assert!(calls.iter().all(|call| call["client_ip"] == "127.0.0.1"));
     let log = guarded.proxy.records();
     let of_policy = log.iter().filter(|record| record["kind"] == "policy").map(|record| &record["detail"]["result"]);
-    assert_eq!(of_policy.collect::<Vec<_>>(), ["in_force", "refused", "in_force"]);
+    assert_eq!(of_policy.collect::<Vec<_>>(), ["in_force", "refused", "refused"]);
     let (_, page) = guarded.proxy.admin_page("/metrics");
-    assert!(page.contains("policy_reloads_total{result=\"ok\"} 2\n"), "{page}");
-    assert!(page.contains("policy_reloads_total{result=\"refused\"} 1\n"), "{page}");
+    assert!(page.contains("policy_reloads_total{result=\"ok\"} 1\n"), "{page}");
+    assert!(page.contains("policy_reloads_total{result=\"refused\"} 2\n"), "{page}");
     assert!(!serde_json::to_string(&log).unwrap().contains(&guarded.operator));
 }
 
@@ -153,7 +153,7 @@ fn while_the_proxy_ends_no_policy_is_read() {
     assert_eq!(guarded.operate("/v1/drain").0, 202);
     let mut answer = String::new();
     guarded.order_reload().read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("no policy is read any more\n"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("nothing is read any more\n"), "{answer}");
     let calls = guarded.operated(2);
     assert_eq!(
         calls.iter().map(told).collect::<Vec<_>>(),
@@ -213,7 +213,7 @@ fn a_drain_lets_tunnels_end_and_then_the_proxy_does() {
     let (mut tunnel, answer) = origins::open(guarded.proxy.edge, origin.port(), 1);
     assert_eq!(answer, Answer::Open);
     let (status, _, draining) = guarded.operate("/v1/drain");
-    let want = serde_json::json!({"result": "draining", "connections": 1, "drain_timeout": "30s"});
+    let want = serde_json::json!({"result": "draining", "connections": 1, "drain_delay": "0s", "drain_timeout": "30s"});
     assert_eq!((status, &draining), (202, &want));
     assert_eq!(guarded.proxy.admin_page("/readyz"), (503, "draining\n".into()), "at once");
     let (_, answer) = origins::open(guarded.proxy.edge, origin.port(), 2);
