@@ -215,7 +215,7 @@ fn explain_for_people_and_with_more_arguments() {
 #[test]
 fn what_is_not_built_yet_is_said() {
     let dir = good(443);
-    for words in ["audit report --from a --to b", "reach --customer acme", "doctor --attack", "run --take-over"] {
+    for words in ["audit report --from a --to b", "reach --customer acme", "doctor --attack"] {
         let ended = run(dir.path(), &words.split(' ').collect::<Vec<_>>());
         assert_eq!((ended.code, &*ended.out), (Some(2), ""), "{words}: {ended:?}");
         assert!(ended.err.contains("not available in this version"), "{words}: {ended:?}");

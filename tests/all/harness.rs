@@ -229,11 +229,11 @@ pub fn write_setup(dir: &Path, setup: &Setup) {
     let state = if setup.more.contains("state:") { "" } else { "state: state\n" };
     let config = format!(
         "instance: tests
-{state}listeners: [{{name: edge, address: \"{}\", mode: connect}}]
+listeners: [{{name: edge, address: \"{}\", mode: connect}}]
 policy: policy.yaml
 decision_log: {{directory: {}, key: log.key}}
 admin: {{address: \"127.0.0.1:0\", {}}}
-{}",
+{state}{}",
         setup.listen,
         log.display(),
         setup.admin,
