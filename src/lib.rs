@@ -43,7 +43,7 @@
 //! 2. Every decision is in the log before a client byte is forwarded.
 //! 3. Nothing sensitive is written: what peers sent passes [`redact::clean`] first, by type.
 //! 4. A bad policy, a lost disk, a dead resolver or a flood makes the proxy refuse, never open.
-//! 5. A change of policy loses no tunnel that is still allowed.
+//! 5. A change of policy or of the program loses no tunnel that is still allowed.
 
 pub mod address;
 pub mod cli;

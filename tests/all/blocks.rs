@@ -151,8 +151,14 @@ fn a_block_reaches_the_tunnels_that_an_old_process_still_has() {
     }
     assert!(echoes(&mut tunnels[2], b"after"), "the others go on");
     assert_eq!(scene.list().len(), 2);
+    let olds = || {
+        let (_, body) = scene.guarded.with(&scene.guarded.auditor, &[], "/v1/status");
+        serde_json::from_str::<Value>(&body).unwrap()["old_processes"].as_u64().unwrap()
+    };
+    assert_eq!(olds(), 1);
     drop(tunnels);
     assert_eq!(old.wait(), Some(0));
+    eventually("it is gone", Instant::now() + PATIENCE, || (olds() == 0).then_some(()));
 }
 
 #[test]

@@ -226,14 +226,16 @@ impl Drop for Proxy {
 /// Writes configuration and policy of a test into `dir`.
 pub fn write_setup(dir: &Path, setup: &Setup) {
     let log = setup.log_directory.map_or_else(|| dir.join("decisions"), PathBuf::from);
+    // Last, as tests name lines.
     let state = if setup.more.contains("state:") { "" } else { "state: state\n" };
+    let end = if setup.more.is_empty() || setup.more.ends_with('\n') { "" } else { "\n" };
     let config = format!(
         "instance: tests
 listeners: [{{name: edge, address: \"{}\", mode: connect}}]
 policy: policy.yaml
 decision_log: {{directory: {}, key: log.key}}
 admin: {{address: \"127.0.0.1:0\", {}}}
-{state}{}",
+{}{end}{state}",
         setup.listen,
         log.display(),
         setup.admin,

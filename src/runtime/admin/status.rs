@@ -68,6 +68,8 @@ pub struct Status<'a> {
     log: LogStatus,
     blocks: BlocksStatus,
     connections: usize,
+    /// Those that this one took over from and whose tunnels still run; their connections are not counted here.
+    old_processes: usize,
     tunnels: u64,
     limits: LimitsStatus,
     listeners: Vec<ListenerStatus<'a>>,
@@ -187,6 +189,7 @@ impl<'a> Status<'a> {
             log: log(shared, installation),
             blocks: blocks(shared.policy().blocks()),
             connections: shared.gate().connections(),
+            old_processes: shared.predecessors().count(),
             tunnels: shared.metrics().open_tunnels(),
             limits: limits(&shared.limits(), shared.gate().limit()),
             listeners: listeners.map(|(name, address)| ListenerStatus { name, address: address.to_string() }).collect(),

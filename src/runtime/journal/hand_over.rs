@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::book::{Book, Turn};
 use super::house::{Begun, House};
@@ -18,6 +18,12 @@ use crate::decision_log::{Relay, Successor};
 
 /// How long the writer may take to come to rest: as long as anybody waits for a commit.
 const REST_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long a segment of 64 MiB may take to be sealed before the log comes to rest: a second or two, and more beside load.
+const SEALED_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether it is.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A log whose threads rest. Records wait meanwhile, at most as long as anybody waits for a commit.
 pub struct HandedOver<'a> {
@@ -32,6 +38,11 @@ impl Journal {
     /// # Errors
     /// The log is ill, or was handed over before; it goes on as it was.
     pub fn hand_over(&self) -> Result<HandedOver<'_>, JournalError> {
+        // Nothing interrupts that, and records are written meanwhile as long as nobody waits for it.
+        let patience = Instant::now() + SEALED_DEADLINE;
+        while self.house.kept.is_sealing() && Instant::now() < patience {
+            std::thread::sleep(LOOK_AGAIN);
+        }
         let (yielded, rests) = mpsc::channel();
         let (next, turn) = mpsc::channel();
         {

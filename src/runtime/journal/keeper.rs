@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -42,6 +42,8 @@ pub(super) struct Kept {
     epoch: Instant,
     /// Since when there are records without a checkpoint, in microseconds since `epoch`; [`NEVER`]: there are none.
     waits_since: AtomicU64,
+    /// Whether a segment is being sealed.
+    sealing: AtomicBool,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -73,7 +75,18 @@ impl Kept {
             news: Condvar::new(),
             epoch: Instant::now(),
             waits_since: AtomicU64::new(NEVER),
+            sealing: AtomicBool::new(false),
         }
+    }
+
+    /// Whether a segment is being sealed, which nothing interrupts.
+    pub(super) fn is_sealing(&self) -> bool {
+        self.sealing.load(Ordering::Relaxed)
+    }
+
+    /// A segment is being sealed, or no more.
+    pub(super) fn set_sealing(&self, sealing: bool) {
+        self.sealing.store(sealing, Ordering::Relaxed);
     }
 
     /// These are the leaves of the next records, which are durable.

@@ -82,7 +82,10 @@ impl Sealer {
                     // What is left is sealed by the next run.
                     return;
                 }
-                if let Err(error) = self.seal(due) {
+                self.kept.set_sealing(true);
+                let sealed = self.seal(due);
+                self.kept.set_sealing(false);
+                if let Err(error) = sealed {
                     let is_new = recorded.replace(due.ended.first) != Some(due.ended.first);
                     self.failed(due.ended, &error, is_new);
                     retry = Instant::now() + RETRY_INTERVAL;
