@@ -106,3 +106,56 @@ fn the_last_records_of_one_whose_successor_is_gone_are_written_if_nobody_else_ha
         is_whole(&folder, if is_taken { 0 } else { 2 });
     }
 }
+
+/// Writes what is relayed with another journal, and is gone before it can say so.
+struct Mute(Arc<Journal>);
+
+impl Successor for Mute {
+    fn keep(&mut self, batch: &[Entry], again: bool) -> io::Result<()> {
+        self.0.keep_all(batch.to_vec(), again).map_err(io::Error::other)?;
+        self.0.shutdown();
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn find(&mut self) -> io::Result<()> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}
+
+#[test]
+fn what_is_relayed_again_is_written_once() {
+    let folder = Folder::new();
+    let (journal, ..) = folder.open().unwrap();
+    let close = |id| relayed(entry(Kind::Close, Some(Outcome::Allow), id));
+    for (ids, again, want) in [(&[1, 2][..], false, 2), (&[2, 3], true, 3), (&[1, 2, 3], true, 3), (&[3], false, 4)] {
+        journal.keep_all(ids.iter().map(|id| close(*id)).collect(), again).unwrap();
+        assert_eq!(folder.lines().len(), want, "{ids:?}");
+    }
+    // The same id is another record where its kind is another.
+    journal.keep_all(vec![relayed(entry(Kind::Decision, Some(Outcome::Allow), 1))], true).unwrap();
+    assert!(!journal.shutdown().any());
+    drop(journal);
+    is_whole(&folder, 5);
+}
+
+#[test]
+fn what_a_successor_has_written_and_not_said_is_not_written_twice() {
+    let folder = Folder::new();
+    let (first, ..) = folder.open().unwrap();
+    let handed = first.hand_over().unwrap();
+    let (second, _) = folder.open_inherited(handed.lock().unwrap()).unwrap();
+    handed.relay(Box::new(Mute(Arc::new(second))), Arc::new(AtomicBool::new(true)));
+    first.note(relayed(entry(Kind::Close, Some(Outcome::Allow), 1)));
+    until("it notices", || !first.healthy());
+    first.note(relayed(entry(Kind::Close, Some(Outcome::Allow), 2)));
+    assert!(!first.shutdown().any());
+    drop(first);
+    let ids =
+        ["1", "2"].map(|last| folder.lines().iter().filter(|line| line.contains(&format!("000{last}\""))).count());
+    assert_eq!(ids, [1, 1], "{:#?}", folder.lines());
+}
+
+/// As it comes from another process, and with a time, by which the log is searched.
+fn relayed(entry: Entry) -> Entry {
+    Entry::relayed(std::str::from_utf8(entry.object()).unwrap()).unwrap()
+}
