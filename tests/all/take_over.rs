@@ -2,9 +2,10 @@
 //! Not here: under load at full length (`make accept`). Source: the promise that a change of the program loses nothing.
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, Read};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -83,6 +84,7 @@ fn one_that_fails_on_the_way_leaves_the_old_one_as_it_was() {
         ("waits-ready", "log", 4),
         // The log is its own by then, and its death gives it back.
         ("leaves-go", "go", 5),
+        ("waits-go", "go", 6),
     ];
     for (how, last, taken_back) in rows {
         let Finished { out, code, .. } = heir(&proxy, "tests", "", how);
@@ -143,6 +145,133 @@ fn each_end_is(dir: &std::path::Path, reasons: &[&str]) {
     let closes: Vec<_> =
         records.iter().filter(|record| record["kind"] == "close").map(|record| &record["reason"]).collect();
     assert_eq!(closes, reasons);
+}
+
+#[test]
+fn a_new_process_that_can_have_no_log_says_why_and_disturbs_nothing() {
+    let origin = Origin::start();
+    let proxy = proxy(&origin, "");
+    let config = proxy.dir.path().join("sallyport.yaml");
+    let text = fs::read_to_string(&config).unwrap();
+    let run = || finish(sallyport().args(["run", "--take-over", "-c", config.to_str().unwrap()]), "");
+    fs::write(proxy.dir.path().join("bad.key"), "no key\n").unwrap();
+    fs::set_permissions(proxy.dir.path().join("bad.key"), fs::Permissions::from_mode(0o600)).unwrap();
+    for (from, to, want) in
+        [("key: log.key", "key: bad.key", "bad.key"), ("decisions, key", "elsewhere, key", "elsewhere")]
+    {
+        fs::write(&config, text.replace(from, to)).unwrap();
+        let ended = run();
+        assert!(ended.code.is_some_and(|code| code > 1) && ended.err.contains(want), "{to}: {ended:?}");
+        drop(tunnel(&proxy, &origin));
+        assert!(proxy.admin_page("/readyz").0 == 200, "{to}");
+    }
+    fs::write(&config, text).unwrap();
+    let (proxy, old) = proxy.upgrade();
+    assert_eq!(old.wait(), Some(0));
+    assert_eq!(proxy.stop().1, Some(0));
+}
+
+#[test]
+fn every_generation_obeys_the_newest() {
+    let origin = Origin::start();
+    let socket = tempfile::TempDir::new().unwrap();
+    let path = socket.path().join("edge.sock");
+    let proxy = proxy(&origin, "limits: {drain_timeout: 500ms}\n");
+    let config = proxy.dir.path().join("sallyport.yaml");
+    let text = fs::read_to_string(&config).unwrap();
+    let local = format!("mode: connect}}, {{name: local, address: \"unix:{}\"}}]", path.display());
+    fs::write(&config, text.replace("mode: connect}]", &local)).unwrap();
+    let mut cut = vec![tunnel(&proxy, &origin)];
+    let mut left = vec![tunnel(&proxy, &origin)];
+    let (mut proxy, mut olds) = (proxy, Vec::new());
+    for _ in 0..3 {
+        olds.push(proxy.upgrade_in_place());
+        cut.push(tunnel(&proxy, &origin));
+        left.push(tunnel(&proxy, &origin));
+        assert!(UnixStream::connect(&path).is_ok(), "its path stays");
+    }
+    // One that fails takes nothing along.
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(
+        &config,
+        text.replace(
+            "listeners: [",
+            &format!("listeners: [{{name: taken, address: \"127.0.0.1:{}\"}}, ", origin.port()),
+        ),
+    )
+    .unwrap();
+    let failed = finish(sallyport().args(["run", "--take-over", "-c", config.to_str().unwrap()]), "");
+    assert!(failed.code == Some(3) && failed.err.contains("cannot listen"), "{failed:?}");
+    assert!(UnixStream::connect(&path).is_ok(), "its path stays");
+    fs::write(&config, text).unwrap();
+    let policy = proxy.dir.path().join("policy.yaml");
+    let good = fs::read_to_string(&policy).unwrap();
+    fs::write(&policy, good.replace("rules:", "never: {hosts: [api.acme.test]}\nrules:")).unwrap();
+    proxy.signal("HUP");
+    for (generation, tunnel) in cut.iter_mut().enumerate() {
+        assert!(ends(tunnel), "generation {generation}");
+    }
+    drop((cut, left));
+    for (generation, old) in olds.drain(..).enumerate() {
+        assert_eq!(old.wait(), Some(0), "generation {generation}");
+    }
+    let (dir, code) = proxy.stop();
+    assert_eq!((code, path.exists()), (Some(0), false));
+    nothing_has_failed(dir.path());
+}
+
+#[test]
+fn every_generation_ends_with_the_newest() {
+    let origin = Origin::start();
+    let mut proxy = proxy(&origin, "limits: {drain_timeout: 500ms}\n");
+    let mut olds = Vec::new();
+    let mut left = Vec::new();
+    for _ in 0..2 {
+        left.push(tunnel(&proxy, &origin));
+        olds.push(proxy.upgrade_in_place());
+    }
+    left.push(tunnel(&proxy, &origin));
+    proxy.signal("TERM");
+    assert!(left.iter_mut().all(ends), "the newest ends, and so do all");
+    for (generation, old) in olds.into_iter().enumerate() {
+        assert_eq!(old.wait(), Some(0), "generation {generation}");
+    }
+    let (dir, code) = proxy.wait();
+    assert_eq!(code, Some(0));
+    nothing_has_failed(dir.path());
+}
+
+/// Each tunnel has its end, and no control has failed.
+fn nothing_has_failed(dir: &std::path::Path) {
+    let records = super::harness::records(&dir.join("decisions"));
+    let failures: Vec<_> = records.iter().filter(|record| record["kind"] == "control_failure").collect();
+    assert!(failures.is_empty(), "nothing has failed: {failures:?}");
+    let count =
+        |kind: &str| records.iter().filter(|record| record["kind"] == kind && record["outcome"] == "allow").count();
+    assert_eq!(count("decision"), count("close"));
+}
+
+#[test]
+fn a_stop_in_the_middle_of_a_take_over_is_a_stop_of_one_of_them() {
+    let origin = Origin::start();
+    let proxy = proxy(&origin, "limits: {drain_timeout: 500ms}\n");
+    let mut socket = tunnel(&proxy, &origin);
+    // It has asked and waits; the old one is told to stop meanwhile.
+    let door = proxy.dir.path().join("state/take-over.tests.sock");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/heir.py");
+    let mut heir = program("python3");
+    heir.arg(script).arg(door).args(["tests", "", "asks-sockets"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut heir = heir.spawn().unwrap();
+    let mut said = std::io::BufReader::new(heir.stdout.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().starts_with("all_sockets")));
+    proxy.signal("TERM");
+    eventually("it drains", Instant::now() + PATIENCE, || (proxy.admin_page("/readyz").0 == 503).then_some(()));
+    drop(heir.stdin.take());
+    let told: Vec<String> = said.map(Result::unwrap).collect();
+    assert_eq!(told, ["refused 0", "this process drains"]);
+    assert!(heir.wait().unwrap().success());
+    assert!(ends(&mut socket));
+    assert_eq!(proxy.wait().1, Some(0));
 }
 
 #[test]

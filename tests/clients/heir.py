@@ -51,6 +51,10 @@ def maybe(step):
         say({"refused": "it has no room"})
         wire.recv(1)
         sys.exit(0)
+    if WHAT == "asks":
+        # Goes on once it is told to.
+        sys.stdin.read()
+        return
     if WHAT == "babbles":
         wire.sendall(b"\0\0\0\4door")
         wire.recv(1)

@@ -8,7 +8,7 @@ use std::sync::{Arc, mpsc};
 
 use super::JournalError;
 use super::relayed::missing;
-use crate::decision_log::{CommitError, End, Entry, Hash, Log, Permit, Relay, Store, StoreError, Successor};
+use crate::decision_log::{CommitError, End, Entry, Hash, Log, Permit, Relay, Step, Store, StoreError, Successor};
 
 /// The log, as the writer sees it.
 pub(super) enum Book {
@@ -33,6 +33,11 @@ pub(super) enum Book {
         reclaim: Reclaim,
         /// Whether it is opened anew only when there is no later.
         has_left: Arc<AtomicBool>,
+    },
+    /// It is this process's, and could not be opened again.
+    Closed {
+        /// Opens it.
+        reopen: Reclaim,
     },
 }
 
@@ -75,7 +80,7 @@ impl Book {
     pub(super) fn that_may_have_more(self, directory: PathBuf) -> Self {
         match self {
             Self::Own { log, store, .. } => Self::Own { log, store, doubtful: Some(directory) },
-            relayed @ Self::Relayed { .. } => relayed,
+            other @ (Self::Relayed { .. } | Self::Closed { .. }) => other,
         }
     }
 
@@ -92,6 +97,10 @@ impl Book {
                 Ok(permits)
             }
             Self::Relayed { relay, successor, .. } => relay.commit(batch, &mut **successor),
+            Self::Closed { .. } => {
+                let source = StoreError { step: Step::Ill, source: io::Error::other("it is not open") };
+                Err(CommitError { batch, source })
+            }
         }
     }
 
@@ -103,9 +112,20 @@ impl Book {
                 Err(failed) if is_last || !has_left.load(Ordering::Acquire) => (failed, reclaim()),
                 recovered => return recovered,
             },
+            Self::Closed { reopen } => {
+                let closed = StoreError { step: Step::Reopen, source: io::Error::other("it can't be opened") };
+                (closed, reopen())
+            }
         };
+        let reclaimed =
+            reclaimed.inspect_err(|error| tracing::error!(%error, "the decision log can't be opened again"));
         *self = reclaimed.map_err(|_| failed)?;
         Ok(())
+    }
+
+    /// Whether it is worth trying again until the last moment: somebody may come who has the log.
+    pub(super) fn is_anothers(&self) -> bool {
+        matches!(self, Self::Relayed { .. })
     }
 
     /// Whether the last commit failed, and nothing was recovered since.
@@ -113,6 +133,7 @@ impl Book {
         match self {
             Self::Own { log, .. } => log.is_ill(),
             Self::Relayed { relay, .. } => relay.is_ill(),
+            Self::Closed { .. } => true,
         }
     }
 
@@ -120,7 +141,7 @@ impl Book {
     pub(super) fn end_segment(&mut self) {
         match self {
             Self::Own { log, .. } => log.end_segment(),
-            Self::Relayed { .. } => {}
+            Self::Relayed { .. } | Self::Closed { .. } => {}
         }
     }
 
@@ -129,6 +150,7 @@ impl Book {
         match self {
             Self::Own { log, .. } => log.end().next,
             Self::Relayed { size, .. } => *size,
+            Self::Closed { .. } => 0,
         }
     }
 
@@ -137,7 +159,7 @@ impl Book {
         leaves.clear();
         match self {
             Self::Own { log, .. } => leaves.extend(log.leaves()),
-            Self::Relayed { .. } => {}
+            Self::Relayed { .. } | Self::Closed { .. } => {}
         }
     }
 
@@ -145,7 +167,7 @@ impl Book {
     pub(super) fn committed(&self) -> &[u8] {
         match self {
             Self::Own { log, .. } => log.committed(),
-            Self::Relayed { .. } => &[],
+            Self::Relayed { .. } | Self::Closed { .. } => &[],
         }
     }
 }

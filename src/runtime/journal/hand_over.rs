@@ -6,14 +6,14 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use super::book::{Book, Turn};
 use super::house::{Begun, House};
 use super::place::Place;
-use super::{Journal, JournalError, Opening, Threads, ends, system};
+use super::{Journal, JournalError, Opening, Running, SHUTDOWN_DEADLINE, Threads, system};
 use crate::decision_log::{Relay, Successor};
 
 /// How long the writer may take to come to rest: as long as anybody waits for a commit.
@@ -30,6 +30,10 @@ pub struct HandedOver<'a> {
     journal: &'a Journal,
     next: mpsc::Sender<Book>,
     size: u64,
+    /// One that hangs: until it has ended nobody else may write the tree.
+    keeper: Option<Running>,
+    /// Whether the writer has its next book.
+    is_done: bool,
 }
 
 impl Journal {
@@ -57,10 +61,19 @@ impl Journal {
             self.house.shared.lock().turn = None;
             return Err(JournalError::Kept("it can't be written at the moment"));
         };
-        let handed = HandedOver { journal: self, next, size };
         self.house.kept.close();
-        let keeper = self.threads.lock().pop();
-        if keeper.is_none_or(ends) { Ok(handed) } else { Err(JournalError::Kept("its tree can't be written")) }
+        let keeper = self.threads.take_keeper().and_then(still_runs);
+        let is_whole = keeper.is_none();
+        let handed = HandedOver { journal: self, next, size, keeper, is_done: false };
+        if is_whole { Ok(handed) } else { Err(JournalError::Kept("its tree can't be written")) }
+    }
+}
+
+/// Waits for the end of a thread, but not for long; one that has not come.
+fn still_runs((thread, ended): Running) -> Option<Running> {
+    match ended.recv_timeout(SHUTDOWN_DEADLINE) {
+        Err(mpsc::RecvTimeoutError::Timeout) => Some((thread, ended)),
+        Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => None,
     }
 }
 
@@ -81,28 +94,53 @@ impl HandedOver<'_> {
 
     /// From now on the log is another process's, and this one lets go of the lock: what is recorded here is relayed. Until `has_left`, or
     /// when this process ends, a log that nobody has any more is taken back.
-    pub fn relay(self, successor: Box<dyn Successor + Send>, has_left: Arc<AtomicBool>) {
-        let Self { journal, next, size } = self;
+    pub fn relay(mut self, successor: Box<dyn Successor + Send>, has_left: Arc<AtomicBool>) {
+        let journal = self.journal;
         let (house, threads) = (Arc::clone(&journal.house), Arc::clone(&journal.threads));
+        house.given.store(true, Ordering::Release);
         let directory = house.place().take().map(|place| place.path().to_owned());
         let reclaim = Box::new(move || match &directory {
             Some(directory) => reclaimed(&house, directory, &threads),
             None => Err(JournalError::Kept("its directory is not known")),
         });
-        // The writer goes when the journal does, which is borrowed here.
-        let _ = next.send(Book::Relayed { relay: Relay::default(), successor, size, reclaim, has_left });
+        self.go_on(Book::Relayed { relay: Relay::default(), successor, size: self.size, reclaim, has_left });
     }
 
     /// Goes on with the log, which nobody else has touched, or only someone who is gone: it is opened as at a start.
     ///
     /// # Errors
-    /// It can't be opened; then no record can be written until the process is started anew.
-    pub fn take_back(self) -> Result<Opening, JournalError> {
-        let Self { journal, next, .. } = self;
-        let (book, opening) = begun_anew(&journal.house, &journal.threads)?;
-        // The writer goes when the journal does, which is borrowed here.
-        let _ = next.send(book);
+    /// It can't be opened now. It is tried again until it can, and until then no record is written.
+    pub fn take_back(mut self) -> Result<Opening, JournalError> {
+        let (book, opening) = begun_anew(&self.journal.house, &self.journal.threads)?;
+        self.go_on(book);
         Ok(opening)
+    }
+
+    fn go_on(&mut self, book: Book) {
+        self.is_done = true;
+        // The writer goes when the journal does, which is borrowed here.
+        let _ = self.next.send(book);
+    }
+}
+
+/// Whatever went wrong, the log is nobody else's: it is opened again as soon as it can be.
+impl Drop for HandedOver<'_> {
+    fn drop(&mut self) {
+        if self.is_done {
+            return;
+        }
+        let (house, threads) = (Arc::clone(&self.journal.house), Arc::clone(&self.journal.threads));
+        let mut keeper = self.keeper.take();
+        let reopen = Box::new(move || {
+            if let Some((_, ended)) = &keeper
+                && ended.try_recv() == Err(mpsc::TryRecvError::Empty)
+            {
+                return Err(JournalError::Kept("its tree is still being written"));
+            }
+            keeper = None;
+            begun_anew(&house, &threads).map(|(book, _)| book)
+        });
+        self.go_on(Book::Closed { reopen });
     }
 }
 
@@ -119,6 +157,7 @@ fn begun_anew(house: &House, threads: &Threads) -> Result<(Book, Opening), Journ
 fn reclaimed(house: &House, directory: &Path, threads: &Threads) -> Result<Book, JournalError> {
     *house.place() = Some(Arc::new(Place::lock(directory)?));
     let (book, _) = begun_anew(house, threads).inspect_err(|_| drop(house.place().take()))?;
+    house.given.store(false, Ordering::Release);
     // It may have what was relayed last.
     Ok(book.that_may_have_more(directory.to_owned()))
 }

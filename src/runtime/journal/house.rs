@@ -2,6 +2,7 @@
 //! Not here: the threads (`writer`, `keeper`, `sealer`), which files a log has (`opening`).
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -12,7 +13,8 @@ use super::key_change::NextKey;
 use super::opening::{self, Opened};
 use super::place::Place;
 use super::sealer::{self, Sealer};
-use super::writer::{self, Shared};
+use super::shared::Shared;
+use super::writer;
 use super::{JournalError, Opening, Recorder, SEGMENT_LIMIT, Watch, key_file, system};
 use crate::decision_log::Log;
 use crate::runtime::clock;
@@ -22,8 +24,10 @@ pub(super) struct House {
     pub(super) instance: Arc<str>,
     pub(super) key: PathBuf,
     pub(super) watch: Watch,
-    /// Holds the lock; `None`: another process has the log.
+    /// Holds the lock; `None`: this process does not have the log, or no more.
     pub(super) place: Mutex<Option<Arc<Place>>>,
+    /// Whether it was given to another process.
+    pub(super) given: AtomicBool,
     pub(super) shared: Arc<Shared>,
     pub(super) kept: Arc<Kept>,
 }
@@ -69,6 +73,10 @@ impl House {
             opening.key_changed = true;
         }
         Ok(Begun { log, disk, keeper, latest, opening })
+    }
+
+    pub(super) fn is_anothers(&self) -> bool {
+        self.given.load(Ordering::Acquire)
     }
 
     /// The directory, whose lock is held.

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use super::key_file::{self, HeldKey};
 use super::sealer::{Due, Ended};
+use super::shared::micros;
 use super::tree_files::TreeFiles;
-use super::writer::micros;
 use super::{Event, Recorder, Watch};
 use crate::decision_log::{Checkpoint, Detail, Hash, Note, SigningKey, Tile, TileId, Tree, VerifierKey};
 use crate::redact::clean;

@@ -16,6 +16,7 @@ mod place;
 mod relayed;
 mod sealer;
 mod segments;
+mod shared;
 #[cfg(test)]
 mod testing;
 mod tree_files;
@@ -24,6 +25,7 @@ mod writer;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -39,7 +41,8 @@ use error::system;
 use house::{Begun, House};
 use keeper::Kept;
 use place::Place;
-use writer::{Shared, Writer};
+use shared::Shared;
+use writer::Writer;
 
 pub use error::JournalError;
 pub use hand_over::HandedOver;
@@ -191,7 +194,8 @@ impl Journal {
     fn begin(setup: Setup, place: Place) -> Result<(Self, Opening), JournalError> {
         let (kept, shared) = (Arc::new(Kept::new()), Arc::new(Shared::new(setup.pace)));
         let Setup { instance, key, copy, watch, .. } = setup;
-        let house = House { instance, key, watch, place: Mutex::new(Some(Arc::new(place))), shared, kept };
+        let (place, given) = (Mutex::new(Some(Arc::new(place))), AtomicBool::new(false));
+        let house = House { instance, key, watch, place, given, shared, kept };
         let Begun { log, disk, keeper, latest, opening } = house.open()?;
         let cannot = system("start the threads of", &setup.directory);
         let journal = Self::start(house, (Book::own(log, disk), latest), copy).map_err(&cannot)?;
@@ -253,6 +257,17 @@ impl Journal {
         self.house.shared.lock().queue.unwritten()
     }
 
+    /// Whether another process has the log.
+    pub fn is_anothers(&self) -> bool {
+        self.house.is_anothers()
+    }
+
+    /// Whoever had the log that this process gave away is gone: the writer looks for who has it now, without waiting for a record.
+    pub fn seek(&self) {
+        self.house.shared.lock().seeks = true;
+        self.house.shared.tell_writer(true);
+    }
+
     async fn wait_for(&self, entry: Entry) -> Result<Option<Permit>, Unavailable> {
         let waiting = match self.ask(entry)? {
             Asked::Granted(permit) => return Ok(Some(permit)),
@@ -312,6 +327,12 @@ impl Threads {
         })?;
         self.lock().push((thread, ended));
         Ok(())
+    }
+
+    /// The newest keeper; never the writer.
+    fn take_keeper(&self) -> Option<Running> {
+        let mut threads = self.lock();
+        if threads.len() > 1 { threads.pop() } else { None }
     }
 
     fn take_writer(&self) -> Option<Running> {

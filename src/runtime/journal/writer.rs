@@ -2,8 +2,8 @@
 //! Not here: what is due and who is told what (`decision_log::Queue`), the disk (`disk`).
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -12,10 +12,9 @@ use tokio::sync::oneshot;
 use super::book::{Book, Turn};
 use super::copy::Copier;
 use super::keeper::Kept;
-use super::{COMMIT_DEADLINE, Event, Watch};
-use crate::decision_log::{
-    CommitError, Detail, Entry, Hash, Kind, Pace, Permit, Queue, Record, Settled, Ticket, Unwritten,
-};
+use super::shared::{IDLE, Shared};
+use super::{Event, Watch};
+use crate::decision_log::{CommitError, Detail, Entry, Hash, Kind, Permit, Record, Settled, Ticket, Unwritten};
 use crate::redact::clean;
 use crate::runtime::clock;
 
@@ -25,93 +24,14 @@ const MIN_BACKOFF: Duration = Duration::from_millis(100);
 /// A disk that is back is noticed within this.
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
+/// How long the end of this process looks for whoever has its log: less than it is waited for.
+const LAST_TRIES: Duration = Duration::from_secs(8);
+
 /// A healthy log reports what found no room at most this often.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The clock may step back by so much without a record; time services correct by less.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
-
-/// What workers and the writer share.
-pub(super) struct Shared {
-    state: Mutex<State>,
-    news: Condvar,
-    healthy: AtomicBool,
-    epoch: Instant,
-    /// When the commit under way began, in microseconds since `epoch`; [`IDLE`]: there is none.
-    committing: AtomicU64,
-}
-
-const IDLE: u64 = u64::MAX;
-
-pub(super) struct State {
-    pub(super) queue: Queue,
-    /// Who waits for which ticket, in order.
-    pub(super) holders: VecDeque<(Ticket, oneshot::Sender<Option<Permit>>)>,
-    pub(super) closing: bool,
-    /// The log changes hands, once no commit is under way.
-    pub(super) turn: Option<Turn>,
-}
-
-impl Shared {
-    pub(super) fn new(pace: Pace) -> Self {
-        let state = State { queue: Queue::new(pace), holders: VecDeque::new(), closing: false, turn: None };
-        Self {
-            state: Mutex::new(state),
-            news: Condvar::new(),
-            healthy: AtomicBool::new(true),
-            epoch: Instant::now(),
-            committing: AtomicU64::new(IDLE),
-        }
-    }
-
-    /// Whether records can be written: the log is not ill, nobody waited in vain, and no commit takes too long.
-    pub(super) fn is_healthy(&self, now: Instant) -> bool {
-        let began = self.committing.load(Ordering::Relaxed);
-        let hangs = began != IDLE && self.micros(now).saturating_sub(began) >= micros(COMMIT_DEADLINE);
-        self.healthy.load(Ordering::Acquire) && !hangs
-    }
-
-    fn begins(&self, now: Instant) {
-        self.committing.store(self.micros(now), Ordering::Relaxed);
-    }
-
-    fn micros(&self, now: Instant) -> u64 {
-        micros(now.saturating_duration_since(self.epoch))
-    }
-
-    /// Held for a push or a hand-over only.
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn tell_writer(&self, news: bool) {
-        if news {
-            self.news.notify_one();
-        }
-    }
-
-    /// Somebody waited in vain. If a commit is under way, it is that which hangs; its end makes the log healthy again.
-    pub(super) fn stalled(&self) {
-        let state = self.lock();
-        if state.queue.is_in_flight() {
-            // Under the lock, or else the end of that commit could come in between.
-            self.healthy.store(false, Ordering::Release);
-        }
-    }
-
-    /// Queues a record that nobody waits for.
-    pub(super) fn note(&self, entry: Entry) {
-        let mut state = self.lock();
-        let news = state.queue.note(entry, Instant::now()) && state.queue.changed_due();
-        drop(state);
-        self.tell_writer(news);
-    }
-
-    pub(super) fn close(&self) {
-        self.lock().closing = true;
-        self.news.notify_one();
-    }
-}
 
 /// The writer's side.
 pub(super) struct Writer {
@@ -128,6 +48,8 @@ pub(super) struct Writer {
     /// What [`Event::Lost`] has told.
     told: Unwritten,
     latest: Option<Latest>,
+    /// When it was told that nothing comes any more.
+    closing: Option<Instant>,
 }
 
 /// The latest record by both clocks, of which the first one never steps.
@@ -149,8 +71,9 @@ impl Writer {
         book: Book,
         (instance, copier, watch): Company,
     ) -> Self {
-        let (leaves, illness, reported, told, latest) = (Vec::new(), None, None, Unwritten::default(), None);
-        Self { shared, kept, leaves, book, instance, copier, watch, illness, reported, told, latest }
+        let (leaves, told) = (Vec::new(), Unwritten::default());
+        let (illness, reported, latest, closing) = (None, None, None, None);
+        Self { shared, kept, leaves, book, instance, copier, watch, illness, reported, told, latest, closing }
     }
 
     /// The log's last record has this time.
@@ -194,6 +117,9 @@ impl Writer {
                 self.change(turn);
                 return true;
             }
+            if std::mem::take(&mut state.seeks) {
+                break Vec::new();
+            }
             let now = Instant::now();
             state = match state.queue.due() {
                 Some(due) if due <= now || state.closing => break state.queue.take(),
@@ -218,19 +144,24 @@ impl Writer {
         if yielded.send(self.book.size()).is_ok()
             && let Ok(book) = next.recv()
         {
+            if book.is_ill() {
+                self.shared.healthy.store(false, Ordering::Release);
+            }
             self.book = book;
         }
     }
 
     /// Waits a little, then tries once; `false`: the journal is closed and the last try failed.
     fn recover(&mut self) -> bool {
-        let Some(illness) = &mut self.illness else { return false };
+        let fresh = || Illness { since: Instant::now(), error: "it is not open".to_owned(), backoff: MIN_BACKOFF };
+        let illness = self.illness.get_or_insert_with(fresh);
         let backoff = illness.backoff;
         illness.backoff = (backoff * 2).min(MAX_BACKOFF);
         let until = Instant::now() + backoff;
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock();
-        while !state.closing && Instant::now() < until {
+        let may_come = self.book.is_anothers();
+        while (!state.closing || may_come) && Instant::now() < until {
             let left = until.saturating_duration_since(Instant::now());
             state = shared.news.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -238,7 +169,7 @@ impl Writer {
         drop(state);
         if let Err(error) = self.book.recover(closing) {
             (self.watch)(Event::Failed(&error.to_string()));
-            return !closing;
+            return !closing || (may_come && self.closing.get_or_insert_with(Instant::now).elapsed() < LAST_TRIES);
         }
         let mut state = shared.lock();
         let (batch, unwritten) = (state.queue.take(), state.queue.unwritten());
@@ -383,11 +314,6 @@ type Holder = oneshot::Sender<Option<Permit>>;
 /// Takes the holder of `ticket` out; tickets come in order.
 fn holder(holders: &mut VecDeque<(Ticket, Holder)>, ticket: Ticket) -> Option<Holder> {
     holders.pop_front_if(|(next, _)| *next == ticket).map(|(_, holder)| holder)
-}
-
-/// Whole microseconds.
-pub(super) fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn count(batch: &[Entry], kind: Kind) -> u64 {

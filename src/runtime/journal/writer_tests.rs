@@ -1,13 +1,14 @@
 //! The writer's thread over a store that fails on purpose.
 
-use std::sync::mpsc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, mpsc};
 
 use super::*;
 use crate::decision_log::faulty::{Fault, FaultyStore, entry};
-use crate::decision_log::{Durability, End as LogEnd, Log};
+use crate::decision_log::{Durability, End as LogEnd, Log, Pace};
 use crate::policy::Outcome;
 use crate::runtime::journal::house::House;
-use crate::runtime::journal::{Journal, Unavailable};
+use crate::runtime::journal::{COMMIT_DEADLINE, Journal, Unavailable};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -18,6 +19,7 @@ fn journal(durability: Durability, store: &FaultyStore) -> (Journal, mpsc::Recei
         key: "unused".into(),
         watch: Arc::new(move |event| drop(says.send(format!("{event:?}")))),
         place: Mutex::default(),
+        given: AtomicBool::new(false),
         shared: Arc::new(Shared::new(Pace { durability, commit_interval: Duration::from_millis(1) })),
         kept: Arc::new(Kept::new()),
     };

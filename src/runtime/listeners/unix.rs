@@ -22,13 +22,12 @@ pub(super) fn bind(
     inherited: Option<UnixListener>,
 ) -> io::Result<(UnixListener, OwnPath)> {
     if let Some(socket) = inherited {
-        fs::set_permissions(path, Permissions::from_mode(permissions))?;
-        return Ok((socket, OwnPath { path: path.to_owned(), file: Some(file(path)?) }));
+        return Ok((socket, OwnPath { path: path.to_owned(), file: None, permissions }));
     }
     clear(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    let own = OwnPath { path: path.to_owned(), file: Some(file(path)?) };
+    let own = OwnPath { path: path.to_owned(), file: Some(file(path)?), permissions };
     // Before it listens: nobody gets in meanwhile.
     fs::set_permissions(path, Permissions::from_mode(permissions))?;
     socket.listen(backlog)?;
@@ -48,18 +47,29 @@ pub fn bind_over(path: &Path, permissions: u32) -> io::Result<(UnixListener, Own
     let listener = UnixListener::bind(&begun)?;
     fs::set_permissions(&begun, Permissions::from_mode(permissions))?;
     fs::rename(&begun, path)?;
-    Ok((listener, OwnPath { path: path.to_owned(), file: Some(file(path)?) }))
+    Ok((listener, OwnPath { path: path.to_owned(), file: Some(file(path)?), permissions }))
 }
 
 /// A socket's path: taken away with this, if that socket is still what is there.
 #[derive(Debug)]
 pub struct OwnPath {
     path: PathBuf,
-    /// `None`: another process has it now.
+    /// `None`: it is another process's, or a service manager's.
     file: Option<(u64, u64, i64)>,
+    permissions: u32,
 }
 
 impl OwnPath {
+    /// The process that had it has left: it is this one's, and has the mode that is configured.
+    ///
+    /// # Errors
+    /// It is not there any more, or its mode can't be set.
+    pub fn claim(&mut self) -> io::Result<()> {
+        fs::set_permissions(&self.path, Permissions::from_mode(self.permissions))?;
+        self.file = Some(file(&self.path)?);
+        Ok(())
+    }
+
     /// Another process has the socket now, and the path with it.
     pub fn give_away(&mut self) {
         self.file = None;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Begins, StartError};
 use crate::runtime::blocks::BlockBook;
 use crate::runtime::budgets::Budgets;
-use crate::runtime::journal::{Journal, Opening};
+use crate::runtime::journal::{self, Journal, Opening};
 use crate::runtime::listeners::{Inherited, Sockets};
 use crate::runtime::load::Loaded;
 use crate::runtime::metrics::Metrics;
@@ -59,6 +59,12 @@ impl Had {
         is_its_own(loaded)?;
         let mut inherited = predecessor.sockets()?;
         let sockets = Sockets::bind(config, entrances, sys::workers(), &mut inherited)?;
+        // What would be wrong with the key is told before the log changes hands.
+        journal::check(
+            Path::new(&config.decision_log.directory),
+            Path::new(&config.decision_log.key),
+            &config.instance,
+        )?;
         let lock = predecessor.log()?;
         let (budgets, blocks) = (budgets(loaded)?, blocks(loaded)?);
         let (journal, opening) = Journal::open_inherited(events::journal_setup(config, metrics), lock)?;

@@ -238,7 +238,12 @@ impl Server {
         self.begin_to_drain();
         let mut ticks = interval(DRAIN_TICK);
         let all_gone = async {
+            let mut is_leaving = false;
             while self.shared.gate().served() > 0 {
+                // A take-over that was under way: the other accepts now.
+                if !std::mem::replace(&mut is_leaving, self.shared.journal().is_anothers()) && is_leaving {
+                    self.shared.leave();
+                }
                 ticks.tick().await;
             }
         };

@@ -21,14 +21,19 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 impl Server {
     /// Until its last tunnel has ended, `stop` says so, or the new process drains. `spent` is what the new one knows to have gone out.
     pub(super) async fn leave(&mut self, spent: Spent, mut stop: impl AsyncFnMut()) {
-        self.has_left = true;
-        self.paths.iter_mut().for_each(OwnPath::give_away);
-        self.back_door = None;
+        self.part();
         self.shared.leave();
         tracing::info!(connections = self.shared.gate().connections(), "another process has taken over");
         if self.is_told_to_drain(spent, &mut stop).await {
             self.drain(stop).await;
         }
+    }
+
+    /// What is another process's now, this one leaves alone.
+    pub(super) fn part(&mut self) {
+        self.has_left = true;
+        self.paths.iter_mut().for_each(OwnPath::give_away);
+        self.back_door = None;
     }
 
     /// Serves what is left; whether there is still some, which is to end now.
@@ -44,6 +49,7 @@ impl Server {
                     Notice::Left(_) => {}
                     Notice::Judge(policy) => self.follow(&policy).await,
                     Notice::Gone(all) => spending.hear(&all, self.shared.quotas()),
+                    Notice::Lost => self.shared.journal().seek(),
                     Notice::Drain => return true,
                 },
                 _ = self.news.recv() => return false,

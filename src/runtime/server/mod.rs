@@ -179,9 +179,13 @@ impl Server {
             Ok(door) => self.back_door = Some(door),
             Err(error) => tracing::warn!(%error, "no other process can take over from this one"),
         }
-        if let Some(predecessor) = predecessor
-            && let Err(error) = self.shared.predecessors().succeed(predecessor, &self.shared)
-        {
+        let Some(predecessor) = predecessor else { return };
+        for path in &mut self.paths {
+            if let Err(error) = path.claim() {
+                tracing::warn!(%error, "a Unix socket that was taken over is not as it is configured");
+            }
+        }
+        if let Err(error) = self.shared.predecessors().succeed(predecessor, &self.shared) {
             tracing::warn!(%error, "the process that ran before is gone, and its tunnels with it");
         }
     }
@@ -221,6 +225,9 @@ impl Server {
     /// # Errors
     /// A worker had failed, or records could not be written.
     pub fn finish(mut self) -> Result<(), StartError> {
+        if self.shared.journal().is_anothers() {
+            self.part();
+        }
         // As long as the sockets are there, nobody else's file can be taken for one of them.
         self.paths.clear();
         let result = self.end_workers();

@@ -2,9 +2,11 @@
 //! know. Not here: the other end (`link`).
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use rustix::process::Pid;
 
 use super::message::{Message, Records};
 use super::successor::{Predecessor, TakeOverError};
@@ -22,14 +24,30 @@ const SAY_DEADLINE: Duration = Duration::from_secs(1);
 /// How long the end of this process waits for theirs, beside what it waits for its own tunnels: what they cut they must still record.
 const END_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How long after a take-over old processes of that one may come: they knock twenty times a second.
+const ARRIVAL: Duration = Duration::from_secs(1);
+
 /// The old processes.
 #[derive(Default)]
 pub struct Predecessors {
-    all: Mutex<Vec<(u64, Arc<Mutex<Wire>>)>>,
+    all: Mutex<Vec<Old>>,
+    /// Held while records of any of them are written, so that what is said again finds what was said before.
+    keeping: Mutex<()>,
     fewer: Condvar,
+    /// When this process took over, if it did.
+    since: Mutex<Option<Instant>>,
     /// The hash of the policy in force.
     policy: Mutex<Arc<str>>,
     next: AtomicU64,
+}
+
+/// One of them.
+struct Old {
+    number: u64,
+    process: Option<Pid>,
+    says: Arc<Mutex<Wire>>,
+    /// Whether it speaks on another way now: what still stands on this one it says there again.
+    is_over: Arc<AtomicBool>,
 }
 
 impl Predecessors {
@@ -59,18 +77,32 @@ impl Predecessors {
 
     /// Waits until they have ended, which they have been told to, and whether they have. Blocks for at most [`END_DEADLINE`].
     pub fn have_ended(&self) -> bool {
+        let since = *self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(since) = since {
+            // Those of the process that this one took over from may be on their way here.
+            std::thread::sleep((since + ARRIVAL).saturating_duration_since(Instant::now()));
+        }
         let waited = self.fewer.wait_timeout_while(self.all(), END_DEADLINE, |all| !all.is_empty());
         waited.unwrap_or_else(PoisonError::into_inner).0.is_empty()
     }
 
-    /// The log goes to another: they are to knock there.
+    /// As long as this is held none of their records is written, and none is on its way to be: what is not acknowledged then was not
+    /// taken, and nobody else relays it.
+    pub(super) fn rest(&self) -> MutexGuard<'_, ()> {
+        self.keeping.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The log goes to another: they are to knock there, with all that was not acknowledged here. To be called while they rest.
     pub(super) fn send_away(&self) {
-        self.all().iter().for_each(|(_, wire)| lock(wire).close());
+        for old in &*self.all() {
+            old.is_over.store(true, Ordering::Release);
+            lock(&old.says).close();
+        }
     }
 
     fn tell(&self, message: &Message) {
-        for (_, wire) in &*self.all() {
-            let wire = lock(wire);
+        for old in &*self.all() {
+            let wire = lock(&old.says);
             if wire.say(message, Instant::now() + SAY_DEADLINE).is_err() {
                 wire.close();
             }
@@ -83,6 +115,7 @@ impl Predecessors {
     /// It is gone, or as [`Predecessors::serve`].
     pub fn succeed(self: &Arc<Self>, predecessor: Predecessor, shared: &Arc<Shared>) -> Result<(), TakeOverError> {
         let wire = predecessor.serving()?;
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         self.serve(wire, Arc::clone(shared)).map_err(TakeOverError::Thread)
     }
 
@@ -92,25 +125,31 @@ impl Predecessors {
     /// There are too many, or there is no thread for it.
     pub(super) fn serve(self: &Arc<Self>, wire: Wire, shared: Arc<Shared>) -> io::Result<()> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let says = Arc::new(Mutex::new(wire.try_clone()?));
+        let (process, says) = (wire.peer(), Arc::new(Mutex::new(wire.try_clone()?)));
+        let is_over = Arc::new(AtomicBool::new(false));
         {
             let mut all = self.all();
             if all.len() >= MAX_PREDECESSORS {
                 return Err(io::Error::other("too many old processes"));
             }
-            all.push((number, Arc::clone(&says)));
+            for old in all.iter().filter(|old| old.process == process) {
+                old.is_over.store(true, Ordering::Release);
+            }
+            all.push(Old { number, process, says: Arc::clone(&says), is_over: Arc::clone(&is_over) });
         }
         let place = Place { among: Arc::clone(self), number };
         std::thread::Builder::new().name("predecessor".to_owned()).spawn(move || {
             // Whatever ends it, it is counted no more.
             let place = place;
             // What was told before was told to nobody.
-            let judge = place.among.judge();
-            if lock(&says).say(&judge, Instant::now() + SAY_DEADLINE).is_err() {
-                return;
+            let drain = shared.is_draining().then_some(Message::Drain);
+            for message in [place.among.judge()].into_iter().chain(drain) {
+                if lock(&says).say(&message, Instant::now() + SAY_DEADLINE).is_err() {
+                    return;
+                }
             }
             while let Ok(Some((message, _))) = wire.wait() {
-                let Some(answer) = answer(message, &shared) else { break };
+                let Some(answer) = place.among.answer(message, &shared, &is_over) else { break };
                 if lock(&says).say(&answer, Instant::now() + SAY_DEADLINE).is_err() {
                     break;
                 }
@@ -120,7 +159,21 @@ impl Predecessors {
         Ok(())
     }
 
-    fn all(&self) -> MutexGuard<'_, Vec<(u64, Arc<Mutex<Wire>>)>> {
+    /// What is to be said to what an old process says; `None`: it says something else than it may, or says it elsewhere.
+    fn answer(&self, message: Message, shared: &Shared, is_over: &AtomicBool) -> Option<Message> {
+        if let Message::Records(records) = message {
+            let _keeping = self.rest();
+            if is_over.load(Ordering::Acquire) {
+                return None;
+            }
+            return Some(if keep(records, shared).is_ok() { Message::Kept } else { Message::NotKept });
+        }
+        let Message::Spent(more) = message else { return None };
+        shared.quotas().add(&more);
+        Some(Message::Gone(shared.quotas().spent().of(&more)))
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<Old>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -133,23 +186,13 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.among.all().retain(|(number, _)| *number != self.number);
+        self.among.all().retain(|old| old.number != self.number);
         self.among.fewer.notify_all();
     }
 }
 
 fn lock(wire: &Mutex<Wire>) -> MutexGuard<'_, Wire> {
     wire.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What is to be said to what an old process says; `None`: it says something else than it may.
-fn answer(message: Message, shared: &Shared) -> Option<Message> {
-    if let Message::Records(records) = message {
-        return Some(if keep(records, shared).is_ok() { Message::Kept } else { Message::NotKept });
-    }
-    let Message::Spent(more) = message else { return None };
-    shared.quotas().add(&more);
-    Some(Message::Gone(shared.quotas().spent().of(&more)))
 }
 
 fn keep(Records { again, records }: Records, shared: &Shared) -> Result<(), Unavailable> {

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
@@ -22,6 +22,9 @@ use crate::runtime::quota::Spent;
 /// How long a batch may take until it is durable at the other end: as long as anybody waits for a commit.
 const KEEP_DEADLINE: Duration = Duration::from_secs(5);
 
+/// How often an old process knocks where nobody is.
+const KNOCK_AGAIN: Duration = Duration::from_millis(50);
+
 /// What an old process is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
@@ -31,6 +34,8 @@ pub enum Notice {
     Judge(String),
     /// So many bytes have gone out of all processes of the instance today.
     Gone(Spent),
+    /// Whoever had the log is gone, or has sent this process away.
+    Lost,
     /// The new one drains.
     Drain,
 }
@@ -78,20 +83,14 @@ impl Successor for Link {
             RawValue::from_string(object.to_owned()).map_err(io::Error::other)
         };
         let records = batch.iter().map(raw).collect::<io::Result<Vec<_>>>()?;
-        if records.is_empty() {
-            return Ok(());
-        }
-        // An answer to what was given up before is none to this.
-        while self.kept.try_recv().is_ok() {}
         let deadline = Instant::now() + KEEP_DEADLINE;
-        self.ends.voice.say(&Message::Records(Records { again, records }), deadline)?;
-        match self.kept.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(io::Error::other("whoever has the log can't write it")),
-            Err(_) => {
-                self.ends.voice.close();
-                Err(io::ErrorKind::TimedOut.into())
-            }
+        let mut again = again;
+        loop {
+            let said = self.give(Records { again, records: records.clone() }, deadline);
+            let Err(Lost::Gone(error)) = said else { return said.map_err(Lost::into) };
+            // Whoever has the log may just be handing it over: its heir opens the door within moments.
+            again = true;
+            self.look(deadline).map_err(|_| error)?;
         }
     }
 
@@ -106,6 +105,61 @@ impl Successor for Link {
         self.kept = listen(&self.ends, wire.try_clone()?, None)?;
         self.ends.voice.turn_to(wire);
         Ok(())
+    }
+}
+
+/// Why records were not kept.
+enum Lost {
+    /// Whoever had the log is gone, or has sent this process away.
+    Gone(io::Error),
+    /// It takes too long, or can't write.
+    Kept(io::Error),
+}
+
+impl From<Lost> for io::Error {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Gone(error) | Lost::Kept(error) => error,
+        }
+    }
+}
+
+impl Link {
+    /// Says records once, and waits for the answer. Without records: whether there is somebody to say them to.
+    fn give(&mut self, records: Records, deadline: Instant) -> Result<(), Lost> {
+        // An answer to what was given up before is none to this.
+        loop {
+            match self.kept.try_recv() {
+                Ok(_) => {}
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return Err(Lost::Gone(io::ErrorKind::BrokenPipe.into())),
+            }
+        }
+        if records.records.is_empty() {
+            return Ok(());
+        }
+        self.ends.voice.say(&Message::Records(records), deadline).map_err(Lost::Gone)?;
+        match self.kept.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Lost::Kept(io::Error::other("whoever has the log can't write it"))),
+            Err(RecvTimeoutError::Disconnected) => Err(Lost::Gone(io::ErrorKind::BrokenPipe.into())),
+            Err(RecvTimeoutError::Timeout) => {
+                self.ends.voice.close();
+                Err(Lost::Kept(io::ErrorKind::TimedOut.into()))
+            }
+        }
+    }
+
+    /// Knocks until somebody is there.
+    fn look(&mut self, deadline: Instant) -> io::Result<()> {
+        loop {
+            match self.find() {
+                Err(_) if self.ends.has_left.load(Ordering::Acquire) && Instant::now() < deadline => {
+                    std::thread::sleep(KNOCK_AGAIN);
+                }
+                found => return found,
+            }
+        }
     }
 }
 
@@ -146,6 +200,11 @@ fn listen(ends: &Ends, wire: Wire, mut left: Option<mpsc::Sender<()>>) -> io::Re
             let _ = ends.notices.send(notice);
         }
         wire.close();
+        drop(keeps);
+        if ends.has_left.load(Ordering::Acquire) {
+            // Nobody need wait for a record to find out.
+            let _ = ends.notices.send(Notice::Lost);
+        }
     };
     std::thread::Builder::new().name("succession".to_owned()).spawn(hear)?;
     Ok(kept)

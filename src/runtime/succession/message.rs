@@ -60,7 +60,7 @@ pub(super) struct Newcomer {
 }
 
 /// Records, in their order, each the object without version and number.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Records {
     /// Whether some of them may be there already.
     pub(super) again: bool,

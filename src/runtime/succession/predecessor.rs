@@ -23,7 +23,10 @@ const READY_DEADLINE: Duration = Duration::from_secs(30);
 /// How long it may take to open the log. Records wait for it, and nobody waits for one longer than five seconds.
 const TAKEN_DEADLINE: Duration = Duration::from_secs(4);
 
-/// How long anything that is said to it may take, and until it is dead once killed.
+/// How long it may take from there until it serves: it has all that it needs. Records are relayed meanwhile, if it takes them.
+const SERVING_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long anything that is said to it may take.
 const SAY_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Why nobody took over. This process goes on as before.
@@ -60,9 +63,15 @@ impl Estate {
         tracing::info!(version = who.version, "another process takes over");
         self.give_sockets(&wire)?;
         expect(&wire, READY_DEADLINE, "ready", |message| matches!(message, Message::Ready))?;
+        if self.shared.is_withdrawn() {
+            let why = "this process drains".to_owned();
+            let _ = wire.say(&Message::Refused(why.clone()), soon());
+            return Err(NotHandedOver::Refused(why));
+        }
         let left = self.give_log(wire, &heir)?;
         // Until it serves both accept. One that dies before that leaves this one as it was, which takes the log back by itself.
-        left.recv().map_err(|_| {
+        left.recv_timeout(SERVING_DEADLINE).map_err(|_| {
+            end(&heir);
             events::took_back(&self.shared, None);
             NotHandedOver::Silent("serving")
         })
@@ -71,7 +80,7 @@ impl Estate {
     /// Whether the other may have it all; a descriptor by which it can be ended.
     fn may_have(&self, wire: &Wire, who: &Newcomer) -> Result<OwnedFd, String> {
         self.own.meets(who)?;
-        if self.shared.is_draining() {
+        if self.shared.is_withdrawn() {
             return Err("this process drains".to_owned());
         }
         if !self.shared.journal().healthy() {
@@ -97,6 +106,7 @@ impl Estate {
         let spent = shared.quotas().spent();
         budgets::keep(shared, &self.budgets);
         events::hands_over(shared);
+        let resting = shared.predecessors().rest();
         let handed = shared.journal().hand_over()?;
         let has_left = Arc::new(AtomicBool::new(false));
         let give = || {
@@ -114,12 +124,16 @@ impl Estate {
             Ok((link, left)) => {
                 // Those whose log this one had have another way now, and knock there.
                 shared.predecessors().send_away();
+                drop(resting);
                 handed.relay(Box::new(link), has_left);
                 Ok(left)
             }
             Err(error) => {
+                // One that says so has no part in the log, and has words for its operator.
+                if !matches!(error, NotHandedOver::Fails(_)) {
+                    end(heir);
+                }
                 wire.close();
-                end(heir)?;
                 events::took_back(shared, Some(&handed.take_back()?));
                 Err(error)
             }
@@ -141,15 +155,17 @@ fn expect(
     }
 }
 
-/// Ends the process, whatever it is at: from then on it writes nothing.
-fn end(process: &OwnedFd) -> std::io::Result<()> {
-    // It may have ended by itself.
-    let _ = pidfd_send_signal(process, Signal::KILL);
-    let within = Timespec::try_from(SAY_DEADLINE).map_err(std::io::Error::other)?;
-    let mut ended = [PollFd::new(process, PollFlags::IN)];
-    match poll(&mut ended, Some(&within))? {
-        0 => Err(std::io::Error::other("the new process can't be ended; this one leaves the log to it")),
-        _ => Ok(()),
+/// Ends the process, whatever it is at, and waits until it has: from then on it writes nothing.
+fn end(process: &OwnedFd) {
+    loop {
+        // It may have ended by itself.
+        let _ = pidfd_send_signal(process, Signal::KILL);
+        let mut ended = [PollFd::new(process, PollFlags::IN)];
+        let within = Timespec { tv_sec: 1, tv_nsec: 0 };
+        if poll(&mut ended, Some(&within)).is_ok_and(|ready| ready > 0) {
+            return;
+        }
+        tracing::error!("the process that was to take over can't be ended; nothing is recorded until it is");
     }
 }
 

@@ -7,6 +7,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{PidfdFlags, pidfd_open};
+
 use super::Identity;
 use super::message::Message;
 use super::wire::Wire;
@@ -43,6 +46,8 @@ pub enum TakeOverError {
 /// The old one, as the new one sees it.
 pub struct Predecessor {
     wire: Wire,
+    /// By which its end is seen.
+    process: Option<OwnedFd>,
     door: String,
 }
 
@@ -62,7 +67,8 @@ impl Predecessor {
         };
         let wire = Wire::new(stream).map_err(failed)?;
         wire.say(&Message::TakeOver(own.0.clone()), soon()).map_err(failed)?;
-        Ok(Some(Self { wire, door: name }))
+        let process = wire.peer().and_then(|peer| pidfd_open(peer, PidfdFlags::empty()).ok());
+        Ok(Some(Self { wire, process, door: name }))
     }
 
     /// Its listening sockets.
@@ -101,11 +107,21 @@ impl Predecessor {
     /// # Errors
     /// It has taken it back: nothing may be written.
     pub fn taken(&self) -> Result<(), TakeOverError> {
-        self.say(&Message::Taken)?;
-        match self.hear()? {
-            (Message::Go, _) => Ok(()),
-            _ => Err(TakeOverError::Ended),
+        let answer = self.say(&Message::Taken).and_then(|()| self.hear());
+        match answer {
+            Ok((Message::Go, _)) => Ok(()),
+            // Nobody else has the log then.
+            Err(TakeOverError::Io { .. } | TakeOverError::Ended) if self.has_died() => Ok(()),
+            Ok(_) => Err(TakeOverError::Ended),
+            Err(error) => Err(error),
         }
+    }
+
+    /// Whether the old process is no more.
+    fn has_died(&self) -> bool {
+        let Some(process) = &self.process else { return false };
+        let within = Timespec { tv_sec: 1, tv_nsec: 0 };
+        poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&within)).is_ok_and(|ready| ready > 0)
     }
 
     /// This process can't go on, and has no part in the log any more.

@@ -19,6 +19,9 @@ use crate::decision_log::MAX_BATCH;
 /// Bytes of the longest message: one commit's records, and what stands around them.
 const MAX_MESSAGE: usize = MAX_BATCH + 64 * 1024;
 
+/// How long a message that has begun may take, where nobody waits for its beginning.
+const REST_DEADLINE: Duration = Duration::from_secs(5);
+
 /// Descriptors that come with one message; the kernel takes 253.
 pub(super) const MAX_DESCRIPTORS: usize = 64;
 
@@ -79,7 +82,15 @@ impl Wire {
         if sent != length.len() {
             return Err(io::ErrorKind::WriteZero.into());
         }
-        (&self.0).write_all(&body)
+        let mut rest = body.as_slice();
+        while !rest.is_empty() {
+            self.0.set_write_timeout(Some(left(deadline)?))?;
+            match (&self.0).write(rest)? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => rest = rest.get(written..).unwrap_or_default(),
+            }
+        }
+        Ok(())
     }
 
     /// Hears something; `None`: the other has gone.
@@ -88,19 +99,19 @@ impl Wire {
     /// Nothing came by the deadline, or nothing that is a message.
     pub(super) fn hear(&self, deadline: Instant) -> io::Result<Option<(Message, Vec<OwnedFd>)>> {
         self.0.set_read_timeout(Some(left(deadline)?))?;
-        self.hear_next()
+        self.hear_next(Some(deadline))
     }
 
-    /// The same, however long it takes.
+    /// The same, however long it takes until it begins.
     ///
     /// # Errors
-    /// What came is no message.
+    /// What came is no message, or takes longer than [`REST_DEADLINE`].
     pub(super) fn wait(&self) -> io::Result<Option<(Message, Vec<OwnedFd>)>> {
         self.0.set_read_timeout(None)?;
-        self.hear_next()
+        self.hear_next(None)
     }
 
-    fn hear_next(&self) -> io::Result<Option<(Message, Vec<OwnedFd>)>> {
+    fn hear_next(&self, deadline: Option<Instant>) -> io::Result<Option<(Message, Vec<OwnedFd>)>> {
         let mut length = [0; 4];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -112,9 +123,10 @@ impl Wire {
                 descriptors.extend(more);
             }
         }
+        let deadline = deadline.unwrap_or_else(|| Instant::now() + REST_DEADLINE);
         match length.get_mut(got.bytes..) {
             _ if got.bytes == 0 => return Ok(None),
-            Some(rest) => (&self.0).read_exact(rest)?,
+            Some(rest) => self.fill(rest, deadline)?,
             None => return Err(io::ErrorKind::InvalidData.into()),
         }
         let length = usize::try_from(u32::from_be_bytes(length)).map_err(io::Error::other)?;
@@ -122,8 +134,20 @@ impl Wire {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "too long a message"));
         }
         let mut body = vec![0; length];
-        (&self.0).read_exact(&mut body)?;
+        self.fill(&mut body, deadline)?;
         Ok(Some((serde_json::from_slice(&body)?, descriptors)))
+    }
+
+    /// Reads until it is full, whatever a piece takes.
+    fn fill(&self, mut rest: &mut [u8], deadline: Instant) -> io::Result<()> {
+        while !rest.is_empty() {
+            self.0.set_read_timeout(Some(left(deadline)?))?;
+            match (&self.0).read(rest)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => rest = rest.get_mut(count..).unwrap_or_default(),
+            }
+        }
+        Ok(())
     }
 }
 
