@@ -19,9 +19,9 @@ const NAMES: [&str; 2] = ["stays.acme.test", "goes.acme.test"];
 /// The reloads before this one make what is kept from then on.
 const WARM: u32 = 10;
 
-/// By how many bytes the process may have grown since: the allocator has play, and so has the load. Half of a policy of a hundred
-/// rules that each reload left behind would show.
-const GROWTH: f64 = 4.0 * 1024.0 * 1024.0;
+/// By how many bytes the process may have grown since: the allocator has play, and so has the load. Policies of two hundred rules that
+/// each of forty reloads left behind would come to twice as much.
+const GROWTH: f64 = 3.0 * 1024.0 * 1024.0;
 
 /// How much happens at once.
 pub struct Load {

@@ -257,5 +257,5 @@ fn a_tunnel_that_opens_after_a_reload_is_judged_by_the_new_policy_at_once() {
 
 #[test]
 fn reloads_under_load_fail_no_request_that_is_still_allowed() {
-    reloads::disturb_nobody(&reloads::Load { reloads: 50, by_file: 10, rate: 120, others: 100 });
+    reloads::disturb_nobody(&reloads::Load { reloads: 50, by_file: 10, rate: 120, others: 200 });
 }
