@@ -1,7 +1,9 @@
 //! Hours that end while tunnels are open: each goes as its rule says, within two seconds of the minute. Waits for the minute, so it is not
 //! in `make test`. Not here: which moments are within hours (`policy::hours`).
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
+
+use sallyport::runtime::clock;
 
 use crate::harness::{Proxy, Setup, eventually};
 use crate::origins::{Answer, Origin, ask, echoes, ends, hello_for};
@@ -15,7 +17,7 @@ const LEAD: u64 = 5;
 /// Opens a tunnel by each of three rules whose hours end, and waits for that.
 pub fn end_what_is_open() {
     let origin = Origin::start();
-    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let now = || clock::now().duration_since(jiff::Timestamp::UNIX_EPOCH).unsigned_abs();
     let end = (now().as_secs() + LEAD).div_ceil(60) * 60;
     let (hour, minute) = (end / 3600 % 24, end / 60 % 60);
     let hours = format!(

@@ -82,7 +82,9 @@ pub fn disturb_nobody(load: &Load) {
         match answer {
             Answer::Open if let_in && echoes(&mut socket, b"new") => Ok(()),
             Answer::Refused(text) if refused && text.contains("destination_not_listed") => Ok(()),
-            other => Err(format!("{} by {versions:?}: {other:?}", NAMES[which])),
+            other @ (Answer::Open | Answer::Refused(_) | Answer::Alert(_) | Answer::Gone) => {
+                Err(format!("{} by {versions:?}: {other:?}", NAMES[which]))
+            }
         }
     };
     let (Visits { good, failed }, grown) = while_clients_come(load.rate, visit, || {
