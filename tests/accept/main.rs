@@ -19,6 +19,8 @@ mod ends;
 #[path = "../all/harness.rs"]
 mod harness;
 #[cfg(test)]
+mod hours;
+#[cfg(test)]
 #[path = "../all/kills.rs"]
 mod kills;
 #[cfg(test)]
@@ -43,6 +45,8 @@ mod programs;
 #[cfg(test)]
 mod records;
 #[cfg(test)]
+mod reloads;
+#[cfg(test)]
 #[path = "../all/streams.rs"]
 mod streams;
 #[cfg(test)]
@@ -62,7 +66,7 @@ mod tests {
     use super::ends::{Origin, Tunnel, await_metric, metric};
     use super::harness::Proxy;
     use super::streams::{self, MIB, NAME, move_a_little_and_end};
-    use super::{clients, kills, many_tunnels, mixed, ten_million, upgrades};
+    use super::{clients, hours, kills, many_tunnels, mixed, reloads, ten_million, upgrades};
 
     const KILLS: usize = 200;
 
@@ -120,6 +124,16 @@ mod tests {
     #[test]
     fn ten_upgrades_under_a_thousand_tunnels_lose_nothing() {
         upgrades::lose_nothing(&upgrades::Load { upgrades: 10, tunnels: 1_000, rate: 300 });
+    }
+
+    #[test]
+    fn hours_that_end_end_open_tunnels() {
+        hours::end_what_is_open();
+    }
+
+    #[test]
+    fn a_thousand_reloads_under_load_fail_no_request_that_is_still_allowed() {
+        reloads::disturb_nobody(&reloads::Load { reloads: 1_000, by_file: 50, rate: 500, others: 1_000 });
     }
 
     #[test]

@@ -2,18 +2,14 @@
 //! Not here: take-overs that fail (`take_over`). Source: the promise that a change of the program loses nothing.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::Value;
 
 use crate::harness::{PATIENCE, Proxy, Setup, eventually};
-use crate::origins::{Answer, NAME, Origin, echoes, open};
-
-/// Clients that come all the time, each with one tunnel after the other.
-const CLIENTS: u32 = 6;
+use crate::origins::{Answer, NAME, Origin, Visits, echoes, open, while_clients_come};
 
 /// How much happens at once.
 pub struct Load {
@@ -48,26 +44,20 @@ pub fn lose_nothing(load: &Load) {
         socket
     };
     let mut held: Vec<TcpStream> = (0..load.tunnels).map(tunnel).collect();
-    let period = Duration::from_secs(1) * CLIENTS / load.rate;
-    let (is_over, edge, port) = (AtomicBool::new(false), proxy.edge, origin.port());
-    let (mut olds, began) = (Vec::new(), Instant::now());
-    let (opened, failed): (u64, Vec<String>) = std::thread::scope(|scope| {
-        let come = || scope.spawn(|| come_and_go((edge, port), period, &is_over));
-        let clients: Vec<_> = (0..CLIENTS).map(|_| come()).collect();
+    let (edge, port, began) = (proxy.edge, origin.port(), Instant::now());
+    let visit = |number| {
+        let (mut socket, answer) = open(edge, port, number);
+        if answer == Answer::Open && echoes(&mut socket, b"new") { Ok(()) } else { Err(format!("{answer:?}")) }
+    };
+    let (Visits { good: opened, failed }, olds) = while_clients_come(load.rate, visit, || {
+        let mut olds = Vec::new();
         for round in 0..load.upgrades {
             olds.push(proxy.upgrade_in_place());
             for (number, tunnel) in held.iter_mut().enumerate() {
                 assert!(echoes(tunnel, b"still here"), "tunnel {number} after upgrade {round}");
             }
         }
-        is_over.store(true, Ordering::Relaxed);
-        clients.into_iter().map(|client| client.join().unwrap()).fold(
-            (0, Vec::new()),
-            |(count, mut all), (more, failed)| {
-                all.extend(failed);
-                (count + more, all)
-            },
-        )
+        olds
     });
     let seconds = began.elapsed().as_secs_f64();
     println!(
@@ -84,22 +74,6 @@ pub fn lose_nothing(load: &Load) {
     let (dir, code) = proxy.stop();
     assert_eq!(code, Some(0));
     each_tunnel_is_on_record_once(dir.path(), load.tunnels + opened);
-}
-
-/// One tunnel after the other, until it is over: how many, and what went wrong.
-fn come_and_go((edge, port): (SocketAddr, u16), period: Duration, is_over: &AtomicBool) -> (u64, Vec<String>) {
-    let (mut opened, mut failed, mut next) = (0, Vec::new(), Instant::now());
-    while !is_over.load(Ordering::Relaxed) {
-        let (mut socket, answer) = open(edge, port, opened);
-        if answer == Answer::Open && echoes(&mut socket, b"new") {
-            opened += 1;
-        } else {
-            failed.push(format!("{answer:?}"));
-        }
-        next += period;
-        std::thread::park_timeout(next.saturating_duration_since(Instant::now()));
-    }
-    (opened, failed)
 }
 
 /// Numbers without a gap, a log that verifies, and of each tunnel one decision and one end.

@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use socket2::{Domain, Socket, Type};
@@ -24,6 +24,9 @@ const RANDOM: usize = 11;
 
 /// Where the length of a hello's session id stands.
 const SESSION_ID: usize = RANDOM + 32;
+
+/// Clients that come all the time, each with one visit after the other.
+const CLIENTS: u32 = 6;
 
 /// An echo that begins with hellos, on a free port of 127.0.0.1.
 pub struct Origin {
@@ -264,5 +267,52 @@ pub fn ends(socket: &mut TcpStream) -> bool {
     match socket.read(&mut [0; 4096]) {
         Ok(count) => count == 0,
         Err(error) => !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
+    }
+}
+
+/// What clients that came all the time have found.
+#[derive(Debug, Default)]
+pub struct Visits {
+    /// How many found what they should.
+    pub good: u64,
+    /// What others found.
+    pub failed: Vec<String>,
+}
+
+/// Clients visit `rate` times a second, each time with another number, for as long as `meanwhile` takes.
+pub fn while_clients_come<T>(
+    rate: u32,
+    visit: impl Fn(u64) -> Result<(), String> + Sync,
+    meanwhile: impl FnOnce() -> T,
+) -> (Visits, T) {
+    let (is_over, number, found) = (AtomicBool::new(false), AtomicU64::new(0), Mutex::new(Visits::default()));
+    let come = || {
+        let mut next = Instant::now();
+        while !is_over.load(Ordering::Relaxed) {
+            let came = visit(number.fetch_add(1, Ordering::Relaxed));
+            match (came, &mut *found.lock().unwrap()) {
+                (Ok(()), visits) => visits.good += 1,
+                (Err(what), visits) => visits.failed.push(what),
+            }
+            next += Duration::from_secs(1) * CLIENTS / rate;
+            std::thread::park_timeout(next.saturating_duration_since(Instant::now()));
+        }
+    };
+    let came_to = std::thread::scope(|scope| {
+        let _over = Over(&is_over);
+        for _ in 0..CLIENTS {
+            scope.spawn(come);
+        }
+        meanwhile()
+    });
+    (found.into_inner().unwrap(), came_to)
+}
+
+/// Says that it is over, also when a test fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }

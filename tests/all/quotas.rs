@@ -21,7 +21,8 @@ fn rules(origin: &Origin, limits: &str) -> String {
             "  - {{id: {id}, customer: acme, sources: [tests, quiet], hosts: [{id}.acme.test], ports: [{port}], addresses: [127.0.0.1/32]{more}}}\n"
         )
     };
-    let limited = rule("api", &format!(", limits: {{{limits}}}"));
+    // Without limits the rule is gone.
+    let limited = if limits.is_empty() { String::new() } else { rule("api", &format!(", limits: {{{limits}}}")) };
     format!("  - {{name: quiet, subnets: [127.0.0.9/32]}}\nrules:\n{limited}{}", rule("free", ""))
 }
 
@@ -128,6 +129,29 @@ fn the_bytes_of_a_day_end_the_tunnel_in_flight_and_outlive_reload_restart_and_cr
     let proxy = Proxy::start_in(proxy.kill());
     let used = "sallyport_limit_used{limit=\"bytes_out\",name=\"api\",of=\"rule\"}";
     await_metric(&proxy, used, gone as f64);
+}
+
+#[test]
+fn a_rule_that_goes_and_comes_back_has_its_tunnels_and_its_bytes() {
+    let (origin, limits) = (Origin::new(), "tunnels: 1, bytes_out: 1MiB/day");
+    let proxy = proxy(&origin, limits, "");
+    let mut tunnel = Tunnel::open(&proxy, NAME, &origin);
+    let mut gone = tunnel.hello;
+    // Between the two it goes on in the time that `existing` gives it.
+    for rules in [limits, "", limits] {
+        reload(&proxy, &origin, rules);
+        if rules.is_empty() {
+            let (status, reason, _) = refusal(&proxy, &format!("{NAME}:{}", origin.port()));
+            assert_eq!((status, reason.as_str()), (403, "destination_not_listed"));
+        } else {
+            assert_eq!(refused(&proxy, &origin), "tunnel_limit", "its tunnel counts");
+        }
+        tunnel.client.write_all(&[7; 1000]).unwrap();
+        assert_eq!(read_exactly(&mut tunnel.server, 1000), [7; 1000], "`{rules}`");
+        gone += 1000;
+    }
+    close_of(&proxy, finish(tunnel));
+    await_metric(&proxy, "sallyport_limit_used{limit=\"bytes_out\",name=\"api\",of=\"rule\"}", gone as f64);
 }
 
 #[test]

@@ -15,6 +15,9 @@ use super::harness::{PATIENCE, Proxy, Setup, eventually, read_answer, records, s
 use super::origins::{self, Answer, Origin, ask, connect_from, echoes, hello_for};
 use super::programs::Logged;
 
+#[path = "../accept/reloads.rs"]
+mod reloads;
+
 /// A client of the source that the second policy lacks.
 const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
 
@@ -101,6 +104,8 @@ fn open_tunnels_are_judged_by_the_new_policy() {
     let record = reload(&proxy, &narrow(port));
     assert_eq!((&record["detail"]["result"], &record["detail"]["rules"]), (&"in_force".into(), &2.into()), "{record}");
     assert_ne!(record["policy"], old, "the hash is that of the new policy");
+    let counts = ["tunnels_kept", "tunnels_drained", "tunnels_cut"].map(|field| record["detail"][field].as_u64());
+    assert_eq!(counts, [Some(1), Some(1), Some(3)], "{record}");
 
     let [stay, keep, drain, gone @ ..] = &mut tunnels;
     for (name, socket) in NAMES[3..].iter().zip(gone) {
@@ -248,4 +253,9 @@ fn a_tunnel_that_opens_after_a_reload_is_judged_by_the_new_policy_at_once() {
         let close = proxy.record("its end", |record| record["kind"] == "close" && record["id"] == decision["id"]);
         assert_eq!((&close["reason"], &close["bytes_out"]), (&"revoked".into(), &0.into()), "{close}");
     }
+}
+
+#[test]
+fn reloads_under_load_fail_no_request_that_is_still_allowed() {
+    reloads::disturb_nobody(&reloads::Load { reloads: 50, by_file: 10, rate: 120, others: 200 });
 }

@@ -43,6 +43,12 @@ fn what_is_still_allowed_stays_and_the_rest_goes_as_its_old_rule_says() {
         ("the rule is gone", with(a, "", ""), keep),
         ("the rule has another port", with(a, "", &format!("{{{RULE}, ports: [8443]}}")), keep),
         ("the rule has expired", with(a, "", &format!("{{{RULE}, expires: 2026-01-01}}")), keep),
+        // It is noon of a Friday.
+        (
+            "the rule's hours are over",
+            with(a, "", &format!("{{{RULE}, hours: {{days: [fri], from: '06:00', to: '12:00', zone: UTC}}}}")),
+            keep,
+        ),
         ("the rule is for other addresses", with(a, "", &format!("{{{RULE}, addresses: [1.1.1.0/24]}}")), keep),
         (
             "what the server chose would do no more",
