@@ -6,6 +6,7 @@ use super::*;
 use crate::decision_log::{Detail, Record};
 use crate::foresight::testing::{Request, close, give, request, text};
 use crate::policy::testing::policy;
+use crate::policy::{Block, BlockKind, Blocked, Blocks};
 
 const BASE: &str = "version: 1
 sources: [{name: ivr, subnets: [10.1.0.0/16], environment: production}, {name: web, subnets: [10.2.0.0/16], class: general}]
@@ -179,6 +180,38 @@ fn what_no_policy_decides_is_counted_apart() {
     assert_eq!(change(std::slice::from_ref(&record), &new), "otherwise -:443: plaintext_http → source_unknown");
 }
 
+/// The same policy while this is blocked.
+fn while_blocked(policy: &Policy, (kind, text): (BlockKind, &str)) -> Arc<Policy> {
+    let block = Block {
+        id: uuid::Uuid::from_u128(7),
+        what: Blocked::read(kind, text).unwrap(),
+        reason: crate::foresight::testing::text("a leak"),
+        since: "1970-01-01T00:00:00Z".parse().unwrap(),
+        until: "1970-02-01T00:00:00Z".parse().unwrap(),
+    };
+    Arc::new(policy.with_blocks(Arc::new(Blocks::new([Arc::new(block)]))))
+}
+
+#[test]
+fn what_an_emergency_block_refused_is_no_policy_s() {
+    let (api, old) = (request("api.a.test:443"), loaded(API));
+    for (name, kind, text) in [
+        ("host", BlockKind::Host, "api.a.test"),
+        ("network", BlockKind::Network, "93.184.216.0/24"),
+        ("source", BlockKind::Source, "ivr"),
+        ("customer", BlockKind::Customer, "a"),
+    ] {
+        let record = api.record(&while_blocked(&old, (kind, text)), 1);
+        assert_eq!(record.reason, Some("destination_denied"), "{name}");
+        for new in [rule(", owner: x"), String::new()] {
+            assert_eq!(change(std::slice::from_ref(&record), &loaded(&new)), "1 emergency_block", "{name}");
+        }
+        let never = Record { detail: Detail::new().with("said", "block"), ..record };
+        let told = change(&[never], &loaded(&rule(", owner: x")));
+        assert!(told.starts_with("let_through api.a.test:443: destination_denied"), "{name}: {told}");
+    }
+}
+
 #[test]
 fn what_is_redacted_is_not_made_up() {
     let api = request("api.a.test:443").record(&loaded(API), 1);
@@ -311,6 +344,17 @@ fn rules() -> impl Strategy<Value = String> {
     })
 }
 
+/// What is blocked while a policy decides.
+fn blocked() -> impl Strategy<Value = Option<(BlockKind, &'static str)>> {
+    prop::option::of(prop::sample::select(vec![
+        (BlockKind::Host, "**.x.test"),
+        (BlockKind::Network, "93.184.216.0/24"),
+        (BlockKind::Network, "203.0.114.9"),
+        (BlockKind::Source, "web"),
+        (BlockKind::Customer, "c"),
+    ]))
+}
+
 const SOURCES: &str = "version: 1
 sources:
   - {name: ivr, subnets: [10.1.0.0/16]}
@@ -356,13 +400,18 @@ proptest! {
 
     /// What decided is not judged again; so judging it again must change nothing.
     #[test]
-    fn the_policy_that_decided_decides_the_same_again(rules in rules(), requests in prop::collection::vec(requests(), 1..30)) {
+    fn the_policy_that_decided_decides_the_same_again(
+        rules in rules(), requests in prop::collection::vec(requests(), 1..30), blocked in blocked()
+    ) {
         let text = format!("{SOURCES}{rules}");
         let (old, again) = (Arc::new(policy(&text)), Arc::new(policy(&format!("{text}# again\n"))));
+        let old = blocked.map_or(Arc::clone(&old), |blocked| while_blocked(&old, blocked));
         let records: Vec<Record> = (0..).zip(&requests).map(|(id, request)| request.record(&old, id)).collect();
         let report = replayed(&records, &again);
         prop_assert!(!report.differs(), "{:#?}", report.changes);
-        prop_assert_eq!(report.unchanged + report.unjudged.values().sum::<u64>(), records.len() as u64);
+        let apart = report.unjudged.values().chain(report.not_replayed.values()).sum::<u64>();
+        prop_assert_eq!(report.unchanged + apart, records.len() as u64);
+        prop_assert!(report.not_replayed.keys().all(|what| *what == "emergency_block"), "{:?}", report.not_replayed);
         prop_assert!(report.unjudged.keys().all(|what| *what == "tls_version"), "{:?}", report.unjudged);
         let same = replayed(&records, &old);
         prop_assert_eq!(same.same_policy, records.len() as u64);
