@@ -259,10 +259,10 @@ fn what_is_no_regular_file_is_neither_waited_for_nor_read() {
     };
     let endless = |path: &Path| std::os::unix::fs::symlink("/dev/zero", path).unwrap();
     let large = |path: &Path| File::create(path).unwrap().set_len(MAX_FILE + 1).unwrap();
-    let rows: [(&str, &dyn Fn(&Path), &str); 3] = [
-        ("a pipe", &pipe, "not a regular file"),
-        ("a device", &endless, "not a regular file"),
-        ("a large file", &large, "file too large"),
+    let rows: [(&str, fn(&Path), &str); 3] = [
+        ("a pipe", pipe, "not a regular file"),
+        ("a device", endless, "not a regular file"),
+        ("a large file", large, "file too large"),
     ];
     for (row, make, want) in rows {
         let scene = Scene::new();
