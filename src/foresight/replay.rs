@@ -301,3 +301,7 @@ fn count_in(counts: &mut BTreeMap<&'static str, u64>, what: &'static str, more: 
 #[cfg(test)]
 #[path = "replay_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "replay_laws.rs"]
+mod laws;
