@@ -252,6 +252,9 @@ fn a_hand_adds_so_many_and_no_more() {
     assert_eq!((scene.in_force().len(), open(&scene.folder).is_ok()), (MAX_BLOCKS, true));
 }
 
+/// What puts something in the file's place.
+type Make = fn(&Path);
+
 #[test]
 fn what_is_no_regular_file_is_neither_waited_for_nor_read() {
     let pipe = |path: &Path| {
@@ -259,7 +262,7 @@ fn what_is_no_regular_file_is_neither_waited_for_nor_read() {
     };
     let endless = |path: &Path| std::os::unix::fs::symlink("/dev/zero", path).unwrap();
     let large = |path: &Path| File::create(path).unwrap().set_len(MAX_FILE + 1).unwrap();
-    let rows: [(&str, fn(&Path), &str); 3] = [
+    let rows: [(&str, Make, &str); 3] = [
         ("a pipe", pipe, "not a regular file"),
         ("a device", endless, "not a regular file"),
         ("a large file", large, "file too large"),
