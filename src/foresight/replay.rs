@@ -1,6 +1,6 @@
 //! Recorded decisions judged again by another policy, and those that would change, in groups. One of these a thread; together they are one.
-//! Not here: the judgement (`judge`), reading the log (`runtime::archive`), printing (`cli`). Rates, budgets, connection limits, the log's
-//! and lookups' failures depend on what else went on: such records are counted apart.
+//! Not here: the judgement (`judge`), reading the log (`runtime::archive`), printing (`cli`). Rates, budgets, connection limits,
+//! emergency blocks, the log's and lookups' failures depend on what else went on: such records are counted apart.
 //! Source: the contract's `policy replay`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -18,6 +18,9 @@ const MAX_REMEMBERED: usize = 131_072;
 
 /// Bytes of a day at the beginning of a time: `2026-03-01`.
 const DAY: usize = 10;
+
+/// What is counted in place of a reason where an emergency block refused: no policy has blocks, and nobody knows which hold by then.
+const EMERGENCY_BLOCK: &str = "emergency_block";
 
 /// Changes that are told apart by source, target, before and after: some 40 MiB. Records of more are counted.
 const MAX_CHANGES: usize = 65_536;
@@ -128,6 +131,9 @@ impl Replay {
         let Some((outcome, reason)) = recorded else {
             return count_in(&mut self.told.unjudged, Missing::Request.as_str(), 1);
         };
+        if seen.is_blocked() {
+            return count_in(&mut self.told.not_replayed, EMERGENCY_BLOCK, 1);
+        }
         // What report mode let through is on record by the reason that it has otherwise.
         if Reached::by(reason) == Reached::Elsewhere {
             return count_in(&mut self.told.not_replayed, reason.as_str(), 1);
@@ -295,3 +301,7 @@ fn count_in(counts: &mut BTreeMap<&'static str, u64>, what: &'static str, more: 
 #[cfg(test)]
 #[path = "replay_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "replay_laws.rs"]
+mod laws;

@@ -34,7 +34,7 @@ pub struct ReplayReport {
     pub tunnels: u64,
     /// What the record lacks → how many could not be judged for that.
     pub unjudged: BTreeMap<&'static str, u64>,
-    /// Reasons that are not the policy's → how many had them.
+    /// Reasons that are not the policy's, and `emergency_block` → how many had them.
     pub not_replayed: BTreeMap<&'static str, u64>,
     /// What would change.
     pub changes: Vec<Change>,

@@ -1,11 +1,10 @@
 //! Replays of records that policies have made.
 
-use proptest::prelude::*;
-
 use super::*;
 use crate::decision_log::{Detail, Record};
 use crate::foresight::testing::{Request, close, give, request, text};
 use crate::policy::testing::policy;
+use crate::policy::{Block, BlockKind, Blocked, Blocks};
 
 const BASE: &str = "version: 1
 sources: [{name: ivr, subnets: [10.1.0.0/16], environment: production}, {name: web, subnets: [10.2.0.0/16], class: general}]
@@ -15,7 +14,7 @@ fn loaded(rules: &str) -> Arc<Policy> {
     Arc::new(policy(&format!("{BASE}{rules}")))
 }
 
-fn replayed(records: &[Record], new: &Arc<Policy>) -> ReplayReport {
+pub(super) fn replayed(records: &[Record], new: &Arc<Policy>) -> ReplayReport {
     let mut replay = Replay::new(new);
     give(records, |found| replay.add(found));
     replay.finish()
@@ -179,6 +178,38 @@ fn what_no_policy_decides_is_counted_apart() {
     assert_eq!(change(std::slice::from_ref(&record), &new), "otherwise -:443: plaintext_http → source_unknown");
 }
 
+/// The same policy while this is blocked.
+pub(super) fn while_blocked(policy: &Policy, (kind, text): (BlockKind, &str)) -> Arc<Policy> {
+    let block = Block {
+        id: uuid::Uuid::from_u128(7),
+        what: Blocked::read(kind, text).unwrap(),
+        reason: crate::foresight::testing::text("a leak"),
+        since: "1970-01-01T00:00:00Z".parse().unwrap(),
+        until: "1970-02-01T00:00:00Z".parse().unwrap(),
+    };
+    Arc::new(policy.with_blocks(Arc::new(Blocks::new([Arc::new(block)]))))
+}
+
+#[test]
+fn what_an_emergency_block_refused_is_no_policy_s() {
+    let (api, old) = (request("api.a.test:443"), loaded(API));
+    for (name, kind, text) in [
+        ("host", BlockKind::Host, "api.a.test"),
+        ("network", BlockKind::Network, "93.184.216.0/24"),
+        ("source", BlockKind::Source, "ivr"),
+        ("customer", BlockKind::Customer, "a"),
+    ] {
+        let record = api.record(&while_blocked(&old, (kind, text)), 1);
+        assert_eq!(record.reason, Some("destination_denied"), "{name}");
+        for new in [rule(", owner: x"), String::new()] {
+            assert_eq!(change(std::slice::from_ref(&record), &loaded(&new)), "1 emergency_block", "{name}");
+        }
+        let never = Record { detail: Detail::new().with("said", "block"), ..record };
+        let told = change(&[never], &loaded(&rule(", owner: x")));
+        assert!(told.starts_with("let_through api.a.test:443: destination_denied"), "{name}: {told}");
+    }
+}
+
 #[test]
 fn what_is_redacted_is_not_made_up() {
     let api = request("api.a.test:443").record(&loaded(API), 1);
@@ -283,105 +314,4 @@ fn changes_beyond_the_bound_are_counted() {
     }
     assert_eq!(replay.told.others, 6);
     assert_eq!(replay.finish().changes.len(), MAX_CHANGES);
-}
-
-/// Rules of a small world with terms of every kind.
-fn rules() -> impl Strategy<Value = String> {
-    let terms = prop::sample::select(vec![
-        "",
-        ", ports: [443, 8443]",
-        ", expires: 1970-01-06",
-        ", hours: {days: [wed], from: '11:00', to: '13:00', zone: UTC}",
-        ", hours: {days: [wed], from: '13:00', to: '15:00', zone: UTC}",
-        ", addresses: [10.9.9.0/24, 93.184.216.0/24]",
-        ", tls: {min_version: '1.3'}",
-        ", tls: {alpn: [http/1.1], sni_names: [gw.x.test]}",
-    ]);
-    let sources = prop::sample::select(vec!["ivr", "web", "mesh", "ivr, web, mesh"]);
-    let rule = ("(\\*\\.|\\*\\*\\.)?([ab]\\.){0,2}x\\.test", sources, terms);
-    let never = prop::sample::select(vec!["", "never: {hosts: ['**.b.x.test'], networks: [203.0.114.9/32]}\n"]);
-    (prop::collection::btree_map("[a-f]", rule, 0..6), never).prop_map(|(rules, never)| {
-        let mut patterns = std::collections::BTreeSet::new();
-        let fresh = rules.into_iter().filter(|(_, (pattern, _, _))| patterns.insert(pattern.clone()));
-        let lines = fresh.map(|(id, (pattern, sources, terms))| {
-            format!("  - {{id: {id}, customer: c, sources: [{sources}], hosts: ['{pattern}']{terms}}}\n")
-        });
-        let net = "  - {id: net, customer: c, sources: [ivr], networks: [203.0.114.0/24], tls: {sni: optional, sni_names: [a.x.test]}}\n";
-        format!("{never}rules:\n{}{net}", lines.collect::<String>())
-    })
-}
-
-const SOURCES: &str = "version: 1
-sources:
-  - {name: ivr, subnets: [10.1.0.0/16]}
-  - {name: web, subnets: [10.2.0.0/16], class: general, mode: report, report_until: 1970-01-08, egress: p}
-  - {name: mesh, subnets: [10.3.0.0/16], identities: ['spiffe://x.test/mesh/*']}
-";
-
-fn requests() -> impl Strategy<Value = Request> {
-    let client = prop::sample::select(vec!["10.1.0.7", "10.2.0.7", "10.3.0.7", "192.0.2.1"]);
-    let identity = prop::sample::select(vec![None, Some("spiffe://x.test/mesh/1"), Some("spiffe://x.test/other")]);
-    let to = prop::sample::select(vec![
-        ("x.test:443", false),
-        ("a.x.test:443", false),
-        ("b.x.test:8443", false),
-        ("a.b.x.test:443", false),
-        ("203.0.114.9:443", false),
-        ("203.0.114.10:443", false),
-        ("x.test", false),
-        ("203.0.114.10:443", true),
-        ("198.51.100.1:443", true),
-    ]);
-    let addresses: Vec<&'static [&'static str]> =
-        vec![&["93.184.216.34"], &["10.9.9.9"], &["93.184.216.34", "203.0.114.9"], &["93.184.216.34", "127.0.0.1"]];
-    let sni = prop::sample::select(vec![None, Some("x.test"), Some("a.x.test"), Some("gw.x.test"), Some("not a name")]);
-    let version = prop::sample::select(vec![ProtocolVersion::Tls11, ProtocolVersion::Tls12, ProtocolVersion::Tls13]);
-    let alpn: Vec<&'static [&'static str]> = vec![&[], &["h2"], &["http/1.1"], &["h2", "grpc"]];
-    (client, identity, to, prop::sample::select(addresses), sni, version, prop::sample::select(alpn)).prop_map(
-        |(client, identity, (target, captured), addresses, sni, version, alpn)| Request {
-            client,
-            identity,
-            captured,
-            addresses,
-            sni,
-            version,
-            alpn,
-            ..request(target)
-        },
-    )
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
-
-    /// What decided is not judged again; so judging it again must change nothing.
-    #[test]
-    fn the_policy_that_decided_decides_the_same_again(rules in rules(), requests in prop::collection::vec(requests(), 1..30)) {
-        let text = format!("{SOURCES}{rules}");
-        let (old, again) = (Arc::new(policy(&text)), Arc::new(policy(&format!("{text}# again\n"))));
-        let records: Vec<Record> = (0..).zip(&requests).map(|(id, request)| request.record(&old, id)).collect();
-        let report = replayed(&records, &again);
-        prop_assert!(!report.differs(), "{:#?}", report.changes);
-        prop_assert_eq!(report.unchanged + report.unjudged.values().sum::<u64>(), records.len() as u64);
-        prop_assert!(report.unjudged.keys().all(|what| *what == "tls_version"), "{:?}", report.unjudged);
-        let same = replayed(&records, &old);
-        prop_assert_eq!(same.same_policy, records.len() as u64);
-    }
-
-    /// What is remembered is what would be judged: another order finds the same.
-    #[test]
-    fn what_is_remembered_is_what_would_be_judged(
-        old in rules(), new in rules(), requests in prop::collection::vec(requests(), 1..30), hours in prop::collection::vec(0_i64..72, 30)
-    ) {
-        let [old, new] = [old, new].map(|rules| Arc::new(policy(&format!("{SOURCES}{rules}"))));
-        let at = |hour: i64, request: &Request| Request { at: request.at + jiff::SignedDuration::from_hours(hour), ..request.clone() };
-        let timed = requests.iter().zip(hours).flat_map(|(request, hour)| [at(hour, request), at(0, request), at(30 - hour, request)]);
-        let records: Vec<Record> = (0..).zip(timed).map(|(id, request)| request.record(&old, id)).collect();
-        let together = replayed(&records, &new);
-        let alone = records.iter().map(|record| replayed(std::slice::from_ref(record), &new));
-        let sum = alone.fold([0; 4], |sum, one| {
-            [sum[0] + one.refused, sum[1] + one.let_through, sum[2] + one.otherwise, sum[3] + one.unchanged]
-        });
-        prop_assert_eq!([together.refused, together.let_through, together.otherwise, together.unchanged], sum);
-    }
 }

@@ -152,6 +152,16 @@ impl<'a> Seen<'a> {
         serde_json::from_str(self.detail).map(|told: Told| told.aliases).unwrap_or_default()
     }
 
+    /// Whether an emergency block refused it.
+    pub(super) fn is_blocked(&self) -> bool {
+        #[derive(serde::Deserialize)]
+        struct Told {
+            block: Option<serde::de::IgnoredAny>,
+        }
+        self.detail.contains("\"block\"")
+            && serde_json::from_str(self.detail).is_ok_and(|told: Told| told.block.is_some())
+    }
+
     /// Of a summary, how many refusals it stands for.
     pub(super) fn count(&self) -> u64 {
         #[derive(serde::Deserialize)]

@@ -229,7 +229,8 @@ impl Staleness {
                 }
             }
         }
-        for (place, prefix) in rule.addresses.iter().flatten().enumerate() {
+        let prefixes = rule.addresses.iter().flatten().enumerate().filter(|_| used.has_answer);
+        for (place, prefix) in prefixes {
             self.prefix((Sort::AddressesUnused, Sort::AddressesWide), rule, prefix, used.addresses.get(&place));
         }
     }
@@ -261,7 +262,7 @@ impl Staleness {
         for source in sources.filter(|source| !used.sources.contains(&*source.name)) {
             self.of_rule(Sort::SourceUnused, rule, Some(source.name.to_string()), Vec::new());
         }
-        for id in rule.tls.alpn.iter().filter(|id| !used.alpn.contains(&***id)) {
+        for id in rule.tls.alpn.iter().filter(|id| used.has_hello && !used.alpn.contains(&***id)) {
             self.of_rule(Sort::AlpnUnused, rule, Some(id.to_string()), Vec::new());
         }
     }

@@ -101,6 +101,37 @@ public_suffix_unneeded names";
 }
 
 #[test]
+fn what_no_request_came_as_far_as_is_not_called_unused() {
+    let policy = Arc::new(policy(POLICY));
+    let whole = web("pin.a.test:443").record(&policy, 1);
+    let failed = |record: &Record| Record {
+        outcome: Some(crate::policy::Outcome::Error),
+        reason: Some("dns_timeout"),
+        addresses: Vec::new(),
+        alpn: Vec::new(),
+        ech: None,
+        ..record.clone()
+    };
+    let no_hello = Record { addresses: whole.addresses.clone(), ..failed(&whole) };
+    let (addresses, alpn) = ("addresses_unused pinned 93.184.217.0/24", "alpn_unused pinned http/1.1");
+    for (name, records, want) in [
+        ("no answer", vec![failed(&whole), failed(&whole)], vec![]),
+        ("no hello", vec![failed(&whole), no_hello], vec![addresses]),
+        ("one that came through", vec![failed(&whole), whole], vec![addresses, alpn]),
+    ] {
+        let about = |staleness: &Staleness| -> Vec<String> {
+            let unused = ["addresses_unused pinned", "alpn_unused pinned"];
+            told(staleness).into_iter().filter(|line| unused.iter().any(|word| line.starts_with(word))).collect()
+        };
+        let [used, none] = [used(&policy, &records), Usage::new(&policy)];
+        assert_eq!(about(&Staleness::new(&used, &none, times(None))), want, "{name}");
+        let mut merged = Usage::new(&policy);
+        merged.merge(used);
+        assert_eq!(about(&Staleness::new(&merged, &none, times(None))), want, "{name}, of another thread");
+    }
+}
+
+#[test]
 fn a_rule_that_may_be_younger_than_the_window_is_not_called_unused() {
     let (old, new) = (Arc::new(policy(&POLICY.replace("{id: gone", "{id: before"))), Arc::new(policy(POLICY)));
     let in_force = |policy: &Arc<Policy>, time: &str| {

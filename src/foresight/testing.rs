@@ -9,7 +9,9 @@ use uuid::Uuid;
 use crate::decision_log::sealed::Facets;
 use crate::decision_log::{Found, Kind, Record};
 use crate::name::{Host, Target};
-use crate::policy::{Client, Judged, Lookup, Offer, OfferedName, OwnAddresses, Policy, Question, Ruling, Wanted};
+use crate::policy::{
+    Client, Denial, Judged, Lookup, Offer, OfferedName, OwnAddresses, Policy, Question, Ruling, Wanted,
+};
 use crate::redact::{Redacted, clean};
 use crate::tls::ProtocolVersion;
 
@@ -70,6 +72,8 @@ impl Request {
         let mut record = Record::new(Kind::Decision, self.at, Uuid::from_u128(id), "edge-1".into());
         (record.outcome, record.reason) = (Some(ruling.decided().outcome), Some(ruling.decided().reason.as_str()));
         record.policy = Some(Arc::clone(policy.hash()));
+        let block = ruling.denial.as_ref().and_then(Denial::block);
+        block.into_iter().for_each(|block| record.detail.add("block", block.id));
         record.client_ip = client.address();
         record.client_identity = self.identity.map(text);
         record.source = ruling.identified.as_ref().map(|identified| Arc::clone(&identified.source().name));

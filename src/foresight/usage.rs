@@ -53,6 +53,9 @@ pub(super) struct Used {
     pub(super) ports: BTreeSet<u16>,
     pub(super) sources: BTreeSet<Box<str>>,
     pub(super) alpn: BTreeSet<String>,
+    /// Whether any request came as far as an answer for its name, and as far as a hello: else nobody knows what it would have shown.
+    pub(super) has_answer: bool,
+    pub(super) has_hello: bool,
 }
 
 /// How a rule's decisions came out.
@@ -175,6 +178,8 @@ impl Usage {
 impl Used {
     fn add(&mut self, seen: &Seen<'_>, grant: &Grant) {
         self.ports.extend(seen.port);
+        self.has_answer = self.has_answer || seen.addresses().next().is_some();
+        self.has_hello = self.has_hello || seen.ech.is_some();
         if let Some(source) = seen.source.filter(|source| !self.sources.contains(*source)) {
             self.sources.insert(source.into());
         }
@@ -202,6 +207,8 @@ impl Used {
         self.ports.extend(more.ports);
         self.sources.extend(more.sources);
         self.alpn.extend(more.alpn);
+        self.has_answer = self.has_answer || more.has_answer;
+        self.has_hello = self.has_hello || more.has_hello;
         more.reached.into_iter().for_each(|(place, few)| self.reached.entry(place).or_default().merge(few));
         more.addresses.into_iter().for_each(|(place, few)| self.addresses.entry(place).or_default().merge(few));
     }

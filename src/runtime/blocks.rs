@@ -5,8 +5,9 @@
 
 pub mod page;
 
-use std::fs::{self, DirBuilder};
-use std::io;
+use std::collections::HashSet;
+use std::fs::{DirBuilder, File};
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,8 +15,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rustix::fs::{Mode, OFlags};
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
+use uuid::Uuid;
 
 use crate::decision_log::{Detail, Kind};
 use crate::policy::{Block, Blocked, Blocks};
@@ -53,10 +56,18 @@ fn name(instance: &str) -> String {
 pub struct BlockBook {
     path: PathBuf,
     /// Never held over a wait for the disk.
-    list: Mutex<Vec<Arc<Block>>>,
+    list: Mutex<List>,
     kept: Mutex<Kept>,
     /// Whether open tunnels are to be judged for what a hand has added.
     judge: AtomicBool,
+}
+
+/// What is in force.
+#[derive(Default)]
+struct List {
+    blocks: Vec<Arc<Block>>,
+    /// The ids of those that were asked for and are not kept yet: a hand's edit is older, and takes nothing away from them.
+    asked: HashSet<Uuid>,
 }
 
 /// What the file held when it was last read or written.
@@ -79,6 +90,14 @@ pub enum BlocksError {
         /// What the system says.
         error: io::Error,
     },
+    /// What is in force can't be written there.
+    #[error("{}: {error}; emergency blocks are kept there, so check `state`, its permissions and its disk", path.display())]
+    NotKept {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
     /// Anybody could lift blocks.
     #[error("{}: everybody may write it, and so lift emergency blocks; take that away with `chmod o-w`", .0.display())]
     Exposed(PathBuf),
@@ -90,6 +109,16 @@ pub enum BlocksError {
         /// Where and what.
         error: PageError,
     },
+}
+
+impl BlocksError {
+    /// Whether the file is wrong, and not just the disk that takes nothing.
+    pub fn is_of_file(&self) -> bool {
+        match self {
+            Self::Io { .. } | Self::Exposed(_) | Self::Damaged { .. } => true,
+            Self::NotKept { .. } => false,
+        }
+    }
 }
 
 /// There are as many blocks as there may be.
@@ -112,16 +141,16 @@ impl BlockBook {
     /// The file is there, and does not say what is blocked: then nobody knows, and nothing may start.
     pub fn open(at: (&Path, &str), redactor: &Redactor, now: Timestamp) -> Result<Self, BlocksError> {
         let (path, kept) = found(at, redactor, now)?;
-        let list = Mutex::new(kept.blocks.clone());
+        let list = Mutex::new(List { blocks: kept.blocks.clone(), ..List::default() });
         Ok(Self { path, list, kept: Mutex::new(kept), judge: AtomicBool::new(false) })
     }
 
     /// Puts what was read in force.
     pub fn begin(&self, shared: &Shared) {
-        let list = self.list();
-        shared.set_blocks(Blocks::new(list.iter().cloned()));
-        if !list.is_empty() {
-            tracing::warn!(blocks = list.len(), "emergency blocks are in force");
+        let blocks = &self.list().blocks;
+        shared.set_blocks(Blocks::new(blocks.iter().cloned()));
+        if !blocks.is_empty() {
+            tracing::warn!(blocks = blocks.len(), "emergency blocks are in force");
         }
     }
 
@@ -133,8 +162,9 @@ impl BlockBook {
     pub fn add(&self, shared: &Shared, what: Blocked, reason: Redacted, until: Timestamp) -> Result<Added, TooMany> {
         let now = clock::now();
         let mut list = self.list();
-        let is_full = list.len() >= MAX_BLOCKS;
-        let same = list.iter_mut().find(|block| block.what == what && block.holds(now));
+        let List { blocks, asked } = &mut *list;
+        let is_full = blocks.len() >= MAX_BLOCKS;
+        let same = blocks.iter_mut().find(|block| block.what == what && block.holds(now));
         let (block, is_new) = match same {
             Some(before) => {
                 let block = Block { reason, until: before.until.max(until), ..Block::clone(before) };
@@ -144,16 +174,17 @@ impl BlockBook {
             None if is_full => return Err(TooMany),
             None => {
                 let block = Arc::new(Block { id: clock::new_id(), what, reason, since: now, until });
-                list.push(Arc::clone(&block));
+                blocks.push(Arc::clone(&block));
                 (block, true)
             }
         };
-        shared.set_blocks(Blocks::new(list.iter().cloned()));
+        asked.insert(block.id);
+        shared.set_blocks(Blocks::new(blocks.iter().cloned()));
         Ok(Added { block, is_new })
     }
 
     /// Keeps what is in force. A file that a hand has changed since is read first: what was taken out of it is lifted, and what was added
-    /// is in force. Not for threads that may not wait.
+    /// is in force; what was asked for and not kept yet holds whatever the file says. Not for threads that may not wait.
     ///
     /// # Errors
     /// The file can't be read or written, or says nothing that can be trusted; what is in force stays so. The first failure in a row is
@@ -183,18 +214,24 @@ impl BlockBook {
         // A file that has gone is no hand's edit: what is in force is written again.
         if let Some(text) = text.as_ref().filter(|text| Some(*text) != kept.text.as_ref()) {
             let blocks = checked(&self.path, text, shared.redactor(), clock::now())?;
-            self.follow(shared, &kept.blocks, &blocks);
+            self.follow(shared, &kept.blocks, &blocks)?;
             kept.blocks = blocks;
         }
         kept.text.clone_from(&text);
-        let blocks = self.list().clone();
+        let (blocks, asked) = {
+            let mut list = self.list();
+            (list.blocks.clone(), std::mem::take(&mut list.asked))
+        };
         let want = page::written(&blocks);
         if text.as_ref() != Some(&want) && !(text.is_none() && blocks.is_empty()) {
             let write = || {
                 DirBuilder::new().recursive(true).mode(0o750).create(folder_of(&self.path))?;
                 replace(&self.path, want.as_bytes())
             };
-            write().map_err(|error| BlocksError::Io { path: self.path.clone(), error })?;
+            if let Err(error) = write() {
+                self.list().asked.extend(asked);
+                return Err(BlocksError::NotKept { path: self.path.clone(), error });
+            }
             kept.text = Some(want);
         }
         kept.blocks = blocks;
@@ -209,36 +246,57 @@ impl BlockBook {
         let text = text(&self.path)?;
         let blocks = text.map_or(Ok(Vec::new()), |text| checked(&self.path, &text, shared.redactor(), clock::now()))?;
         shared.set_blocks(Blocks::new(blocks.iter().cloned()));
-        *self.list() = blocks;
+        self.list().blocks = blocks;
         Ok(())
     }
 
-    /// Does what a hand has done to the file.
-    fn follow(&self, shared: &Shared, before: &[Arc<Block>], found: &[Arc<Block>]) {
+    /// Does what a hand has done to the file. One id for something else than before is another block.
+    fn follow(&self, shared: &Shared, before: &[Arc<Block>], found: &[Arc<Block>]) -> Result<(), BlocksError> {
         let mut list = self.list();
-        let has = |blocks: &[Arc<Block>], block: &Block| blocks.iter().any(|other| other.id == block.id);
+        let mut blocks = list.blocks.clone();
         let mut changes: Vec<(&'static str, Arc<Block>)> = Vec::new();
-        for block in before.iter().filter(|block| !has(found, block)) {
-            list.retain(|other| other.id != block.id);
+        let is_found = |block: &Block| found.iter().any(|other| other.id == block.id && other.what == block.what);
+        for block in before.iter().filter(|block| !is_found(block) && !list.asked.contains(&block.id)) {
+            blocks.retain(|other| other.id != block.id);
             changes.push(("block_lifted", Arc::clone(block)));
         }
         for block in found.iter().filter(|block| !before.contains(block)) {
-            let word = if has(&list, block) { "block_changed" } else { "block_added" };
-            list.retain(|other| other.id != block.id);
-            list.push(Arc::clone(block));
-            changes.push((word, Arc::clone(block)));
+            let place = blocks.iter().position(|other| other.id == block.id);
+            let (word, block) = match place.map(|place| blocks.remove(place)) {
+                None => ("block_added", Arc::clone(block)),
+                Some(other) if other.what != block.what => {
+                    blocks.push(other);
+                    ("block_added", Arc::new(Block { id: clock::new_id(), ..Block::clone(block) }))
+                }
+                Some(other) if list.asked.contains(&block.id) && block.until <= other.until => {
+                    blocks.push(other);
+                    continue;
+                }
+                Some(other) if list.asked.contains(&block.id) => {
+                    ("block_changed", Arc::new(Block { until: block.until, ..Block::clone(&other) }))
+                }
+                Some(_) => ("block_changed", Arc::clone(block)),
+            };
+            blocks.push(Arc::clone(&block));
+            changes.push((word, block));
         }
-        shared.set_blocks(Blocks::new(list.iter().cloned()));
+        if blocks.len() > MAX_BLOCKS {
+            let error = PageError::TooMany(blocks.len());
+            return Err(BlocksError::Damaged { path: self.path.clone(), error });
+        }
+        list.blocks = blocks;
+        shared.set_blocks(Blocks::new(list.blocks.iter().cloned()));
         drop(list);
         self.judge.store(true, Ordering::Relaxed);
         changes.iter().for_each(|(word, block)| tell(shared, word, block));
+        Ok(())
     }
 
     /// Ends what is over, and tries again to keep what could not be kept. Not for threads that may not wait.
     fn look(&self, shared: &Shared, now: Timestamp) {
-        let over: Vec<Arc<Block>> = self.list().extract_if(.., |block| !block.holds(now)).collect();
+        let over: Vec<Arc<Block>> = self.list().blocks.extract_if(.., |block| !block.holds(now)).collect();
         if !over.is_empty() {
-            shared.set_blocks(Blocks::new(self.list().iter().cloned()));
+            shared.set_blocks(Blocks::new(self.list().blocks.iter().cloned()));
             over.iter().for_each(|block| tell(shared, "block_ended", block));
         }
         let is_ill = self.kept.lock().unwrap_or_else(PoisonError::into_inner).is_ill;
@@ -251,7 +309,7 @@ impl BlockBook {
     }
 
     /// Nothing panics behind this lock.
-    fn list(&self) -> MutexGuard<'_, Vec<Arc<Block>>> {
+    fn list(&self) -> MutexGuard<'_, List> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -300,17 +358,25 @@ fn found(
 /// What the file holds; `None`: there is none.
 fn text(path: &Path) -> Result<Option<String>, BlocksError> {
     let failed = |error| BlocksError::Io { path: path.to_owned(), error };
-    let meta = match fs::metadata(path) {
+    // A pipe would keep the opener waiting.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        meta => meta.map_err(failed)?,
+        opened => File::from(opened.map_err(failed)?),
     };
-    if meta.len() > MAX_FILE {
-        return Err(failed(io::ErrorKind::FileTooLarge.into()));
+    let meta = file.metadata().map_err(failed)?;
+    if !meta.is_file() {
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
     }
     if meta.mode() & EVERYBODY_WRITES != 0 {
         return Err(BlocksError::Exposed(path.to_owned()));
     }
-    fs::read_to_string(path).map(Some).map_err(failed)
+    let mut text = String::new();
+    let length = file.take(MAX_FILE.saturating_add(1)).read_to_string(&mut text).map_err(failed)?;
+    match u64::try_from(length) {
+        Ok(length) if length <= MAX_FILE => Ok(Some(text)),
+        Ok(_) | Err(_) => Err(failed(io::ErrorKind::FileTooLarge.into())),
+    }
 }
 
 fn checked(path: &Path, text: &str, redactor: &Redactor, now: Timestamp) -> Result<Vec<Arc<Block>>, BlocksError> {

@@ -1,5 +1,7 @@
 //! The book of blocks and its file: what a restart, a hand, a full disk and the clock make of it.
 
+use std::fs;
+
 use jiff::ToSpan;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -152,6 +154,128 @@ fn what_a_hand_takes_out_is_lifted_and_what_it_adds_holds() {
     assert_eq!(scene.text(), text, "read once");
     let told: Vec<String> = scene.told().iter().map(|detail| detail["result"].to_string()).collect();
     assert_eq!(told, ["\"block_lifted\"", "\"block_changed\"", "\"block_added\""]);
+}
+
+/// What an edit of the file by hand does.
+type Edit = fn(&mut Vec<Value>);
+
+#[test]
+fn what_is_asked_for_is_not_lifted_by_an_edit_from_before() {
+    let gone: Edit = |blocks| blocks.clear();
+    let sooner: Edit = |blocks| blocks[0]["until"] = "2020-01-01T00:00:00Z".into();
+    let other: Edit = |blocks| blocks[0]["host"] = "b.example".into();
+    let later: Edit = |blocks| blocks[0]["until"] = "2099-01-01T00:00:00Z".into();
+    for (row, edit, hours, want) in [
+        ("taken out", gone, 1, vec!["a.example"]),
+        ("taken out, asked for until later", gone, 9, vec!["a.example"]),
+        ("over", sooner, 1, vec!["a.example"]),
+        ("something else under its id", other, 1, vec!["a.example", "b.example"]),
+        ("put off", later, 1, vec!["a.example"]),
+    ] {
+        let scene = Scene::new();
+        scene.add(BlockKind::Host, "a.example", 2);
+        scene.book.keep(&scene.shared).unwrap();
+        let mut page: Value = serde_json::from_str(&scene.text()).unwrap();
+        edit(page["blocks"].as_array_mut().unwrap());
+        fs::write(file(&scene.folder), page.to_string()).unwrap();
+        let added = scene.add(BlockKind::Host, "a.example", hours);
+        scene.book.keep(&scene.shared).unwrap();
+        assert_eq!(scene.in_force(), want, "{row}");
+        let held = Arc::clone(scene.shared.policy().blocks().iter().next().unwrap());
+        assert!(held.id == added.block.id && held.until >= added.block.until, "{row}: {held:?}");
+        assert_eq!(held.until > added.block.until, row == "put off", "{row}");
+        let ids: HashSet<Uuid> = scene.shared.policy().blocks().iter().map(|block| block.id).collect();
+        assert_eq!(ids.len(), want.len(), "{row}");
+        assert_eq!(open(&scene.folder).unwrap().list().blocks.len(), want.len(), "{row}: kept");
+        // An edit that comes behind it lifts it.
+        fs::write(file(&scene.folder), "{\"blocks\": []}").unwrap();
+        scene.book.keep(&scene.shared).unwrap();
+        assert!(scene.in_force().is_empty(), "{row}");
+    }
+}
+
+#[test]
+fn what_could_not_be_kept_is_not_lifted_by_an_edit_either() {
+    let scene = Scene::new();
+    scene.add(BlockKind::Host, "a.example", 1);
+    scene.book.keep(&scene.shared).unwrap();
+    let in_its_place = crate::runtime::whole_file::begun(&file(&scene.folder));
+    fs::create_dir(&in_its_place).unwrap();
+    scene.add(BlockKind::Host, "a.example", 2);
+    assert!(matches!(scene.book.keep(&scene.shared), Err(BlocksError::NotKept { .. })));
+    fs::write(file(&scene.folder), "{\"blocks\": []}").unwrap();
+    fs::remove_dir(&in_its_place).unwrap();
+    scene.book.keep(&scene.shared).unwrap();
+    assert_eq!(scene.in_force(), ["a.example"]);
+    assert!(scene.text().contains("a.example"));
+}
+
+#[test]
+fn an_id_for_something_else_is_another_block_and_two_with_one_id_are_none() {
+    let scene = Scene::new();
+    scene.add(BlockKind::Host, "a.example", 1);
+    scene.book.keep(&scene.shared).unwrap();
+    let mut page: Value = serde_json::from_str(&scene.text()).unwrap();
+    let mut copied = page["blocks"][0].clone();
+    copied["host"] = "b.example".into();
+    page["blocks"].as_array_mut().unwrap().push(copied.clone());
+    fs::write(file(&scene.folder), page.to_string()).unwrap();
+    let error = scene.book.keep(&scene.shared).unwrap_err().to_string();
+    assert!(error.contains("block 2: `id`: block 1 has the same; take it out here"), "{error}");
+    assert_eq!(scene.in_force(), ["a.example"], "nothing is lifted");
+    fs::write(file(&scene.folder), json!({"blocks": [copied]}).to_string()).unwrap();
+    scene.book.keep(&scene.shared).unwrap();
+    assert_eq!(scene.in_force(), ["b.example"]);
+    let told: Vec<_> = scene.told().into_iter().skip(1).collect();
+    let told: Vec<_> = told.iter().map(|detail| (&detail["result"], &detail["block"]["host"])).collect();
+    let want =
+        [("block_lifted", "a.example"), ("block_added", "b.example")].map(|(word, host)| (word.into(), host.into()));
+    assert_eq!(told, want.each_ref().map(|(word, host): &(Value, Value)| (word, host)));
+}
+
+#[test]
+fn a_hand_adds_so_many_and_no_more() {
+    let scene = Scene::new();
+    let one = |number: usize| json!({"customer": format!("c{number}"), "reason": "x", "until": "2099-01-01T00:00:00Z"});
+    let write = |count: usize| {
+        let page = json!({"blocks": (0..count).map(one).collect::<Vec<_>>()});
+        fs::write(file(&scene.folder), page.to_string()).unwrap();
+        scene.book.keep(&scene.shared).map_err(|error| error.to_string())
+    };
+    assert!(write(MAX_BLOCKS + 1).unwrap_err().contains("1001 blocks, and there may be 1000; take some out"));
+    assert!(open(&scene.folder).is_err());
+    assert!(scene.in_force().is_empty());
+    scene.add(BlockKind::Host, "a.example", 1);
+    assert!(write(MAX_BLOCKS).unwrap_err().contains("1001 blocks"), "with what was asked for meanwhile");
+    assert_eq!(scene.in_force(), ["a.example"]);
+    assert_eq!(write(MAX_BLOCKS - 1), Ok(()));
+    assert_eq!((scene.in_force().len(), open(&scene.folder).is_ok()), (MAX_BLOCKS, true));
+}
+
+/// What puts something in the file's place.
+type Make = fn(&Path);
+
+#[test]
+fn what_is_no_regular_file_is_neither_waited_for_nor_read() {
+    let pipe = |path: &Path| {
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, Mode::from(0o640), 0).unwrap();
+    };
+    let endless = |path: &Path| std::os::unix::fs::symlink("/dev/zero", path).unwrap();
+    let large = |path: &Path| File::create(path).unwrap().set_len(MAX_FILE + 1).unwrap();
+    let rows: [(&str, Make, &str); 3] = [
+        ("a pipe", pipe, "not a regular file"),
+        ("a device", endless, "not a regular file"),
+        ("a large file", large, "file too large"),
+    ];
+    for (row, make, want) in rows {
+        let scene = Scene::new();
+        make(&file(&scene.folder));
+        let error = open(&scene.folder).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("blocks.edge-1.json: ") && error.contains(want), "{row}: {error}");
+        scene.add(BlockKind::Host, "a.example", 1);
+        assert!(scene.book.keep(&scene.shared).is_err(), "{row}");
+        assert_eq!(scene.in_force(), ["a.example"], "{row}");
+    }
 }
 
 #[test]

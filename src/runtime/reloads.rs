@@ -106,6 +106,9 @@ pub struct Reload {
     /// Certificates, keys, lists of revoked certificates and credentials of the listeners; `None`: they have none of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listener_files: Option<Outcome>,
+    /// The file of emergency blocks, if it has faults; what was blocked stays so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocks: Option<Outcome>,
     /// What the policy changes, if it could be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diff: Option<DiffTold>,
@@ -149,6 +152,7 @@ impl Reload {
             policy: outcome,
             admin_files: parts.admin_files.then_some(outcome),
             listener_files: parts.listener_files.then_some(outcome),
+            blocks: None,
             diff: None,
             confirmed: false,
             needs_restart: Vec::new(),
@@ -167,6 +171,7 @@ impl Reload {
             policy: outcome(faulty.policy),
             admin_files: self.admin_files.map(|_| outcome(faulty.admin_files)),
             listener_files: self.listener_files.map(|_| outcome(faulty.listener_files)),
+            blocks: faulty.blocks.then_some(Outcome::Refused),
             ..self
         }
     }
@@ -188,7 +193,7 @@ impl Reload {
 
     /// What it came to as a whole.
     pub fn result(&self) -> Outcome {
-        let parts = [Some(self.configuration), Some(self.policy), self.admin_files, self.listener_files];
+        let parts = [Some(self.configuration), Some(self.policy), self.admin_files, self.listener_files, self.blocks];
         let has = |outcome| parts.contains(&Some(outcome));
         let worst = [Outcome::Failed, Outcome::Refused, Outcome::Guarded, Outcome::Kept];
         worst.into_iter().find(|outcome| has(*outcome)).unwrap_or(Outcome::InForce)
@@ -246,6 +251,14 @@ mod tests {
                 reload(Outcome::Kept).refused(faulty).with_faults(&wrong, &Redactor::default()),
                 Outcome::Refused,
                 r#""by":"signal","configuration":"kept","policy":"refused","admin_files":"kept","faults":["p.yaml:1:2: wrong; write [PAN:visa:16]"]}"#,
+            ),
+            (
+                "a fault of the emergency blocks",
+                reload(Outcome::Kept)
+                    .refused(Faulty { blocks: true, ..Faulty::default() })
+                    .with_faults(&lines(&["blocks.edge-1.json: wrong"]), &Redactor::default()),
+                Outcome::Refused,
+                r#""by":"signal","configuration":"kept","policy":"kept","admin_files":"kept","blocks":"refused","faults":["blocks.edge-1.json: wrong"]}"#,
             ),
             (
                 "something waits for a restart, and somebody had confirmed",

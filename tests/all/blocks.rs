@@ -240,7 +240,19 @@ fn blocks_outlive_a_crash_and_a_reload_and_are_taken_out_by_hand_alone() {
     }
 
     fs::write(scene.file(), "{\"blocks\": [").unwrap();
-    scene.reload();
+    fs::write(scene.proxy().dir.path().join("policy.yaml"), policy(scene.port) + "# newer\n").unwrap();
+    let page = |path: &str, args: &[&str]| -> (u16, Value) {
+        let (head, body) = scene.guarded.with(&scene.guarded.operator, args, path);
+        (status_of(&head), serde_json::from_str(&body).unwrap())
+    };
+    let in_force = page("/v1/status", &[]).1["policy"]["sha256"].clone();
+    let (code, told) = page("/v1/policy/reload", &["-X", "POST"]);
+    assert!(code == 422 && told["faults"][0].as_str().unwrap().contains("blocks.tests.json: not what was"), "{told}");
+    let status = page("/v1/status", &[]).1;
+    for told in [&told, &status["policy"]["reload"]] {
+        assert_eq!((&told["blocks"], &told["policy"]), (&"refused".into(), &"kept".into()), "{told}");
+    }
+    assert!(in_force.is_string() && status["policy"]["sha256"] == in_force, "{status}");
     let failure = scene.proxy().record("the failure", |record| record["kind"] == "control_failure");
     assert_eq!(failure["detail"]["what"], "emergency_blocks", "{failure}");
     scene.is_refused("customer", &other["id"]);

@@ -1,6 +1,7 @@
 //! What the file of emergency blocks says, and how a block is written by hand: as text → checked, and back.
 //! Not here: the file itself, when it is read (`blocks`). Source: the contract's `POST /v1/block`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use uuid::Uuid;
 use crate::policy::{Block, BlockKind, Blocked};
 use crate::redact::{Redacted, Redactor};
 use crate::runtime::clock;
+
+use super::MAX_BLOCKS;
 
 /// Longest time that a block may be asked for: whoever needs longer changes the policy.
 pub const MAX_BLOCK_TIME: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -55,6 +58,9 @@ pub enum PageError {
         /// What is wrong with it.
         why: String,
     },
+    /// There are more than there may be.
+    #[error("{0} blocks, and there may be {MAX_BLOCKS}; take some out, and change the policy for what is to stay")]
+    TooMany(usize),
 }
 
 /// Reads what the file holds.
@@ -63,6 +69,16 @@ pub enum PageError {
 /// It is not what was written, nor what a hand may have written.
 pub fn read(text: &str, redactor: &Redactor, now: Timestamp) -> Result<Vec<Arc<Block>>, PageError> {
     let Page { blocks } = serde_json::from_str(text)?;
+    if blocks.len() > MAX_BLOCKS {
+        return Err(PageError::TooMany(blocks.len()));
+    }
+    let mut ids = HashMap::new();
+    for (number, id) in (1..).zip(&blocks).filter_map(|(number, written)| Some((number, written.id?))) {
+        if let Some(first) = ids.insert(id, number) {
+            let why = format!("`id`: block {first} has the same; take it out here, and this one gets an id of its own");
+            return Err(PageError::Block { number, why });
+        }
+    }
     let read = |(number, written): (usize, Written)| {
         let block = written.read(redactor, now).map_err(|why| PageError::Block { number, why })?;
         Ok(Arc::new(block))
@@ -179,6 +195,27 @@ mod tests {
             assert!(error.contains(want), "{text}: {error}");
         }
         assert!(read(&block(&long.replacen('é', "", 1))).is_ok());
+        let number = |number| format!("0190b5f0-0000-7000-8000-00000000000{number}");
+        for (ids, want) in
+            [(vec![1, 2, 3], None), (vec![1, 2, 1], Some("block 3: `id`: block 1 has the same; take it out here"))]
+        {
+            let one = |id: &u8| {
+                format!(
+                    r#"{{"id": "{}", "host": "h{id}.test", "reason": "x", "until": "2027-01-02T00:00:00Z"}}"#,
+                    number(*id)
+                )
+            };
+            let text = format!("{{\"blocks\": [{}]}}", ids.iter().map(one).collect::<Vec<_>>().join(","));
+            let error = read(&text).err();
+            assert_eq!(error.as_ref().and_then(|error| error.split(", and").next()), want, "{ids:?}");
+        }
+        let many = |count: usize| {
+            let one = "{\"host\": \"a.example\", \"reason\": \"x\", \"until\": \"2027-01-02T00:00:00Z\"}";
+            read(&format!("{{\"blocks\": [{}]}}", vec![one; count].join(","))).map(|blocks| blocks.len())
+        };
+        assert_eq!(many(MAX_BLOCKS), Ok(MAX_BLOCKS));
+        let error = many(MAX_BLOCKS + 1).unwrap_err();
+        assert!(error.starts_with("1001 blocks, and there may be 1000; take some out"), "{error}");
     }
 
     #[test]

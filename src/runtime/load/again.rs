@@ -51,6 +51,8 @@ pub struct Faulty {
     pub listener_files: bool,
     /// The policy.
     pub policy: bool,
+    /// The file of emergency blocks.
+    pub blocks: bool,
 }
 
 /// What reading again gave.
@@ -61,6 +63,21 @@ pub struct Reread {
     pub faulty: Faulty,
     /// What was read.
     pub inventory: Inventory,
+}
+
+impl Reread {
+    /// The same with one more fault: what is wrong with the file of emergency blocks.
+    #[must_use]
+    pub fn with_faulty_blocks(self, line: String) -> Self {
+        let read = match self.read {
+            Ok(_) => LoadError::Faults(vec![line]),
+            Err(LoadError::Faults(mut lines) | LoadError::Unreadable(mut lines)) => {
+                lines.push(line);
+                LoadError::Faults(lines)
+            }
+        };
+        Self { read: Err(read), faulty: Faulty { blocks: true, ..self.faulty }, ..self }
+    }
 }
 
 impl Running {

@@ -10,6 +10,7 @@ use tokio::time::{interval, sleep, timeout};
 
 use super::{Server, own_addresses};
 use crate::runtime::admin;
+use crate::runtime::blocks::BlocksError;
 use crate::runtime::change_guard::Weighed;
 use crate::runtime::heartbeat::{self, HEARTBEAT_INTERVAL};
 use crate::runtime::lifecycle::Stage;
@@ -144,9 +145,13 @@ impl Server {
         let (running, entrances, before) = (self.running.clone(), Arc::clone(&self.entrances), self.shared.policy());
         let (shared, blocks) = (Arc::clone(&self.shared), Arc::clone(&self.blocks));
         let reading = task::spawn_blocking(move || {
-            // What is wrong with their file it tells itself; they hold on then.
-            let _ = blocks.keep(&shared);
+            // What is wrong with their file lifts none of them. A disk that takes nothing holds no reload up; that is told already.
+            let wrong = blocks.keep(&shared).err().filter(BlocksError::is_of_file);
             let reread = running.read(&entrances);
+            let reread = match wrong {
+                Some(wrong) => reread.with_faulty_blocks(wrong.to_string()),
+                None => reread,
+            };
             let guard = &running.config.policy_guard;
             let weighed = reread.read.as_ref().ok().map(|again| Weighed::between(guard, &before, &again.policy));
             Read { reread, weighed }
