@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::draft::{Draft, Given};
-use super::region::{Names, Ports, Prefixes, Region};
+use super::region::{Names, Ports, Prefixes, Region, Torn};
 use super::squid_lists::{Acl, Line, Test, lines, read};
 use super::squid_rules::{Allowed, write};
 use crate::yaml::{Faults, Place};
@@ -284,16 +284,13 @@ impl Judge<'_> {
             let mut next = Vec::new();
             for region in &regions {
                 let (pieces, torn) = region.without(&denied.region, is_for_all);
-                for (wildcard, part) in torn {
+                for Torn { wildcard, parts } in torn {
                     if is_for_all {
-                        self.draft.never_hosts.insert(part);
-                    } else {
-                        self.draft.note(
-                            place,
-                            format!(
-                                "`{wildcard}` without `{part}`, which a line before denies for some: no equal; left out"
-                            ),
-                        );
+                        self.draft.never_hosts.extend(parts);
+                    } else if let [part, more @ ..] = parts.as_slice() {
+                        let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+                        let why = format!("`{wildcard}` without `{part}`{more}, which a line before denies for some");
+                        self.draft.note(place, format!("{why}: no equal; left out"));
                     }
                 }
                 next.extend(pieces);

@@ -116,6 +116,27 @@ fn rows() {
     }
 }
 
+/// Which of these are let through, from 10.1.9.9 to port 443, when nothing else allows anything.
+#[test]
+fn hosts_that_are_let_through() {
+    const HEAD: &str = "acl net src 10.1.0.0/16\nacl p port 443\nacl good dstdomain .x.test y.test\n";
+    const TAIL: &str = "http_access allow net p good\nhttp_access deny all\n";
+    for (name, before, want) in [
+        ("nothing denied", "", "x.test a.x.test b.x.test c.a.x.test y.test"),
+        (
+            "several of a wildcard, for all",
+            "acl bad dstdomain a.x.test b.x.test .c.a.x.test\nhttp_access deny bad\n",
+            "x.test y.test",
+        ),
+    ] {
+        let draft = imported(&format!("{HEAD}{before}{TAIL}")).to_string();
+        let policy = Arc::new(policy(&draft));
+        let asked = |host| Asked { client: CLIENTS[0], host, answer: ANSWERS[0], port: 443, unknown: 0 };
+        let through: Vec<&str> = HOSTS.into_iter().filter(|host| lets_through(&policy, &asked(host))).collect();
+        assert_eq!(through.join(" "), want, "{name}:\n{draft}");
+    }
+}
+
 #[test]
 fn conditions_are_refused_with_their_place() {
     let mut faults = Faults::new();
@@ -138,6 +159,7 @@ const LISTS: &[(&str, &str)] = &[
     ("two", "port 443 8440-8443"),
     ("auth", "proxy_auth REQUIRED"),
     ("partly", "dstdomain z.test \"/etc/squid/more\""),
+    ("several", "dstdomain a.x.test b.x.test c.a.x.test"),
 ];
 
 const CLIENTS: [&str; 5] = ["10.1.9.9", "10.1.2.3", "10.2.0.7", "10.2.0.8", "192.0.2.1"];
@@ -231,7 +253,9 @@ fn access() -> impl Strategy<Value = Vec<(bool, Vec<(usize, bool)>)>> {
     let said = (2_usize..5, 5_usize..10, prop::collection::vec(list.clone(), 0..2))
         .prop_map(|(client, to, more)| (true, [vec![(client, false), (to, false), (10, false)], more].concat()));
     let any = (any::<bool>(), prop::collection::vec(list, 1..4));
-    prop::collection::vec(prop_oneof![said, any], 1..7)
+    // Names denied for all are what `never` has.
+    let named = prop::sample::select(vec![5_usize, 6, 7, 14]).prop_map(|names| (false, vec![(names, false)]));
+    prop::collection::vec(prop_oneof![2 => said, 2 => any, 1 => named], 1..7)
 }
 
 proptest! {
