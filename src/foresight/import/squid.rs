@@ -47,6 +47,7 @@ struct Access {
 
 struct Reader {
     draft: Draft,
+    /// By their names in lower case: Squid tells no cases apart.
     acls: BTreeMap<String, Acl>,
     access: Vec<Access>,
     /// Lines of other lists that deny, whatever `http_access` says.
@@ -65,7 +66,7 @@ impl Reader {
             ("localhost", Test::Client(nets(&["127.0.0.1/32", "::1/128"]))),
             ("to_localhost", Test::Address(nets(&["127.0.0.0/8", "0.0.0.0/32", "::1/128", "::/128"]))),
             ("to_linklocal", Test::Address(nets(&["169.254.0.0/16", "fe80::/10"]))),
-            ("CONNECT", Test::Method(true)),
+            ("connect", Test::Method(true)),
         ];
         self.acls.extend(known.map(|(name, test)| (name.to_owned(), Acl { test, is_open: false })));
     }
@@ -79,6 +80,10 @@ impl Reader {
             (list, [action, ..]) if BESIDE.contains(&list) => {
                 self.beside.extend(access(line, action).filter(|access| !access.allows));
             }
+            ("ssl_bump", [action, ..]) if action == "terminate" => {
+                self.beside.push(Access { line: line.clone(), allows: false });
+                self.draft.note(place, "what it may end is denied, even where an `ssl_bump` line before it decides");
+            }
             ("include", _) => {
                 self.draft.note(place, "not followed; what it has may refuse more, so import the whole configuration")
             }
@@ -87,7 +92,8 @@ impl Reader {
     }
 
     fn acl(&mut self, name: &str, kind: &str, values: &[String], place: (u32, &str)) {
-        if matches!(name, "all" | "manager") {
+        let name = name.to_ascii_lowercase();
+        if matches!(name.as_str(), "all" | "manager") {
             return;
         }
         let (test, is_open) = read(kind, values);
@@ -96,17 +102,19 @@ impl Reader {
                 .note(place, "not all of it is known here; what it allows is left out, and what it may deny is denied");
         }
         let acl = Acl { test, is_open };
-        let joined = match self.acls.remove(name) {
+        let joined = match self.acls.remove(&name) {
             None => acl,
             Some(before) => before.and_also(acl),
         };
-        self.acls.insert(name.to_owned(), joined);
+        self.acls.insert(name, joined);
     }
 
     /// What no line matches is the opposite of the last one.
     fn last(&mut self) {
-        if let Some(last) =
-            self.access.last().filter(|last| !last.allows && last.line.words.get(2).is_none_or(|word| word != "all"))
+        if let Some(last) = self
+            .access
+            .last()
+            .filter(|last| !last.allows && last.line.words.get(2).is_none_or(|word| !word.eq_ignore_ascii_case("all")))
         {
             let line = last.line.clone();
             self.draft.note(
@@ -270,7 +278,7 @@ impl Judge<'_> {
     fn lists<'s>(&'s self, line: &'s Line) -> impl Iterator<Item = (&'s str, Option<&'s Acl>, bool)> {
         line.words.iter().skip(2).map(|word| {
             let name = word.strip_prefix('!').unwrap_or(word);
-            (name, self.acls.get(name), word.starts_with('!'))
+            (name, self.acls.get(&name.to_ascii_lowercase()), word.starts_with('!'))
         })
     }
 

@@ -120,21 +120,71 @@ fn rows() {
 #[test]
 fn hosts_that_are_let_through() {
     const HEAD: &str = "acl net src 10.1.0.0/16\nacl p port 443\nacl good dstdomain .x.test y.test\n";
+    const ALL: &str = "x.test a.x.test b.x.test c.a.x.test y.test";
     const TAIL: &str = "http_access allow net p good\nhttp_access deny all\n";
+    let mut wrong = Vec::new();
     for (name, before, want) in [
-        ("nothing denied", "", "x.test a.x.test b.x.test c.a.x.test y.test"),
+        ("nothing denied", "", ALL),
         (
             "several of a wildcard, for all",
             "acl bad dstdomain a.x.test b.x.test .c.a.x.test\nhttp_access deny bad\n",
             "x.test y.test",
         ),
+        (
+            "a comment and an empty line in a line",
+            "acl bad dstdomain a.x.test \\\n# more\n\n  b.x.test\nhttp_access deny bad\n",
+            "x.test c.a.x.test y.test",
+        ),
+        (
+            "a comment that goes on",
+            "acl more dstdomain z.test # not \\\n203.0.114.9 y.test\nhttp_access allow net p more\nhttp_access deny good\n",
+            "z.test",
+        ),
+        ("a word in two lines", "acl bad dstdomain .x.t\\\n   est\nhttp_access deny bad\n", "y.test"),
+        ("a blank behind a backslash", "acl bad dstdomain y.test \\ \nhttp_access deny bad\n", ""),
+        ("a method in lower case", "acl tun method connect\nhttp_access deny tun\n", ""),
+        ("a method in lower case allows", "acl tun method connect\nhttp_access deny !tun\n", ALL),
+        ("other methods", "acl get method GET PROPFIND\nhttp_access deny get\n", ALL),
+        ("methods in a file", "acl m method \"/etc/squid/methods\"\nhttp_access deny m\n", ""),
+        ("methods in a file too", "acl m method GET \"/etc/squid/methods\"\nhttp_access deny m\n", ""),
+        (
+            "lists in any case",
+            "acl Bad dstdomain a.x.test\nacl bad dstdomain b.x.test\nhttp_access deny BAD\n",
+            "x.test c.a.x.test y.test",
+        ),
+        ("a list before it in another case", "acl CoNNect method GET\nhttp_access deny !connect\n", ALL),
+        (
+            "ended by name",
+            "ssl_bump peek all\nssl_bump terminate bad\nacl bad dstdomain a.x.test y.test\n",
+            "x.test b.x.test c.a.x.test",
+        ),
+        ("ended by what is not known", "acl sni ssl::server_name .x.test\nssl_bump terminate sni\n", ""),
+        ("ended without a list", "ssl_bump terminate\n", ""),
+        ("not ended", "ssl_bump splice good\n", ALL),
+        (
+            "addresses without lookup",
+            "acl d dst -n 93.184.0.0/16\nacl z dstdomain z.test\nhttp_access allow net p z d\n",
+            ALL,
+        ),
+        ("a file's name with blanks", "acl z dstdomain \"/etc/my z.test list\"\nhttp_access allow net p z\n", ALL),
     ] {
         let draft = imported(&format!("{HEAD}{before}{TAIL}")).to_string();
         let policy = Arc::new(policy(&draft));
         let asked = |host| Asked { client: CLIENTS[0], host, answer: ANSWERS[0], port: 443, unknown: 0 };
         let through: Vec<&str> = HOSTS.into_iter().filter(|host| lets_through(&policy, &asked(host))).collect();
-        assert_eq!(through.join(" "), want, "{name}:\n{draft}");
+        if through.join(" ") != want {
+            wrong.push(format!("{name}: {through:?}\n{draft}"));
+        }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn lines_are_joined_as_squid_does() {
+    let text = "a \\\n# no \\\n\n  b\\\n\tc # d \\\n e\nf \\ \n# g\r\n\th\ri\n\\\nj \\";
+    let found: Vec<(u32, String)> = lines(text).into_iter().map(|line| (line.number, line.text)).collect();
+    let want = [(1, "a bc"), (7, "f \\"), (9, "h"), (10, "j \\")].map(|(number, text)| (number, text.to_owned()));
+    assert_eq!(found, want);
 }
 
 #[test]
