@@ -57,6 +57,12 @@ struct Reader {
 /// Lists that a request must pass beside `http_access`.
 const BESIDE: &[&str] = &["adapted_http_access", "http_access2", "miss_access", "http_reply_access"];
 
+/// Directives whose arguments are repeated in notes: they name lists and files. Those of others may be passwords, or commands with some.
+const PLAIN: &[&str] = &["http_access", "include", "ssl_bump"];
+
+/// Kinds of lists whose values are repeated: no users, headers or arguments of programs.
+const PLAIN_LISTS: &[&str] = &["src", "dst", "dstdomain", "dstdom_regex", "port", "method", "proto", "time"];
+
 impl Reader {
     fn predefine(&mut self) {
         let nets = |texts: &[&str]| Prefixes(texts.iter().filter_map(|text| text.parse().ok()).collect());
@@ -73,33 +79,31 @@ impl Reader {
 
     fn line(&mut self, line: &Line) {
         let Some((directive, rest)) = line.words.split_first() else { return };
-        let place = (line.number, line.text.as_str());
         match (directive.as_str(), rest) {
-            ("acl", [name, kind, values @ ..]) => self.acl(name, kind, values, place),
+            ("acl", [name, kind, values @ ..]) => self.acl(name, kind, values, line),
             ("http_access", [action, ..]) => self.access.extend(access(line, action)),
             (list, [action, ..]) if BESIDE.contains(&list) => {
                 self.beside.extend(access(line, action).filter(|access| !access.allows));
             }
             ("ssl_bump", [action, ..]) if action == "terminate" => {
                 self.beside.push(Access { line: line.clone(), allows: false });
-                self.draft.note(place, "what it may end is denied, even where an `ssl_bump` line before it decides");
+                self.note(line, "what it may end is denied, even where an `ssl_bump` line before it decides");
             }
             ("include", _) => {
-                self.draft.note(place, "not followed; what it has may refuse more, so import the whole configuration")
+                self.note(line, "not followed; what it has may refuse more, so import the whole configuration")
             }
-            _ => self.draft.note(place, "no equal; left out"),
+            _ => self.note(line, "no equal; left out"),
         }
     }
 
-    fn acl(&mut self, name: &str, kind: &str, values: &[String], place: (u32, &str)) {
+    fn acl(&mut self, name: &str, kind: &str, values: &[String], line: &Line) {
         let name = name.to_ascii_lowercase();
         if matches!(name.as_str(), "all" | "manager") {
             return;
         }
         let (test, is_open) = read(kind, values);
         if is_open || matches!(test, Test::Unknown) {
-            self.draft
-                .note(place, "not all of it is known here; what it allows is left out, and what it may deny is denied");
+            self.note(line, "not all of it is known here; what it allows is left out, and what it may deny is denied");
         }
         let acl = Acl { test, is_open };
         let joined = match self.acls.remove(&name) {
@@ -107,6 +111,27 @@ impl Reader {
             Some(before) => before.and_also(acl),
         };
         self.acls.insert(name, joined);
+    }
+
+    /// Notes that a line has no equal. Of lines that may hold passwords or keys only the beginning is repeated.
+    fn note(&mut self, line: &Line, why: &str) {
+        let (kept, is_plain) = match line.words.as_slice() {
+            [directive, _, kind, ..] if directive == "acl" => (3, PLAIN_LISTS.contains(&kind.as_str())),
+            [directive, ..] => (1, PLAIN.contains(&directive.as_str())),
+            [] => (0, true),
+        };
+        let beginning = line.words.iter().take(kept).map(String::as_str).collect::<Vec<_>>().join(" ");
+        let is_directive =
+            |text: &str| text.bytes().all(|byte| byte.is_ascii_lowercase() || b"0123456789_".contains(&byte));
+        let text = if is_plain {
+            &line.text
+        } else if kept == 1 && !is_directive(&beginning) {
+            "no directive"
+        } else {
+            &beginning
+        };
+        let not_repeated = if is_plain { "" } else { " (its arguments are not repeated)" };
+        self.draft.note((line.number, text), format!("{why}{not_repeated}"));
     }
 
     /// What no line matches is the opposite of the last one.

@@ -54,7 +54,7 @@ fn the_usual_one() {
 # line 12, `acl night time 22:00-23:59`: not all of it is known here; what it allows is left out, and what it may deny is denied
 # line 13, `acl listed dstdomain "/etc/squid/listed"`: not all of it is known here; what it allows is left out, and what it may deny is denied
 # line 20, `include /etc/squid/conf.d/*.conf`: not followed; what it has may refuse more, so import the whole configuration
-# line 28, `cache_dir ufs /var/spool/squid 100 16 256`: no equal; left out
+# line 28, `cache_dir`: no equal; left out (its arguments are not repeated)
 # line 24, `http_access allow batch night partners`: a list of it has no equal; left out
 # line 25, `http_access allow batch listed`: lines before it deny all of it, or may; left out
 # line 23, `http_access allow batch nets`: a line before it denies by name without `-n`, so an address may have a name that is denied; left out
@@ -185,6 +185,28 @@ fn lines_are_joined_as_squid_does() {
     let found: Vec<(u32, String)> = lines(text).into_iter().map(|line| (line.number, line.text)).collect();
     let want = [(1, "a bc"), (7, "f \\"), (9, "h"), (10, "j \\")].map(|(number, text)| (number, text.to_owned()));
     assert_eq!(found, want);
+}
+
+#[test]
+fn what_may_be_secret_is_not_repeated() {
+    for (line, want) in [
+        ("cachemgr_passwd hunter2secret all", "`cachemgr_passwd`: no equal"),
+        ("cache_peer p.example parent 3128 0 login=bob:hunter2secret", "`cache_peer`: no equal"),
+        ("auth_param basic program /bin/ldap -D cn=x \\\n  -w hunter2secret", "`auth_param`: no equal"),
+        ("url_rewrite_program /bin/rewrite --key hunter2secret", "`url_rewrite_program`: no equal"),
+        ("adaptation_meta X-Key hunter2secret all", "`adaptation_meta`: no equal"),
+        ("whatever_comes hunter2secret", "`whatever_comes`: no equal"),
+        ("login=bob:hunter2secret", "`no directive`: no equal"),
+        ("acl h req_header X-Key ^hunter2secret$", "`acl h req_header`: not all of it"),
+        ("acl u proxy_auth hunter2secret", "`acl u proxy_auth`: not all of it"),
+        ("acl t time MTW # hunter2secret", "`acl t time MTW`: not all of it"),
+        ("ssl_bump peek all # hunter2secret", "`ssl_bump peek all`: no equal"),
+        ("http_access allow all nobody # hunter2secret", "`http_access allow all nobody`: a list of it is not defined"),
+    ] {
+        let written = imported(&format!("{line}\n")).to_string();
+        assert!(!written.contains("hunter2") && written.contains(want), "{line}:\n{written}");
+        assert_eq!(written.contains("(its arguments are not repeated)"), !line.contains("# hunter2secret"), "{line}");
+    }
 }
 
 #[test]
