@@ -124,7 +124,7 @@ impl Reader {
         let is_directive =
             |text: &str| text.bytes().all(|byte| byte.is_ascii_lowercase() || b"0123456789_".contains(&byte));
         let text = if is_plain {
-            &line.text
+            line.text.as_str()
         } else if kept == 1 && !is_directive(&beginning) {
             "no directive"
         } else {
