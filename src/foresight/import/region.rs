@@ -35,11 +35,18 @@ pub(super) struct Prefixes(pub(super) Vec<IpNet>);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ports(Vec<(u16, u16)>);
 
+/// A wildcard some of whose names were taken out, so that no pattern holds the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Torn {
+    pub(super) wildcard: HostPattern,
+    /// All that was taken out of it.
+    pub(super) parts: Vec<HostPattern>,
+}
+
 /// What is left of names.
 pub(super) struct Rest {
     pub(super) names: Names,
-    /// Wildcards that were left out, because some of their names were taken out and no pattern holds the others.
-    pub(super) torn: Vec<(HostPattern, HostPattern)>,
+    pub(super) torn: Vec<Torn>,
 }
 
 impl Region {
@@ -59,9 +66,9 @@ impl Region {
         self.clients.0.is_empty() || self.ports.0.is_empty() || !reaches
     }
 
-    /// What is left without `other`; wildcards that were torn are told. For each of them `may_keep` may say that its names that were taken
-    /// out are refused elsewhere, so that it may stay.
-    pub(super) fn without(&self, other: &Self, may_keep: bool) -> (Vec<Self>, Vec<(HostPattern, HostPattern)>) {
+    /// What is left without `other`; wildcards that were torn are told. `may_keep`: the caller refuses all their parts elsewhere, so
+    /// that they may stay.
+    pub(super) fn without(&self, other: &Self, may_keep: bool) -> (Vec<Self>, Vec<Torn>) {
         let clients = self.clients.without(&other.clients);
         let shared = self.clients.and(&other.clients);
         let ports = self.ports.without(&other.ports);
@@ -107,12 +114,15 @@ impl Names {
             (Self::Some(own), Self::Some(taken)) => Self::Some(
                 own.iter()
                     .filter(|pattern| {
-                        let part = taken.iter().find(|taken| overlap(taken, pattern));
-                        let is_whole = taken.iter().any(|taken| covers(taken, pattern));
-                        if let Some(part) = part.filter(|_| !is_whole) {
-                            torn.push(((*pattern).clone(), part.clone()));
+                        if taken.iter().any(|taken| covers(taken, pattern)) {
+                            return false;
                         }
-                        !is_whole && (part.is_none() || may_keep)
+                        let parts: Vec<_> = taken.iter().filter(|taken| overlap(taken, pattern)).cloned().collect();
+                        let is_torn = !parts.is_empty();
+                        if is_torn {
+                            torn.push(Torn { wildcard: (*pattern).clone(), parts });
+                        }
+                        !is_torn || may_keep
                     })
                     .cloned()
                     .collect(),

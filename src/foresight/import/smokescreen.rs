@@ -36,6 +36,7 @@ pub fn smokescreen(text: &str, given: &Given, faults: &mut Faults) -> Option<Dra
 struct Acl {
     services: Vec<Service>,
     deny: Vec<Listed>,
+    deny_networks: Vec<Network>,
     allow: Vec<Listed>,
 }
 
@@ -45,8 +46,11 @@ struct Service {
     project: Option<String>,
     action: Action,
     allowed: Vec<Listed>,
-    networks: Vec<IpNet>,
+    networks: Vec<Network>,
 }
+
+/// An address as a network, and its line.
+type Network = (IpNet, u32);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Action {
@@ -81,8 +85,8 @@ impl Reader<'_, '_> {
                 "version" => version = self.text(node),
                 "services" => acl.services.extend(self.list(node).iter().filter_map(|node| self.service(node, None))),
                 "default" => acl.services.extend(self.service(node, Some("default"))),
-                "global_deny_list" => acl.deny = self.domains(node).0,
-                "global_allow_list" => acl.allow = self.domains(node).0,
+                "global_deny_list" => (acl.deny, acl.deny_networks) = self.domains(node),
+                "global_allow_list" => acl.allow = self.allowed_for_all(node),
                 _ => self.left_out(key.place.line, NO_EQUAL),
             }
         }
@@ -140,8 +144,17 @@ impl Reader<'_, '_> {
         }
     }
 
+    /// Names alone.
+    fn allowed_for_all(&mut self, node: &Node) -> Vec<Listed> {
+        let (names, networks) = self.domains(node);
+        for (_, line) in networks {
+            self.left_out(line, "an address for every service: no equal; list it as a service's own; left out");
+        }
+        names
+    }
+
     /// Names, and addresses of the network that are listed among them.
-    fn domains(&mut self, node: &Node) -> (Vec<Listed>, Vec<IpNet>) {
+    fn domains(&mut self, node: &Node) -> (Vec<Listed>, Vec<Network>) {
         let (mut names, mut networks) = (Vec::new(), Vec::new());
         for item in self.list(node) {
             let Some(text) = self.text(item) else { continue };
@@ -149,7 +162,7 @@ impl Reader<'_, '_> {
             if let Ok(address) = text.parse::<IpAddr>() {
                 let address = address::canonical(address);
                 match address::classify(address) {
-                    AddressClass::Global => networks.push(IpNet::from(address)),
+                    AddressClass::Global => networks.push((IpNet::from(address), line)),
                     AddressClass::Special(_) | AddressClass::Metadata(_) => {
                         self.left_out(line, "not a public address, which Smokescreen refuses by default; left out")
                     }
@@ -245,6 +258,17 @@ impl Acl {
                 draft.never_hosts.insert(denied.pattern.clone());
             }
         }
+        for (network, line) in &self.deny_networks {
+            let mut listed = self.services.iter().flat_map(|service| &service.networks);
+            let why = if listed.any(|(listed, _)| listed == network) {
+                is_partly = true;
+                "a service lists it, which comes first: not in `never`, and refused where no rule has it"
+            } else {
+                draft.never_networks.insert(*network);
+                "in `never`, where names that resolve to it are refused too"
+            };
+            draft.note((*line, &network.addr().to_string()), why);
+        }
         is_partly
     }
 
@@ -295,7 +319,7 @@ impl Service {
         push(draft, &mut taken, &base, self.allowed.iter().map(|listed| listed.pattern.clone()).collect());
         if !self.networks.is_empty() {
             let id = draft::fresh(&format!("{name}/addresses"), &mut taken);
-            let networks: BTreeSet<IpNet> = self.networks.iter().copied().collect();
+            let networks: BTreeSet<IpNet> = self.networks.iter().map(|(network, _)| *network).collect();
             draft.rules.push(DraftRule { id, networks: networks.into_iter().collect(), ports: vec![443], ..base });
         }
     }

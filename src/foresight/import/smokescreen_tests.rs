@@ -112,6 +112,36 @@ fn what_has_no_equal_is_said_with_its_line() {
 }
 
 #[test]
+fn addresses_on_the_global_lists() {
+    let written = imported(
+        "version: v1
+services:
+  - {name: a, project: p, action: enforce, allowed_domains: [93.184.216.34]}
+  - {name: b, project: p, action: report}
+global_allow_list: [good.test, 198.41.0.4]
+global_deny_list:
+  - 93.184.216.34
+  - 203.0.114.9
+  - \"2606:4700::1\"
+  - 10.0.0.1
+",
+    )
+    .to_string();
+    for want in [
+        "# line 5, `global_allow_list: [good.test, 198.41.0.4]`: an address for every service: no equal",
+        "# line 7, `93.184.216.34`: a service lists it, which comes first: not in `never`",
+        "# line 8, `203.0.114.9`: in `never`, where names that resolve to it are refused too",
+        "# line 9, `2606:4700::1`: in `never`",
+        "# line 10, `- 10.0.0.1`: not a public address",
+        "# line 4, `b`: `report` would let through what the global deny list has",
+        "never:\n  networks: [\"203.0.114.9/32\", \"2606:4700::1/128\"]\n",
+    ] {
+        assert!(written.contains(want), "{want}\n{written}");
+    }
+    assert!(!written.contains("mode: report") && !written.contains("\"198.41.0.4"), "{written}");
+}
+
+#[test]
 fn what_is_no_acl_is_refused_with_its_place() {
     for (text, want) in [
         ("version: v2\nservices: []\n", (1, "not a Smokescreen ACL of `version: v1`")),

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::draft::{Draft, Given};
-use super::region::{Names, Ports, Prefixes, Region};
+use super::region::{Names, Ports, Prefixes, Region, Torn};
 use super::squid_lists::{Acl, Line, Test, lines, read};
 use super::squid_rules::{Allowed, write};
 use crate::yaml::{Faults, Place};
@@ -47,6 +47,7 @@ struct Access {
 
 struct Reader {
     draft: Draft,
+    /// By their names in lower case: Squid tells no cases apart.
     acls: BTreeMap<String, Acl>,
     access: Vec<Access>,
     /// Lines of other lists that deny, whatever `http_access` says.
@@ -55,6 +56,12 @@ struct Reader {
 
 /// Lists that a request must pass beside `http_access`.
 const BESIDE: &[&str] = &["adapted_http_access", "http_access2", "miss_access", "http_reply_access"];
+
+/// Directives whose arguments are repeated in notes: they name lists and files. Those of others may be passwords, or commands with some.
+const PLAIN: &[&str] = &["http_access", "include", "ssl_bump"];
+
+/// Kinds of lists whose values are repeated: no users, headers or arguments of programs.
+const PLAIN_LISTS: &[&str] = &["src", "dst", "dstdomain", "dstdom_regex", "port", "method", "proto", "time"];
 
 impl Reader {
     fn predefine(&mut self) {
@@ -65,48 +72,74 @@ impl Reader {
             ("localhost", Test::Client(nets(&["127.0.0.1/32", "::1/128"]))),
             ("to_localhost", Test::Address(nets(&["127.0.0.0/8", "0.0.0.0/32", "::1/128", "::/128"]))),
             ("to_linklocal", Test::Address(nets(&["169.254.0.0/16", "fe80::/10"]))),
-            ("CONNECT", Test::Method(true)),
+            ("connect", Test::Method(true)),
         ];
         self.acls.extend(known.map(|(name, test)| (name.to_owned(), Acl { test, is_open: false })));
     }
 
     fn line(&mut self, line: &Line) {
         let Some((directive, rest)) = line.words.split_first() else { return };
-        let place = (line.number, line.text.as_str());
         match (directive.as_str(), rest) {
-            ("acl", [name, kind, values @ ..]) => self.acl(name, kind, values, place),
+            ("acl", [name, kind, values @ ..]) => self.acl(name, kind, values, line),
             ("http_access", [action, ..]) => self.access.extend(access(line, action)),
             (list, [action, ..]) if BESIDE.contains(&list) => {
                 self.beside.extend(access(line, action).filter(|access| !access.allows));
             }
-            ("include", _) => {
-                self.draft.note(place, "not followed; what it has may refuse more, so import the whole configuration")
+            ("ssl_bump", [action, ..]) if action == "terminate" => {
+                self.beside.push(Access { line: line.clone(), allows: false });
+                self.note(line, "what it may end is denied, even where an `ssl_bump` line before it decides");
             }
-            _ => self.draft.note(place, "no equal; left out"),
+            ("include", _) => {
+                self.note(line, "not followed; what it has may refuse more, so import the whole configuration")
+            }
+            _ => self.note(line, "no equal; left out"),
         }
     }
 
-    fn acl(&mut self, name: &str, kind: &str, values: &[String], place: (u32, &str)) {
-        if matches!(name, "all" | "manager") {
+    fn acl(&mut self, name: &str, kind: &str, values: &[String], line: &Line) {
+        let name = name.to_ascii_lowercase();
+        if matches!(name.as_str(), "all" | "manager") {
             return;
         }
         let (test, is_open) = read(kind, values);
         if is_open || matches!(test, Test::Unknown) {
-            self.draft
-                .note(place, "not all of it is known here; what it allows is left out, and what it may deny is denied");
+            self.note(line, "not all of it is known here; what it allows is left out, and what it may deny is denied");
         }
         let acl = Acl { test, is_open };
-        let joined = match self.acls.remove(name) {
+        let joined = match self.acls.remove(&name) {
             None => acl,
             Some(before) => before.and_also(acl),
         };
-        self.acls.insert(name.to_owned(), joined);
+        self.acls.insert(name, joined);
+    }
+
+    /// Notes that a line has no equal. Of lines that may hold passwords or keys only the beginning is repeated.
+    fn note(&mut self, line: &Line, why: &str) {
+        let (kept, is_plain) = match line.words.as_slice() {
+            [directive, _, kind, ..] if directive == "acl" => (3, PLAIN_LISTS.contains(&kind.as_str())),
+            [directive, ..] => (1, PLAIN.contains(&directive.as_str())),
+            [] => (0, true),
+        };
+        let beginning = line.words.iter().take(kept).map(String::as_str).collect::<Vec<_>>().join(" ");
+        let is_directive =
+            |text: &str| text.bytes().all(|byte| byte.is_ascii_lowercase() || b"0123456789_".contains(&byte));
+        let text = if is_plain {
+            line.text.as_str()
+        } else if kept == 1 && !is_directive(&beginning) {
+            "no directive"
+        } else {
+            &beginning
+        };
+        let not_repeated = if is_plain { "" } else { " (its arguments are not repeated)" };
+        self.draft.note((line.number, text), format!("{why}{not_repeated}"));
     }
 
     /// What no line matches is the opposite of the last one.
     fn last(&mut self) {
-        if let Some(last) =
-            self.access.last().filter(|last| !last.allows && last.line.words.get(2).is_none_or(|word| word != "all"))
+        if let Some(last) = self
+            .access
+            .last()
+            .filter(|last| !last.allows && last.line.words.get(2).is_none_or(|word| !word.eq_ignore_ascii_case("all")))
         {
             let line = last.line.clone();
             self.draft.note(
@@ -270,7 +303,7 @@ impl Judge<'_> {
     fn lists<'s>(&'s self, line: &'s Line) -> impl Iterator<Item = (&'s str, Option<&'s Acl>, bool)> {
         line.words.iter().skip(2).map(|word| {
             let name = word.strip_prefix('!').unwrap_or(word);
-            (name, self.acls.get(name), word.starts_with('!'))
+            (name, self.acls.get(&name.to_ascii_lowercase()), word.starts_with('!'))
         })
     }
 
@@ -284,16 +317,13 @@ impl Judge<'_> {
             let mut next = Vec::new();
             for region in &regions {
                 let (pieces, torn) = region.without(&denied.region, is_for_all);
-                for (wildcard, part) in torn {
+                for Torn { wildcard, parts } in torn {
                     if is_for_all {
-                        self.draft.never_hosts.insert(part);
-                    } else {
-                        self.draft.note(
-                            place,
-                            format!(
-                                "`{wildcard}` without `{part}`, which a line before denies for some: no equal; left out"
-                            ),
-                        );
+                        self.draft.never_hosts.extend(parts);
+                    } else if let [part, more @ ..] = parts.as_slice() {
+                        let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+                        let why = format!("`{wildcard}` without `{part}`{more}, which a line before denies for some");
+                        self.draft.note(place, format!("{why}: no equal; left out"));
                     }
                 }
                 next.extend(pieces);

@@ -1,6 +1,6 @@
 //! Lines of a `squid.conf`, and what its lists of access ask for, as far as that is known here.
 //! Not here: what lines of these lists allow and deny (`squid`). A value that is not known makes its list open.
-//! Source: Squid's `squid.conf` documentation: `acl`; lists of one name add up; `.x` is x and all below it.
+//! Source: Squid's `squid.conf` documentation: `acl`; lists of one name, in any case, add up; `.x` is x and all below it; methods may be in any case.
 
 use std::net::IpAddr;
 
@@ -42,32 +42,44 @@ pub(super) struct Acl {
     pub(super) is_open: bool,
 }
 
+/// Lines as Squid joins them: comments and empty lines among continuations are skipped, and a word may go on behind one. A `\` that
+/// nothing follows stays a word, which names no list and is no value.
 pub(super) fn lines(text: &str) -> Vec<Line> {
     let mut found: Vec<Line> = Vec::new();
-    let mut is_continued = false;
+    let mut begun: Option<(u32, String)> = None;
     for (number, raw) in (1..).zip(text.lines()) {
-        let (part, goes_on) = match raw.trim_end().strip_suffix('\\') {
-            Some(part) => (part, true),
-            None => (raw, false),
-        };
-        let words = part.split_whitespace().take_while(|word| !word.starts_with('#')).map(str::to_owned);
-        match found.last_mut().filter(|_| is_continued) {
-            Some(line) => {
-                line.words.extend(words);
-                line.text = format!("{} {}", line.text, part.trim());
-            }
-            None => found.push(Line { number, text: part.trim().to_owned(), words: words.collect() }),
+        let part = raw.split_once('\r').map_or(raw, |(before, _)| before).trim_start();
+        if part.is_empty() || part.starts_with('#') {
+            continue;
         }
-        is_continued = goes_on;
+        let (first, mut joined) = begun.take().unwrap_or((number, String::new()));
+        joined.push_str(part);
+        match joined.strip_suffix('\\') {
+            Some(joined) => begun = Some((first, joined.to_owned())),
+            None => found.push(line(first, &joined)),
+        }
     }
+    found.extend(begun.map(|(first, joined)| line(first, &format!("{joined} \\"))));
     found.retain(|line| !line.words.is_empty());
     found
 }
 
+fn line(number: u32, joined: &str) -> Line {
+    let words = joined.split([' ', '\t']).filter(|word| !word.is_empty()).take_while(|word| !word.starts_with('#'));
+    let words: Vec<String> = words.map(str::to_owned).collect();
+    Line { number, text: words.join(" "), words }
+}
+
 /// What a list asks for, and whether some of it is not known.
 pub(super) fn read(kind: &str, values: &[String]) -> (Test, bool) {
-    let (flags, values): (Vec<&String>, Vec<&String>) = values.iter().partition(|value| value.starts_with('-'));
-    let mut is_open = flags.iter().any(|flag| *flag != "-n");
+    let flags = values.iter().take_while(|value| value.starts_with('-')).count();
+    let (flags, values) = values.split_at_checked(flags).unwrap_or((&[], values));
+    // What another flag changes is not known here, nor is what a file's name with blanks in it leaves of itself.
+    let is_known = flags.iter().all(|flag| kind == "dstdomain" && flag == "-n");
+    if !is_known || values.iter().any(|value| is_cut(value)) {
+        return (Test::Unknown, true);
+    }
+    let mut is_open = false;
     let mut each = |read: &mut dyn FnMut(&str) -> bool| values.iter().for_each(|value| is_open |= !read(value));
     let test = match kind {
         "src" | "dst" => {
@@ -78,18 +90,27 @@ pub(super) fn read(kind: &str, values: &[String]) -> (Test, bool) {
         "dstdomain" => {
             let mut patterns = Vec::new();
             each(&mut |value| patterns_of(value).map(|more| patterns.extend(more)).is_some());
-            Test::Name(patterns, flags.iter().any(|flag| *flag == "-n"))
+            Test::Name(patterns, !flags.is_empty())
         }
         "port" => {
             let mut ports = Ports::default();
             each(&mut |value| ports_of(value).map(|(first, last)| ports.add(first, last)).is_some());
             Test::Port(ports)
         }
-        "method" => Test::Method(values.iter().any(|value| value.as_str() == "CONNECT")),
+        "method" => {
+            each(&mut |value| value.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-'));
+            let has_connect = values.iter().any(|value| value.eq_ignore_ascii_case("CONNECT"));
+            if is_open && !has_connect { Test::Unknown } else { Test::Method(has_connect) }
+        }
         "proto" if values.iter().all(|value| value.as_str() == "cache_object") => Test::Nothing,
         _ => Test::Unknown,
     };
     (test, is_open)
+}
+
+/// Whether it is a part of a text in quotes.
+fn is_cut(value: &str) -> bool {
+    value.contains('"') && !value.strip_prefix('"').is_some_and(|rest| rest.ends_with('"'))
 }
 
 fn prefixes_of(value: &str) -> Option<Vec<IpNet>> {

@@ -54,7 +54,7 @@ fn the_usual_one() {
 # line 12, `acl night time 22:00-23:59`: not all of it is known here; what it allows is left out, and what it may deny is denied
 # line 13, `acl listed dstdomain "/etc/squid/listed"`: not all of it is known here; what it allows is left out, and what it may deny is denied
 # line 20, `include /etc/squid/conf.d/*.conf`: not followed; what it has may refuse more, so import the whole configuration
-# line 28, `cache_dir ufs /var/spool/squid 100 16 256`: no equal; left out
+# line 28, `cache_dir`: no equal; left out (its arguments are not repeated)
 # line 24, `http_access allow batch night partners`: a list of it has no equal; left out
 # line 25, `http_access allow batch listed`: lines before it deny all of it, or may; left out
 # line 23, `http_access allow batch nets`: a line before it denies by name without `-n`, so an address may have a name that is denied; left out
@@ -116,6 +116,99 @@ fn rows() {
     }
 }
 
+/// Which of these are let through, from 10.1.9.9 to port 443, when nothing else allows anything.
+#[test]
+fn hosts_that_are_let_through() {
+    const HEAD: &str = "acl net src 10.1.0.0/16\nacl p port 443\nacl good dstdomain .x.test y.test\n";
+    const ALL: &str = "x.test a.x.test b.x.test c.a.x.test y.test";
+    const TAIL: &str = "http_access allow net p good\nhttp_access deny all\n";
+    let mut wrong = Vec::new();
+    for (name, before, want) in [
+        ("nothing denied", "", ALL),
+        (
+            "several of a wildcard, for all",
+            "acl bad dstdomain a.x.test b.x.test .c.a.x.test\nhttp_access deny bad\n",
+            "x.test y.test",
+        ),
+        (
+            "a comment and an empty line in a line",
+            "acl bad dstdomain a.x.test \\\n# more\n\n  b.x.test\nhttp_access deny bad\n",
+            "x.test c.a.x.test y.test",
+        ),
+        (
+            "a comment that goes on",
+            "acl more dstdomain z.test # not \\\n203.0.114.9 y.test\nhttp_access allow net p more\nhttp_access deny good\n",
+            "z.test",
+        ),
+        ("a word in two lines", "acl bad dstdomain .x.t\\\n   est\nhttp_access deny bad\n", "y.test"),
+        ("a blank behind a backslash", "acl bad dstdomain y.test \\ \nhttp_access deny bad\n", ""),
+        ("a method in lower case", "acl tun method connect\nhttp_access deny tun\n", ""),
+        ("a method in lower case allows", "acl tun method connect\nhttp_access deny !tun\n", ALL),
+        ("other methods", "acl get method GET PROPFIND\nhttp_access deny get\n", ALL),
+        ("methods in a file", "acl m method \"/etc/squid/methods\"\nhttp_access deny m\n", ""),
+        ("methods in a file too", "acl m method GET \"/etc/squid/methods\"\nhttp_access deny m\n", ""),
+        (
+            "lists in any case",
+            "acl Bad dstdomain a.x.test\nacl bad dstdomain b.x.test\nhttp_access deny BAD\n",
+            "x.test c.a.x.test y.test",
+        ),
+        ("a list before it in another case", "acl CoNNect method GET\nhttp_access deny !connect\n", ALL),
+        (
+            "ended by name",
+            "ssl_bump peek all\nssl_bump terminate bad\nacl bad dstdomain a.x.test y.test\n",
+            "x.test b.x.test c.a.x.test",
+        ),
+        ("ended by what is not known", "acl sni ssl::server_name .x.test\nssl_bump terminate sni\n", ""),
+        ("ended without a list", "ssl_bump terminate\n", ""),
+        ("not ended", "ssl_bump splice good\n", ALL),
+        (
+            "addresses without lookup",
+            "acl d dst -n 93.184.0.0/16\nacl z dstdomain z.test\nhttp_access allow net p z d\n",
+            ALL,
+        ),
+        ("a file's name with blanks", "acl z dstdomain \"/etc/my z.test list\"\nhttp_access allow net p z\n", ALL),
+    ] {
+        let draft = imported(&format!("{HEAD}{before}{TAIL}")).to_string();
+        let policy = Arc::new(policy(&draft));
+        let asked = |host| Asked { client: CLIENTS[0], host, answer: ANSWERS[0], port: 443, unknown: 0 };
+        let through: Vec<&str> = HOSTS.into_iter().filter(|host| lets_through(&policy, &asked(host))).collect();
+        if through.join(" ") != want {
+            wrong.push(format!("{name}: {through:?}\n{draft}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn lines_are_joined_as_squid_does() {
+    let text = "a \\\n# no \\\n\n  b\\\n\tc # d \\\n e\nf \\ \n# g\r\n\th\ri\n\\\nj \\";
+    let found: Vec<(u32, String)> = lines(text).into_iter().map(|line| (line.number, line.text)).collect();
+    let want = [(1, "a bc"), (7, "f \\"), (9, "h"), (10, "j \\")].map(|(number, text)| (number, text.to_owned()));
+    assert_eq!(found, want);
+}
+
+#[test]
+fn what_may_be_secret_is_not_repeated() {
+    for (line, want) in [
+        ("cachemgr_passwd hunter2secret all", "`cachemgr_passwd`: no equal"),
+        ("cache_peer p.example parent 3128 0 login=bob:hunter2secret", "`cache_peer`: no equal"),
+        ("auth_param basic program /bin/ldap -D cn=x \\\n  -w hunter2secret", "`auth_param`: no equal"),
+        ("url_rewrite_program /bin/rewrite --key hunter2secret", "`url_rewrite_program`: no equal"),
+        ("adaptation_meta X-Key hunter2secret all", "`adaptation_meta`: no equal"),
+        ("whatever_comes hunter2secret", "`whatever_comes`: no equal"),
+        ("login=bob:hunter2secret", "`no directive`: no equal"),
+        ("acl h req_header X-Key ^hunter2secret$", "`acl h req_header`: not all of it"),
+        ("acl u proxy_auth hunter2secret", "`acl u proxy_auth`: not all of it"),
+        ("acl t time MTW # hunter2secret", "`acl t time MTW`: not all of it"),
+        ("ssl_bump peek all # hunter2secret", "`ssl_bump peek all`: no equal"),
+        ("http_access allow all nobody # hunter2secret", "`http_access allow all nobody`: a list of it is not defined"),
+    ] {
+        let written = imported(&format!("{line}\n")).to_string();
+        assert!(!written.contains("hunter2") && written.contains(want), "{line}:\n{written}");
+        assert_eq!(written.contains("(its arguments are not repeated)"), !line.contains("# hunter2secret"), "{line}");
+    }
+}
+
 #[test]
 fn conditions_are_refused_with_their_place() {
     let mut faults = Faults::new();
@@ -138,6 +231,7 @@ const LISTS: &[(&str, &str)] = &[
     ("two", "port 443 8440-8443"),
     ("auth", "proxy_auth REQUIRED"),
     ("partly", "dstdomain z.test \"/etc/squid/more\""),
+    ("several", "dstdomain a.x.test b.x.test c.a.x.test"),
 ];
 
 const CLIENTS: [&str; 5] = ["10.1.9.9", "10.1.2.3", "10.2.0.7", "10.2.0.8", "192.0.2.1"];
@@ -231,7 +325,9 @@ fn access() -> impl Strategy<Value = Vec<(bool, Vec<(usize, bool)>)>> {
     let said = (2_usize..5, 5_usize..10, prop::collection::vec(list.clone(), 0..2))
         .prop_map(|(client, to, more)| (true, [vec![(client, false), (to, false), (10, false)], more].concat()));
     let any = (any::<bool>(), prop::collection::vec(list, 1..4));
-    prop::collection::vec(prop_oneof![said, any], 1..7)
+    // Names denied for all are what `never` has.
+    let named = prop::sample::select(vec![5_usize, 6, 7, 14]).prop_map(|names| (false, vec![(names, false)]));
+    prop::collection::vec(prop_oneof![2 => said, 2 => any, 1 => named], 1..7)
 }
 
 proptest! {
