@@ -122,8 +122,15 @@ impl Cost {
     }
 }
 
-/// Reads the file of credentials; `file` is its index in places. Valid only if `faults` is still empty.
+/// Reads the file of credentials; `file` is its index in places. Valid only if `faults` is still empty. No fault repeats what stands there.
 pub fn credentials(text: &str, file: u32, faults: &mut Faults) -> Option<Vec<Credential>> {
+    let mut own = Faults::of_secrets();
+    let credentials = read(text, file, &mut own);
+    faults.extend(own);
+    credentials
+}
+
+fn read(text: &str, file: u32, faults: &mut Faults) -> Option<Vec<Credential>> {
     let root = yaml::parse(text, file, faults)?;
     let mut map = MapReader::new(&root, "the file of credentials", faults)?;
     let items = map.require("credentials", faults);
@@ -151,8 +158,7 @@ fn credential(item: Field<'_>, before: &[Credential], faults: &mut Faults) -> Op
     map.finish(&[], faults);
     let name = name?;
     if let Some(field) = name_field.filter(|_| before.iter().any(|other| *other.name == *name)) {
-        field
-            .fault(format!("a second credential `{name}`; write another name, so that records tell who asked"), faults);
+        field.fault("a second credential of this name; write another one, so that records tell who asked", faults);
     }
     Some(Credential { name: name.into(), secret: secret? })
 }
@@ -278,6 +284,48 @@ mod tests {
         }
     }
 
+    /// It may stand anywhere by mistake, and faults go to logs, the status and the records.
+    #[test]
+    fn no_fault_repeats_what_stands_there() {
+        const SECRET: &str = "sallyport_AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
+        for text in [
+            "@",
+            "KEY: @",
+            "KEY: [@]",
+            "KEY:\n  - @\n",
+            "@: []",
+            "KEY: []\n@: x",
+            "KEY: []\n@: x\n@: y",
+            "KEY: [{@: x}]",
+            "KEY: [{name: @ @}]",
+            "KEY: [{name: [@]}]",
+            "KEY: [{name: a, role: @}]",
+            "KEY: [{name: a, HASH: @}]",
+            "KEY: [{name: a, HASH: {@: @}}]",
+            "KEY: [{name: a, other: @}]",
+            "KEY: [{name: @, HASH: 'GOOD', role: auditor}, {name: @, HASH: 'GOOD', role: auditor}]",
+            "KEY: [*@]",
+            "KEY: [&@ x]",
+            "KEY: [!@ x]",
+            "KEY: [!@!x x]",
+            "KEY: {@",
+            "KEY: '@",
+            "%@",
+            "@",
+        ] {
+            let text = text
+                .replace("KEY", "credentials")
+                .replace("HASH", "argon2id")
+                .replace("GOOD", REFERENCE)
+                .replace('@', SECRET);
+            let (_, faults) = read(&text);
+            assert!(!faults.is_empty(), "{text}");
+            assert!(!faults.iter().any(|fault| fault.to_lowercase().contains("aqebaqeb")), "{text}: {faults:?}");
+        }
+        let (_, faults) = read("credentials: [{name: 4711, other: true}]");
+        assert!(!faults.is_empty() && !faults.iter().any(|fault| fault.contains("4711")), "{faults:?}");
+    }
+
     #[test]
     fn faults_of_the_file() {
         let hash = "$argon2id$v=19$m=19456,t=2,p=1$AgICAgICAgICAgICAgICAg$AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
@@ -288,12 +336,12 @@ mod tests {
                 "credentials: []".to_owned(),
                 "f:1:14: `credentials` is empty; add what `sallyport keys new credential` prints",
             ),
-            ("credential: []".to_owned(), "f:1:1: unknown key `credential`; did you mean `credentials`?"),
+            ("credential: []".to_owned(), "f:1:1: unknown key `…`; did you mean `credentials`?"),
             ("credentials: [{name: a}]".to_owned(), "f:1:15: a credential lacks `argon2id`; add it"),
             (format!("credentials: [{{argon2id: \"{hash}\"}}]"), "f:1:15: a credential lacks `name`; add it"),
             (
                 format!("credentials:\n{}{}", one("x"), one("x")),
-                "f:3:12: a second credential `x`; write another name, so that records tell who asked",
+                "f:3:12: a second credential of this name; write another one, so that records tell who asked",
             ),
             (format!("credentials:\n{many}"), "f:2:3: 1001 credentials; write at most 1000"),
         ] {

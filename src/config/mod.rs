@@ -34,7 +34,7 @@ use crate::yaml::{self, Faults, Field, Located, MapReader, Place, shown};
 pub use admin::{Admin, AdminTls};
 pub use credentials::{Credential, NewCredentialError, credentials};
 pub use name_server::{DnsServer, ServerError};
-pub use profile::Profile;
+pub use profile::{Profile, judge_as_pci};
 pub use redaction::Redaction;
 pub use reload::{MaxRows, PolicyGuard, Reload};
 pub use tokens::{Role, Token, TokenNameError, Tokens, tokens};
@@ -375,7 +375,7 @@ fn label_of<'a>(what: &str, text: &'a str, place: Place, faults: &mut Faults) ->
         faults.at(place, format!("{what} holds what looks like a card number; use another name"));
         return None;
     }
-    let text = shown(text);
+    let text = faults.shown(text);
     let allowed = "letters, digits, `.`, `_` and `-`";
     faults.at(place, format!("{what} is {text}; write 1 to {MAX_LABEL} {allowed}, such as `{LABEL}`"));
     None

@@ -2,7 +2,7 @@
 //! Not here: what it forbids in policy files (`policy`), keys and files that are not there (`runtime`).
 //! Source: PCI DSS 4.0.1, in our words; the table in docs/auditors.md has the same rows.
 
-use crate::yaml::{Faults, MapReader, Node};
+use crate::yaml::{self, Faults, MapReader, Node};
 
 /// Which settings are refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +49,15 @@ const FORBIDDEN: &[Rule] = &[
     },
 ];
 
+/// Reports what `profile: pci` forbids in a configuration that says another one, for a proxy that runs under it. What else is wrong there,
+/// [`super::load`] has said.
+pub fn judge_as_pci(text: &str, file: u32, env: &dyn Fn(&str) -> Option<String>, faults: &mut Faults) {
+    let mut said = Faults::new();
+    let Some(mut root) = yaml::parse(text, file, &mut said) else { return };
+    super::expand::expand(&mut root, env, &mut said);
+    judge(&root, faults);
+}
+
 /// Reports what the profile forbids in the configuration `root`, which was read and checked before.
 pub(super) fn judge(root: &Node, faults: &mut Faults) {
     // What is no mapping has its own fault.
@@ -93,11 +102,21 @@ fn forbidden(what: &str, (requirement, asks): (&str, &str), instead: &str) -> St
 #[cfg(test)]
 mod tests {
     use super::super::tests::read;
+    use super::*;
 
     const TLS: &str = "tls: {certificate: c, key: k, client_auth: required, client_ca: a, crl: l, stale_crl";
 
     fn faults(rest: &str) -> Vec<String> {
         read(&format!("policy: p\nprofile: pci\n{rest}\n")).1
+    }
+
+    #[test]
+    fn a_configuration_of_another_profile_is_judged_where_that_runs() {
+        for (profile, count) in [("", 1), ("profile: standard\n", 1), ("profile: standard\nenvironment: e\n", 0)] {
+            let mut faults = Faults::new();
+            judge_as_pci(&format!("policy: p\n{profile}"), 0, &|_| None, &mut faults);
+            assert_eq!(faults.len(), count, "{profile}: {faults:?}");
+        }
     }
 
     #[test]

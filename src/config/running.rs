@@ -33,6 +33,7 @@ fn fixed(running: &Config, new: &Config) -> impl Iterator<Item = &'static str> {
     let (dns, log) = ((&running.dns, &new.dns), (&running.decision_log, &new.decision_log));
     let validation = |config: &Config| config.dns.validation.as_ref().map(|validation| validation.anchors.clone());
     [
+        ("profile", running.profile == new.profile),
         ("instance", running.instance == new.instance),
         ("state", running.state == new.state),
         ("environment", running.environment == new.environment),
@@ -145,7 +146,8 @@ mod tests {
     #[test]
     fn what_waits_for_a_restart_is_named_and_stays() {
         for (key, value, want) in [
-            ("instance", "edge-2", &["instance"][..]),
+            ("profile", "pci\nenvironment: test", &["profile", "environment"][..]),
+            ("instance", "edge-2", &["instance"]),
             ("state", "/srv", &["state", "decision_log.directory", "decision_log.key"]),
             ("environment", "test", &["environment"]),
             ("dns", "{servers: ['udp://192.0.2.53'], min_ttl: 6s}", &["dns.servers", "dns.min_ttl"]),

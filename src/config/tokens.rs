@@ -100,8 +100,15 @@ impl Tokens {
     }
 }
 
-/// Reads the file of tokens; `file` is its index in places. Valid only if `faults` is still empty.
+/// Reads the file of tokens; `file` is its index in places. Valid only if `faults` is still empty. No fault repeats what stands there.
 pub fn tokens(text: &str, file: u32, faults: &mut Faults) -> Option<Tokens> {
+    let mut own = Faults::of_secrets();
+    let tokens = read(text, file, &mut own);
+    faults.extend(own);
+    tokens
+}
+
+fn read(text: &str, file: u32, faults: &mut Faults) -> Option<Tokens> {
     let root = yaml::parse(text, file, faults)?;
     let mut map = MapReader::new(&root, "the file of tokens", faults)?;
     let items = map.require("tokens", faults);
@@ -131,11 +138,10 @@ fn token(item: Field<'_>, before: &[Token], faults: &mut Faults) -> Option<Token
     map.finish(&[], faults);
     let (name, sha256) = (name?, sha256?);
     if let Some(field) = name_field.filter(|_| before.iter().any(|token| *token.name == *name)) {
-        field.fault(format!("a second token `{name}`; write another name, so that records tell who called"), faults);
+        field.fault("a second token of this name; write another one, so that records tell who called", faults);
     }
-    if let Some(twin) = before.iter().find(|token| token.sha256 == sha256) {
-        let message = format!("`{name}` has the token of `{}`; make one for each", twin.name);
-        hash_field?.fault(message, faults);
+    if before.iter().any(|token| token.sha256 == sha256) {
+        hash_field?.fault("the token of an entry above; make one for each", faults);
     }
     Some(Token { name: name.into(), role: role?, sha256 })
 }
@@ -231,15 +237,15 @@ mod tests {
         let token = "sallyport_AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
         let rows = [
             (String::new(), "f:1:1: the file of tokens is empty; write its keys, one a line, as `key: value`".into()),
-            ("token: []".into(), "f:1:1: unknown key `token`; did you mean `tokens`?".into()),
+            ("token: []".into(), "f:1:1: unknown key `…`; did you mean `tokens`?".into()),
             ("tokens: []".into(), "f:1:9: `tokens` is empty; add what `sallyport keys new token` prints".into()),
-            ("tokens: x".into(), "f:1:9: `tokens` is `x`; write a list, as `[…]` or a `- …` a line".into()),
+            ("tokens: x".into(), "f:1:9: `tokens` is `…`; write a list, as `[…]` or a `- …` a line".into()),
             (format!("tokens: [{{role: auditor, sha256: \"{one}\"}}]"), "f:1:10: a token lacks `name`; add it".into()),
             (format!("tokens: [{{name: a, sha256: \"{one}\"}}]"), "f:1:10: a token lacks `role`; add it".into()),
             ("tokens: [{name: a, role: auditor}]".into(), "f:1:10: a token lacks `sha256`; add it".into()),
             (
                 format!("tokens: [{{name: a, role: root, sha256: \"{one}\"}}]"),
-                "f:1:26: `role` is `root`; write one of `auditor`, `operator`".into(),
+                "f:1:26: `role` is `…`; write one of `auditor`, `operator`".into(),
             ),
             (
                 format!("tokens: [{{name: a, role: auditor, sha256: {token}}}]"),
@@ -255,7 +261,7 @@ mod tests {
             ),
             (
                 format!("tokens: [{{name: a, role: auditor, sha256: \"{one}\", expires: never}}]"),
-                "f:1:111: unknown key `expires` in a token; remove it".into(),
+                "f:1:111: unknown key `…` in a token; remove it".into(),
             ),
         ];
         for digits in [0, 63, 65, 66] {
@@ -271,6 +277,48 @@ mod tests {
         }
     }
 
+    /// It may stand anywhere by mistake, and faults go to logs, the status and the records.
+    #[test]
+    fn no_fault_repeats_what_stands_there() {
+        const SECRET: &str = "sallyport_AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
+        for text in [
+            "@",
+            "KEY: @",
+            "KEY: [@]",
+            "KEY:\n  - @\n",
+            "@: []",
+            "KEY: []\n@: x",
+            "KEY: []\n@: x\n@: y",
+            "KEY: [{@: x}]",
+            "KEY: [{name: @ @}]",
+            "KEY: [{name: [@]}]",
+            "KEY: [{name: a, role: @}]",
+            "KEY: [{name: a, HASH: @}]",
+            "KEY: [{name: a, HASH: {@: @}}]",
+            "KEY: [{name: a, other: @}]",
+            "KEY: [{name: @, HASH: 'GOOD', role: auditor}, {name: @, HASH: 'GOOD', role: auditor}]",
+            "KEY: [*@]",
+            "KEY: [&@ x]",
+            "KEY: [!@ x]",
+            "KEY: [!@!x x]",
+            "KEY: {@",
+            "KEY: '@",
+            "%@",
+            "@",
+        ] {
+            let text = text
+                .replace("KEY", "tokens")
+                .replace("HASH", "sha256")
+                .replace("GOOD", &"0".repeat(64))
+                .replace('@', SECRET);
+            let (_, faults) = read(&text);
+            assert!(!faults.is_empty(), "{text}");
+            assert!(!faults.iter().any(|fault| fault.to_lowercase().contains("aqebaqeb")), "{text}: {faults:?}");
+        }
+        let (_, faults) = read("tokens: [{name: 4711, other: true}]");
+        assert!(!faults.is_empty() && !faults.iter().any(|fault| fault.contains("4711")), "{faults:?}");
+    }
+
     #[test]
     fn each_has_a_name_and_a_token_of_its_own() {
         let (a, b) = ("a".repeat(64), "b".repeat(64));
@@ -280,8 +328,8 @@ mod tests {
             a.to_uppercase()
         );
         let want = [
-            "f:3:12: a second token `x`; write another name, so that records tell who called",
-            "f:4:39: `y` has the token of `x`; make one for each",
+            "f:3:12: a second token of this name; write another one, so that records tell who called",
+            "f:4:39: the token of an entry above; make one for each",
         ];
         assert_eq!(read(&text).1, want);
     }

@@ -8,12 +8,14 @@ mod paths;
 mod source;
 mod ways;
 
-use std::fs;
-use std::io;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::config::{self, Config};
+use rustix::fs::{Mode, OFlags};
+
+use crate::config::{self, Config, Profile};
 use crate::policy::{Case, Policy};
 use crate::runtime::admin::access::{self, Access};
 use crate::runtime::entrance::Entrances;
@@ -145,9 +147,18 @@ impl Reading {
     }
 
     /// The configuration, its paths made relative to its file. Valid only if there are no faults then.
-    fn config(&mut self, path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Option<Config> {
+    /// Under `profile: pci` it is judged if it says that, or `runs_under` does.
+    fn config(
+        &mut self,
+        path: &Path,
+        environment: &dyn Fn(&str) -> Option<String>,
+        runs_under: Profile,
+    ) -> Option<Config> {
         let (index, text) = self.read(path)?;
         let mut config = config::load(&text, index, environment, &sys::host_name(), &mut self.faults)?;
+        if (runs_under, config.profile) == (Profile::Pci, Profile::Standard) {
+            config::judge_as_pci(&text, index, environment, &mut self.faults);
+        }
         paths::anchor(&mut config, path.parent().unwrap_or(Path::new("")), &mut self.faults);
         Some(config)
     }
@@ -159,7 +170,7 @@ impl Reading {
         environment: &dyn Fn(&str) -> Option<String>,
         beside: &mut dyn FnMut(&PolicySource, &mut Self),
     ) -> Option<Loaded> {
-        let mut config = self.config(path, environment)?;
+        let mut config = self.config(path, environment, Profile::Standard)?;
         self.trust_anchors(&mut config);
         paths::places(&config.listeners, &mut self.faults);
         let connections = connections(&config, &mut self.faults);
@@ -211,7 +222,7 @@ impl Reading {
 /// As [`load`].
 pub fn settings(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Config, LoadError> {
     let mut reading = Reading::default();
-    let config = reading.config(path, environment);
+    let config = reading.config(path, environment, Profile::Standard);
     config.filter(|_| reading.faults.is_empty()).ok_or_else(|| reading.end())
 }
 
@@ -270,14 +281,25 @@ fn connections(config: &Config, faults: &mut Faults) -> usize {
     usize::try_from(limits.connections.value.min(most)).unwrap_or(usize::MAX)
 }
 
-/// What a regular file holds, and its mode; anything else could keep the reader waiting.
-fn bytes(path: &Path) -> io::Result<(Vec<u8>, u32)> {
-    let meta = fs::metadata(path)?;
-    if !meta.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+/// A regular file, opened without waiting: a pipe has nobody at its other end.
+fn open(path: &Path) -> io::Result<(File, Metadata)> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let meta = file.metadata()?;
+    if meta.is_file() {
+        Ok((file, meta))
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
     }
+}
+
+/// What a regular file holds, and its mode.
+fn bytes(path: &Path) -> io::Result<(Vec<u8>, u32)> {
+    let (mut file, meta) = open(path)?;
     if meta.len() > MAX_FILE {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {MAX_FILE} bytes")));
     }
-    Ok((fs::read(path)?, meta.mode()))
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok((bytes, meta.mode()))
 }

@@ -51,7 +51,11 @@ const MAX_FAULTS: usize = 10_000;
 
 /// The faults found so far, in any order; after 10,000 one more says that the rest is left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Faults(Vec<Fault>);
+pub struct Faults {
+    list: Vec<Fault>,
+    /// Whether what stands in the file may be a secret, and no fault repeats it.
+    secret: bool,
+}
 
 impl Faults {
     /// None yet.
@@ -59,13 +63,23 @@ impl Faults {
         Self::default()
     }
 
+    /// None yet, of a file that holds secrets: no fault repeats what stands there, since a secret may stand anywhere by mistake.
+    pub fn of_secrets() -> Self {
+        Self { list: Vec::new(), secret: true }
+    }
+
+    /// A piece of input for a message, as [`shown`]; of a file that holds secrets it is `…`.
+    pub fn shown(&self, text: &str) -> String {
+        if self.secret { "`…`".to_owned() } else { shown(text) }
+    }
+
     /// One more.
     pub fn push(&mut self, fault: Fault) {
-        if self.0.len() < MAX_FAULTS {
-            self.0.push(fault);
-        } else if self.0.len() == MAX_FAULTS {
+        if self.list.len() < MAX_FAULTS {
+            self.list.push(fault);
+        } else if self.list.len() == MAX_FAULTS {
             let message = format!("more than {MAX_FAULTS} faults; the rest is left out, mend these first");
-            self.0.push(Fault { place: None, message });
+            self.list.push(Fault { place: None, message });
         }
     }
 
@@ -81,17 +95,17 @@ impl Faults {
 
     /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.list.is_empty()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.list.len()
     }
 
     /// The faults by file, line and column; those without a place come last.
     pub fn iter(&self) -> impl Iterator<Item = &Fault> {
-        let mut sorted: Vec<&Fault> = self.0.iter().collect();
+        let mut sorted: Vec<&Fault> = self.list.iter().collect();
         sorted.sort_by_key(|fault| order(fault));
         sorted.into_iter()
     }
@@ -111,8 +125,8 @@ impl IntoIterator for Faults {
 
     /// The faults by place, as [`Faults::iter`].
     fn into_iter(mut self) -> Self::IntoIter {
-        self.0.sort_by_key(order);
-        self.0.into_iter()
+        self.list.sort_by_key(order);
+        self.list.into_iter()
     }
 }
 
@@ -177,6 +191,12 @@ mod tests {
         faults.extend((0..3 * MAX_FAULTS).map(|_| Fault { place: Some(place(0, 1, 1)), message: String::new() }));
         assert_eq!(faults.len(), MAX_FAULTS + 1);
         assert!(faults.iter().last().unwrap().message.starts_with("more than 10000 faults"));
+    }
+
+    #[test]
+    fn input_that_may_be_a_secret_is_in_no_message() {
+        assert_eq!(Faults::new().shown("a b"), "`a b`");
+        assert_eq!(Faults::of_secrets().shown("a b"), "`…`");
     }
 
     #[test]

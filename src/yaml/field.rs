@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::fault::{Faults, Located, Place, shown};
+use super::fault::{Faults, Located, Place};
 use super::map::{MapReader, not_available};
 use super::node::{Entry, Node, Style, Value};
 use super::{scalar, units};
@@ -149,8 +149,8 @@ impl<'a> Field<'a> {
                 } else if found.is_none() {
                     let old = *style == Style::Plain && scalar::is_old_boolean(text);
                     let why = if old { ", which many YAML readers take for a boolean" } else { "" };
-                    let wanted = words_wanted(words, later);
-                    self.fault(format!("`{}` is {}{why}; write {wanted}", self.name, shown(text)), faults);
+                    let (found, wanted) = (faults.shown(text), words_wanted(words, later));
+                    self.fault(format!("`{}` is {found}{why}; write {wanted}", self.name), faults);
                 }
                 found
             }
@@ -212,12 +212,9 @@ impl<'a> Field<'a> {
     ) -> Option<T> {
         match &self.node.value {
             Value::Number(written) => {
+                let (found, instead) = (faults.shown(written), faults.shown(&format!("{written}{unit}")));
                 self.fault(
-                    format!(
-                        "`{}` is {}, without a unit; write {what} such as `{written}{unit}`",
-                        self.name,
-                        shown(written)
-                    ),
+                    format!("`{}` is {found}, without a unit; write {what} such as {instead}", self.name),
                     faults,
                 );
                 None
@@ -241,7 +238,8 @@ impl<'a> Field<'a> {
     }
 
     fn quote<T>(&self, what: &str, written: &str, faults: &mut Faults) -> Option<T> {
-        self.fault(format!("`{}` is {what}, `{written}`; write it in quotes: `\"{written}\"`", self.name), faults);
+        let (found, instead) = (faults.shown(written), faults.shown(&format!("\"{written}\"")));
+        self.fault(format!("`{}` is {what}, {found}; write it in quotes: {instead}", self.name), faults);
         None
     }
 
@@ -250,7 +248,8 @@ impl<'a> Field<'a> {
             Value::Refused => {}
             Value::Null => self.fault(format!("`{}` has no value; write {wanted}, or remove it", self.name), faults),
             found @ (Value::Bool(_) | Value::Number(_) | Value::Text(..) | Value::List(_) | Value::Map(_)) => {
-                self.fault(format!("`{}` is {}; write {wanted}", self.name, describe(found)), faults)
+                let found = describe(found, faults);
+                self.fault(format!("`{}` is {found}; write {wanted}", self.name), faults);
             }
         }
         None
@@ -271,11 +270,11 @@ fn words_wanted<T>(words: &[(&str, T)], later: &[&str]) -> String {
 }
 
 /// A value in a fault: `a list`, or the scalar itself.
-pub fn describe(value: &Value) -> String {
+pub fn describe(value: &Value, faults: &Faults) -> String {
     match value {
         Value::Null => "nothing".to_owned(),
-        Value::Bool(value) => format!("`{value}`"),
-        Value::Number(text) | Value::Text(text, _) => shown(text),
+        Value::Bool(value) => faults.shown(&value.to_string()),
+        Value::Number(text) | Value::Text(text, _) => faults.shown(text),
         Value::List(_) => "a list".to_owned(),
         Value::Map(_) => "a mapping".to_owned(),
         Value::Refused => "refused".to_owned(),

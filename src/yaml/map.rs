@@ -27,7 +27,7 @@ impl<'a> MapReader<'a> {
             }
             Value::Refused => None,
             Value::Bool(_) | Value::Number(_) | Value::Text(..) | Value::List(_) => {
-                let found = describe(&node.value);
+                let found = describe(&node.value, faults);
                 faults.at(node.place, format!("{what} is {found}; write a mapping, as `key: value`"));
                 None
             }
@@ -86,9 +86,9 @@ impl<'a> MapReader<'a> {
             let message = if later_key {
                 not_available(name)
             } else if let Some(near) = nearest(name, self.known.iter().copied()) {
-                format!("unknown key {}; did you mean `{near}`?", shown(name))
+                format!("unknown key {}; did you mean `{near}`?", faults.shown(name))
             } else {
-                format!("unknown key {} in {}; remove it", shown(name), self.what)
+                format!("unknown key {} in {}; remove it", faults.shown(name), self.what)
             };
             faults.at(key.place, message);
         }

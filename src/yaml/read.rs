@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_saphyr::granit_parser::{Event, Marker, Options, Parser, ScalarStyle, ScanError, Tag};
 
-use super::fault::{Faults, Located, Place, shown};
+use super::fault::{Faults, Located, Place};
 use super::node::{Entry, Node, Style, Value};
 use super::scalar;
 use super::syntax;
@@ -134,7 +134,7 @@ impl Composer<'_> {
                 return self.alias(place, "aliases (`*name`) are not accepted; write the value out".to_owned());
             }
             Event::UnresolvedAlias(name) => {
-                let text = shown(&format!("\"*{name}\""));
+                let text = self.faults.shown(&format!("\"*{name}\""));
                 return self.alias(place, format!("a text that starts with `*` needs quotes; write {text}"));
             }
             _ => {
@@ -229,7 +229,7 @@ fn unique(mut entries: Vec<Entry>, faults: &mut Faults) -> Vec<Entry> {
     for Entry { key, .. } in &entries {
         let place = *first.entry(&key.value).or_insert(key.place);
         if place != key.place {
-            let (name, line) = (shown(&key.value), place.line);
+            let (name, line) = (faults.shown(&key.value), place.line);
             let message = format!("{name} is given twice, first in line {line}; remove one of the two");
             faults.at(key.place, message);
             repeated.insert(key.place);

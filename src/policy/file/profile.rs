@@ -43,17 +43,19 @@ const WIDE: Forbidden = (
     "outbound traffic is only what is necessary",
     "write longer prefixes",
 );
-
 /// Fields of a rule's control record, each with the fault of a rule that lacks it.
 const CONTROL: [(&str, Forbidden); 4] =
     [("owner", NO_OWNER), ("purpose", NO_PURPOSE), ("ticket", NO_TICKET), ("review_by", NO_REVIEW)];
 
-/// Reports what a source may not say, which was read and checked before.
-pub(super) fn source(map: &mut MapReader<'_>, faults: &mut Faults) {
+/// Reports what a source may not say, which was read and checked before; `is_cde` if card data lives there.
+pub(super) fn source(map: &mut MapReader<'_>, is_cde: bool, faults: &mut Faults) {
     if map.take("environment").is_none() {
         report(map.place(), NO_ENVIRONMENT, faults);
     }
     forbid(map, ("mode", "report"), REPORT_MODE, faults);
+    if is_cde {
+        forbid_flag(map, "wide", WIDE, faults);
+    }
 }
 
 /// Reports what a rule may not say, which was read and checked before; `has_cde` if card data lives in one of its sources.
@@ -74,9 +76,7 @@ pub(super) fn rule(map: &mut MapReader<'_>, has_cde: bool, today: Date, faults: 
         return;
     }
     for (key, forbidden) in [("public_suffix", PUBLIC_SUFFIX), ("wide", WIDE)] {
-        if let Some(field) = map.take(key).filter(|field| field.boolean(&mut Faults::new()) == Some(true)) {
-            report(field.place(), forbidden, faults);
-        }
+        forbid_flag(map, key, forbidden, faults);
     }
     if let Some(mut tls) = map.take("tls").and_then(|field| field.map("`tls`", &mut Faults::new())) {
         forbid(&mut tls, ("ech", "allow"), ECH, faults);
@@ -85,6 +85,12 @@ pub(super) fn rule(map: &mut MapReader<'_>, has_cde: bool, today: Date, faults: 
 
 fn forbid(map: &mut MapReader<'_>, (key, word): (&'static str, &str), forbidden: Forbidden, faults: &mut Faults) {
     if let Some(field) = map.take(key).filter(|field| field.text(&mut Faults::new()) == Some(word)) {
+        report(field.place(), forbidden, faults);
+    }
+}
+
+fn forbid_flag(map: &mut MapReader<'_>, key: &'static str, forbidden: Forbidden, faults: &mut Faults) {
+    if let Some(field) = map.take(key).filter(|field| field.boolean(&mut Faults::new()) == Some(true)) {
         report(field.place(), forbidden, faults);
     }
 }

@@ -61,7 +61,7 @@ impl<'a> Sources<'a> {
         let report = self.report(&mut map, class.unwrap_or_default(), faults);
         let limits = limits(&mut map, faults);
         if self.context.setting.pci {
-            profile::source(&mut map, faults);
+            profile::source(&mut map, class.unwrap_or_default() == Class::Cde, faults);
         }
         map.finish(&[], faults);
         self.list.push(Source {

@@ -20,7 +20,8 @@ pub struct Running {
     pub environment: Environment,
     /// The configuration in force.
     pub config: Config,
-    /// Where the policy in force was read from. What it is checked against, pools, environment and listeners, stays as it was at the start.
+    /// Where the policy in force was read from. What it is checked against, pools, environment and listeners, stays
+    /// as it was at the start; the profile is the stricter of that and the one in the file.
     pub source: PolicySource,
 }
 
@@ -86,12 +87,13 @@ impl Running {
     pub fn read(&self, entrances: &Entrances) -> Reread {
         let mut reading = Reading::default();
         let mut faulty = Faulty::default();
-        let mut new = reading.config(&self.path, &self.environment);
+        let mut new = reading.config(&self.path, &self.environment, self.config.profile);
         if reading.files.is_empty() {
             // It could not be read; places of what it named are places there.
             reading.files.push(self.path.display().to_string());
         }
         new.iter_mut().for_each(|new| reading.trust_anchors(new));
+        let profile = new.as_ref().map_or(self.config.profile, |new| new.profile);
         let follow = |new: &Config| self.config.followed_by(new);
         let (config, needs_restart) = new.as_ref().map_or_else(|| (self.config.clone(), Vec::new()), follow);
         let connections = connections(&config, &mut reading.faults);
@@ -104,7 +106,7 @@ impl Running {
         let files = entrances.read_again(&config.listeners, &mut reading);
         faulty.listener_files = has_more(&reading);
         reading.named = Some(config.policy.place);
-        let source = self.source.at(&config.policy.value);
+        let source = self.source.at(&config.policy.value, [self.config.profile, profile]);
         let policy = source.read(&mut reading);
         faulty.policy = has_more(&reading);
         let inventory = std::mem::take(&mut reading.inventory);

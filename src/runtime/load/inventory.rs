@@ -2,14 +2,13 @@
 //! Not here: when to look (`watch`). Of keys and tokens too there is a hash alone: no content stays in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{Context, Digest, SHA256, digest};
 use zeroize::Zeroizing;
 
-use super::{MAX_FILE, Reading, source};
+use super::{MAX_FILE, Reading, open, source};
 
 /// Bytes that are hashed at a go.
 const PIECE: usize = 64 * 1024;
@@ -39,10 +38,7 @@ impl Content {
 
     /// What a file holds, of which no more than a piece is in memory at a time. One that grows beyond what is read anyway is not read on.
     fn of(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
+        let (file, _) = open(path)?;
         let mut rest = file.take(MAX_FILE.saturating_add(1));
         let mut piece = Zeroizing::new(vec![0; PIECE]);
         let (mut context, mut length) = (Context::new(&SHA256), 0_u64);
@@ -116,6 +112,8 @@ impl Inventory {
 mod tests {
     use std::fs;
 
+    use rustix::fs::Mode;
+
     use super::*;
 
     #[test]
@@ -131,7 +129,8 @@ mod tests {
             known.note(&at(name), Some(name.as_bytes()));
         }
         known.note(&at("none"), None);
-        let rows: [(&str, &dyn Fn(), usize); 9] = [
+        let pipe = || rustix::fs::mkfifoat(rustix::fs::CWD, at("policies/e.yaml"), Mode::RWXU).unwrap();
+        let rows: [(&str, &dyn Fn(), usize); 10] = [
             ("nothing", &|| {}, 0),
             ("written anew, the same", &|| fs::write(at("sallyport.yaml"), "sallyport.yaml").unwrap(), 0),
             ("what is no policy joins", &|| fs::write(at("policies/c.cases.yaml"), "").unwrap(), 0),
@@ -141,6 +140,7 @@ mod tests {
             ("one joins", &|| fs::write(at("policies/sub/d.yaml"), "").unwrap(), 3),
             ("one goes", &|| fs::remove_file(at("policies/b.yaml")).unwrap(), 4),
             ("one comes that was missing", &|| fs::write(at("none"), "").unwrap(), 5),
+            ("a pipe joins, which keeps nobody waiting", &pipe, 6),
         ];
         for (name, change, count) in rows {
             change();

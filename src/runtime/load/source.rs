@@ -42,9 +42,9 @@ impl PolicySource {
         }
     }
 
-    /// The same for a policy somewhere else.
-    pub(super) fn at(&self, path: &str) -> Self {
-        Self { path: PathBuf::from(path), ..self.clone() }
+    /// The same for a policy somewhere else, checked as the stricter of two profiles wants it.
+    pub(super) fn at(&self, path: &str, profiles: [Profile; 2]) -> Self {
+        Self { path: PathBuf::from(path), pci: profiles.contains(&Profile::Pci), ..self.clone() }
     }
 
     /// A policy without a configuration.

@@ -385,5 +385,12 @@ fn where_card_data_lives_rules_are_narrow() {
             format!(", wide: true, networks: [10.0.0.0/8], tls: {{sni: absent}}{control}2027-05-22"),
             &["p:3:50: `wide: true` for a source of class `cde` is not for"],
         ),
+        (
+            "wide itself",
+            ", environment: e, wide: true",
+            good.clone(),
+            &["p:2:67: `wide: true` for a source of class `cde` is not for"],
+        ),
+        ("wide of another class", ", environment: e, class: general, wide: true", good, &[]),
     ]);
 }
