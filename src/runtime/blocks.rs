@@ -114,10 +114,7 @@ pub enum BlocksError {
 impl BlocksError {
     /// Whether the file is wrong, and not just the disk that takes nothing.
     pub fn is_of_file(&self) -> bool {
-        match self {
-            Self::Io { .. } | Self::Exposed(_) | Self::Damaged { .. } => true,
-            Self::NotKept { .. } => false,
-        }
+        !matches!(self, Self::NotKept { .. })
     }
 }
 
