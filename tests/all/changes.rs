@@ -138,6 +138,15 @@ fn one_fault_anywhere_keeps_everything() {
     fs::write(operated.path("sallyport.yaml"), "no: [").unwrap();
     let (_, answer) = operated.reload();
     assert_eq!(answer["faults"].as_array().unwrap().len(), 3, "where it can't be read, what it named is: {answer}");
+    // A token in a wrong place stands in no answer, and not in the status.
+    let secret = fs::read_to_string(operated.path("ops.token")).unwrap();
+    fs::write(operated.path("tokens.yaml"), format!("tokens: [{}]\n", secret.trim())).unwrap();
+    for told in [operated.reload().1.to_string(), operated.status().to_string()] {
+        assert!(told.contains("tokens.yaml:1:10: a token is `…`") && !told.contains(secret.trim()), "{told}");
+    }
+    fs::write(operated.path("sallyport.yaml"), &good[0].1).unwrap();
+    let check = finish(sallyport().arg("check").arg("-c").arg(operated.path("sallyport.yaml")), "");
+    assert!(check.err.contains("a token is `…`") && !check.err.contains(secret.trim()), "{check:?}");
     for (file, text) in &good {
         fs::write(operated.path(file), format!("{text}# new\n")).unwrap();
     }
@@ -146,9 +155,9 @@ fn one_fault_anywhere_keeps_everything() {
         (status.as_str(), &answer["configuration"], &answer["admin_files"]),
         ("200", &"in_force".into(), &"in_force".into())
     );
-    let all = operated.reloads(6);
-    assert_eq!(told(&all)[3..], ["admin refused", "admin refused", "admin in_force"]);
-    assert_eq!((&all[3]["faults"], all[5]["files"].as_u64()), (&3.into(), Some(3)), "{all:#?}");
+    let all = operated.reloads(7);
+    assert_eq!(told(&all)[3..], ["admin refused", "admin refused", "admin refused", "admin in_force"]);
+    assert_eq!((&all[3]["faults"], all[6]["files"].as_u64()), (&3.into(), Some(3)), "{all:#?}");
     assert!(all[3]["error"].as_str().unwrap().contains("did you mean"), "the first: {}", all[3]);
 }
 
@@ -246,6 +255,12 @@ fn checkouts_and_swapped_links_are_changes() {
     fs::remove_file(at("map/deep/er/two.yaml")).unwrap();
     assert_eq!(operated.reloads(3)[2]["rules"], 1);
     assert!(told(&operated.reloads(3)).iter().all(|how| how == "file_change in_force"));
+    // A pipe, to which nobody writes, is a fault and keeps nothing waiting.
+    assert_eq!(finish(program("mkfifo").arg(at("map/pipe.yaml")), "").code, Some(0));
+    assert_eq!(told(&operated.reloads(4))[3], "file_change refused");
+    fs::write(at("file"), format!("version: 1\n{}", rules(&["p"]))).unwrap();
+    fs::rename(at("file"), at("map/pipe.yaml")).unwrap();
+    assert_eq!(operated.reloads(5)[4]["rules"], 2);
 }
 
 #[test]

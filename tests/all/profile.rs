@@ -139,4 +139,41 @@ fn the_profile_refuses_what_a_requirement_forbids_all_at_once_and_at_a_reload() 
         refused["detail"]["result"] == "refused" && told.contains("`existing: keep` is not for `profile: pci`"),
         "{refused}"
     );
+    // What runs under the profile stays under it, whatever the file says.
+    let of_standard = "state: state\nenvironment: production\ndecision_log: {directory: decisions, key: log.key";
+    for (config, more, want) in [
+        (format!("{of_standard}}}\n"), ", existing: keep}]", Err("`existing: keep` is not for `profile: pci`")),
+        (format!("{of_standard}, durability: async}}\n"), "}]", Err("`durability: async` is not for `profile: pci`")),
+        (format!("{of_standard}}}\n"), "}]", Ok("profile")),
+    ] {
+        check_reload(&proxy, &config, &format!("{SOURCES}{}", rule.replace("}]", more)), want);
+    }
+}
+
+#[test]
+fn the_stricter_of_two_profiles_judges_a_reload() {
+    let dir = TempDir::new().unwrap();
+    let config = "state: state\nenvironment: production\ndecision_log: {directory: decisions, key: log.key}\n";
+    let policy = format!("{SOURCES}{RULE}");
+    write(dir.path(), config, &policy);
+    let proxy = Proxy::start_in(dir);
+    let pci = format!("profile: pci\n{config}");
+    check_reload(&proxy, &pci, &policy, Err("a rule without `owner` is not for `profile: pci`"));
+    let rule = RULE.replace("}]", &format!("{CONTROL}2020-02-01}}]"));
+    check_reload(&proxy, &pci, &format!("{SOURCES}{rule}"), Ok("profile"));
+    check_reload(&proxy, config, &policy, Ok(""));
+}
+
+/// What a reload comes to: which key waits for a restart, or what the fault says.
+fn check_reload(proxy: &Proxy, config: &str, policy: &str, want: Result<&str, &str>) {
+    write(proxy.dir.path(), &format!("reload: {{on_change: false}}\n{config}"), policy);
+    let detail = reload(proxy, policy)["detail"].clone();
+    match want {
+        Ok(waits) => {
+            let told = detail["needs_restart"].to_string();
+            assert!(detail["result"] == "in_force" && told.contains(waits), "{detail}");
+            assert_eq!(told.contains("profile"), !waits.is_empty(), "{detail}");
+        }
+        Err(says) => assert!(detail["error"].as_str().unwrap_or_default().contains(says), "{detail}"),
+    }
 }
