@@ -111,7 +111,7 @@ impl Lifecycle {
         &self.predecessors
     }
 
-    /// Lets workers judge their open tunnels by what is in force, and waits until they have, at most [`JUDGED_DEADLINE`]. To be called
+    /// Lets workers judge their open tunnels by what is in force, and waits until they have, at most two seconds. To be called
     /// after what they are judged by is in force.
     pub async fn judge_again(&self) -> Judged {
         let _turn = self.turn.lock().await;

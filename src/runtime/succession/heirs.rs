@@ -75,7 +75,7 @@ impl Predecessors {
         self.tell(&Message::Drain);
     }
 
-    /// Waits until they have ended, which they have been told to, and whether they have. Blocks for at most [`END_DEADLINE`].
+    /// Waits until they have ended, which they have been told to, and whether they have. Blocks for at most eleven seconds.
     pub fn have_ended(&self) -> bool {
         let since = *self.since.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(since) = since {
@@ -112,7 +112,7 @@ impl Predecessors {
     /// This process serves: the one that it took over from accepts no more, and relays.
     ///
     /// # Errors
-    /// It is gone, or as [`Predecessors::serve`].
+    /// It is gone, there are too many old ones, or there is no thread.
     pub fn succeed(self: &Arc<Self>, predecessor: Predecessor, shared: &Arc<Shared>) -> Result<(), TakeOverError> {
         let wire = predecessor.serving()?;
         *self.since.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
