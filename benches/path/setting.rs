@@ -113,6 +113,6 @@ fn shared(loaded: Loaded, heard: SocketAddr) -> Arc<Shared> {
     let (journal, opening) = Journal::open(events::journal_setup(&config, &metrics)).expect("a log");
     let own = OwnAddresses::new(sys::interface_addresses().expect("addresses"), [heard]);
     let shared = Arc::new(Shared::new(&config, policy, (journal, metrics), (Pools::default(), own), connections));
-    events::started(&shared, &opening);
+    events::started(&shared, &opening, false);
     shared
 }
