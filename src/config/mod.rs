@@ -11,6 +11,8 @@ mod expand;
 mod limits;
 mod listeners;
 mod log;
+#[cfg(test)]
+mod misplaced;
 mod name_server;
 mod pools;
 mod profile;

@@ -173,6 +173,7 @@ fn hash_of(text: &str) -> Result<[u8; 32], HashError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::misplaced;
 
     fn read(text: &str) -> (Option<Tokens>, Vec<String>) {
         let mut faults = Faults::new();
@@ -277,46 +278,9 @@ mod tests {
         }
     }
 
-    /// It may stand anywhere by mistake, and faults go to logs, the status and the records.
     #[test]
     fn no_fault_repeats_what_stands_there() {
-        const SECRET: &str = "sallyport_AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
-        for text in [
-            "@",
-            "KEY: @",
-            "KEY: [@]",
-            "KEY:\n  - @\n",
-            "@: []",
-            "KEY: []\n@: x",
-            "KEY: []\n@: x\n@: y",
-            "KEY: [{@: x}]",
-            "KEY: [{name: @ @}]",
-            "KEY: [{name: [@]}]",
-            "KEY: [{name: a, role: @}]",
-            "KEY: [{name: a, HASH: @}]",
-            "KEY: [{name: a, HASH: {@: @}}]",
-            "KEY: [{name: a, other: @}]",
-            "KEY: [{name: @, HASH: 'GOOD', role: auditor}, {name: @, HASH: 'GOOD', role: auditor}]",
-            "KEY: [*@]",
-            "KEY: [&@ x]",
-            "KEY: [!@ x]",
-            "KEY: [!@!x x]",
-            "KEY: {@",
-            "KEY: '@",
-            "%@",
-            "@",
-        ] {
-            let text = text
-                .replace("KEY", "tokens")
-                .replace("HASH", "sha256")
-                .replace("GOOD", &"0".repeat(64))
-                .replace('@', SECRET);
-            let (_, faults) = read(&text);
-            assert!(!faults.is_empty(), "{text}");
-            assert!(!faults.iter().any(|fault| fault.to_lowercase().contains("aqebaqeb")), "{text}: {faults:?}");
-        }
-        let (_, faults) = read("tokens: [{name: 4711, other: true}]");
-        assert!(!faults.is_empty() && !faults.iter().any(|fault| fault.contains("4711")), "{faults:?}");
+        misplaced::is_never_repeated("tokens", ("sha256", &"0".repeat(64)), &|text| read(text).1);
     }
 
     #[test]

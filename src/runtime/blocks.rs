@@ -6,7 +6,7 @@
 pub mod page;
 
 use std::collections::HashSet;
-use std::fs::{DirBuilder, File};
+use std::fs::DirBuilder;
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rustix::fs::{Mode, OFlags};
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
@@ -24,7 +23,7 @@ use crate::decision_log::{Detail, Kind};
 use crate::policy::{Block, Blocked, Blocks};
 use crate::redact::{Redacted, Redactor, clean_name};
 use crate::runtime::shared::Shared;
-use crate::runtime::whole_file::{folder_of, replace};
+use crate::runtime::whole_file::{EVERYBODY_WRITES, folder_of, open_regular, replace};
 use crate::runtime::{clock, events};
 
 use page::PageError;
@@ -43,9 +42,6 @@ const MAX_WHAT: usize = 253;
 
 /// Upper bound in bytes of an error's text in a record.
 const MAX_ERROR: usize = 1000;
-
-/// Mode bits with which everybody may write a file.
-const EVERYBODY_WRITES: u32 = 0o002;
 
 /// The file of an instance below `state`: several may share that.
 fn name(instance: &str) -> String {
@@ -355,16 +351,10 @@ fn found(
 /// What the file holds; `None`: there is none.
 fn text(path: &Path) -> Result<Option<String>, BlocksError> {
     let failed = |error| BlocksError::Io { path: path.to_owned(), error };
-    // A pipe would keep the opener waiting.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = match rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from) {
+    let (file, meta) = match open_regular(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => File::from(opened.map_err(failed)?),
+        opened => opened.map_err(failed)?,
     };
-    let meta = file.metadata().map_err(failed)?;
-    if !meta.is_file() {
-        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
-    }
     if meta.mode() & EVERYBODY_WRITES != 0 {
         return Err(BlocksError::Exposed(path.to_owned()));
     }

@@ -258,10 +258,11 @@ type Make = fn(&Path);
 #[test]
 fn what_is_no_regular_file_is_neither_waited_for_nor_read() {
     let pipe = |path: &Path| {
-        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, Mode::from(0o640), 0).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, rustix::fs::Mode::from(0o640), 0)
+            .unwrap();
     };
     let endless = |path: &Path| std::os::unix::fs::symlink("/dev/zero", path).unwrap();
-    let large = |path: &Path| File::create(path).unwrap().set_len(MAX_FILE + 1).unwrap();
+    let large = |path: &Path| fs::File::create(path).unwrap().set_len(MAX_FILE + 1).unwrap();
     let rows: [(&str, Make, &str); 3] = [
         ("a pipe", pipe, "not a regular file"),
         ("a device", endless, "not a regular file"),

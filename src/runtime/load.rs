@@ -8,12 +8,9 @@ mod paths;
 mod source;
 mod ways;
 
-use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-use rustix::fs::{Mode, OFlags};
 
 use crate::config::{self, Config, Profile};
 use crate::policy::{Case, Policy};
@@ -22,6 +19,7 @@ use crate::runtime::entrance::Entrances;
 use crate::runtime::gate::MAX_REFUSALS;
 use crate::runtime::lane::MAX_PIPES;
 use crate::runtime::sys;
+use crate::runtime::whole_file::{EVERYBODY_WRITES, open_regular};
 use crate::yaml::{Fault, Faults, Place, decode};
 
 pub use again::{Again, Faulty, Reread, Running};
@@ -31,9 +29,6 @@ pub use source::PolicySource;
 
 /// Upper bound in bytes of one file: a policy of a million names is about 60 MiB.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
-
-/// Mode bits with which everybody may write a file.
-const EVERYBODY_WRITES: u32 = 0o002;
 
 /// Descriptors that are neither connections' nor pipes': listeners, log, admin port, name servers, dials beside the first.
 const RESERVE_OTHER: usize = 192;
@@ -281,21 +276,9 @@ fn connections(config: &Config, faults: &mut Faults) -> usize {
     usize::try_from(limits.connections.value.min(most)).unwrap_or(usize::MAX)
 }
 
-/// A regular file, opened without waiting: a pipe has nobody at its other end.
-fn open(path: &Path) -> io::Result<(File, Metadata)> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    let meta = file.metadata()?;
-    if meta.is_file() {
-        Ok((file, meta))
-    } else {
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
-    }
-}
-
 /// What a regular file holds, and its mode.
 fn bytes(path: &Path) -> io::Result<(Vec<u8>, u32)> {
-    let (mut file, meta) = open(path)?;
+    let (mut file, meta) = open_regular(path)?;
     if meta.len() > MAX_FILE {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {MAX_FILE} bytes")));
     }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::book::{Book, Turn};
 use super::house::{Begun, House};
 use super::place::Place;
-use super::{Journal, JournalError, Opening, Running, SHUTDOWN_DEADLINE, Threads, system};
+use super::{Journal, JournalError, Opening, Running, Threads, still_runs, system};
 use crate::decision_log::{Relay, Successor};
 
 /// How long the writer may take to come to rest: as long as anybody waits for a commit.
@@ -69,14 +69,6 @@ impl Journal {
     }
 }
 
-/// Waits for the end of a thread, but not for long; one that has not come.
-fn still_runs((thread, ended): Running) -> Option<Running> {
-    match ended.recv_timeout(SHUTDOWN_DEADLINE) {
-        Err(mpsc::RecvTimeoutError::Timeout) => Some((thread, ended)),
-        Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => None,
-    }
-}
-
 impl HandedOver<'_> {
     /// The descriptor that holds the lock, for another process.
     ///
@@ -85,11 +77,6 @@ impl HandedOver<'_> {
     pub fn lock(&self) -> Result<OwnedFd, JournalError> {
         let place = self.journal.house.place().clone().ok_or(JournalError::Kept("another process has it"))?;
         place.directory().try_clone().map_err(system("hand over", place.path()))
-    }
-
-    /// Records in the log.
-    pub fn size(&self) -> u64 {
-        self.size
     }
 
     /// From now on the log is another process's, and this one lets go of the lock: what is recorded here is relayed. Until `has_left`, or

@@ -49,13 +49,13 @@ fn another_takes_the_log_and_gets_what_is_recorded_here() {
     (0..10).for_each(|_| first.note(record()));
     until("all is written", || folder.lines().len() == 10);
     let handed = first.hand_over().unwrap();
-    assert_eq!(handed.size(), folder.signed().size, "all that is written is signed");
+    assert_eq!(handed.size, folder.signed().size, "all that is written is signed");
     assert!(matches!(folder.open(), Err(JournalError::Locked(_))), "the lock is held");
     // What comes meanwhile waits.
     first.note(entry(Kind::Close, Some(Outcome::Allow), 7));
     let lock = handed.lock().unwrap();
     let (second, opening) = folder.open_inherited(lock).unwrap();
-    assert_eq!((opening.scan.end.next, opening.unsigned), (handed.size(), 0));
+    assert_eq!((opening.scan.end.next, opening.unsigned), (handed.size, 0));
     let heir = Heir::default();
     handed.relay(Box::new(heir.clone()), Arc::new(AtomicBool::new(true)));
     until("what waited is relayed", || heir.0.lock().unwrap().0 == [7]);

@@ -242,7 +242,7 @@ impl Journal {
     pub fn shutdown(&self) -> Unwritten {
         self.house.shared.close();
         let writer = self.threads.take_writer();
-        if !writer.is_none_or(ends) {
+        if writer.and_then(still_runs).is_some() {
             // It hangs: nobody will be there any more to see what comes of it.
             self.house.shared.lock().queue.close();
         }
@@ -250,7 +250,7 @@ impl Journal {
         // What is not signed now is signed by the next run. A writer that took the log back had a keeper begin.
         let keepers = std::mem::take(&mut *self.threads.lock());
         for keeper in keepers {
-            let _ = ends(keeper);
+            let _ = still_runs(keeper);
         }
         // Threads that hang hold the lock all the same.
         drop(self.house.place().take());
@@ -345,15 +345,15 @@ impl Threads {
     }
 }
 
-/// Waits for the end of a thread, but not for long. Whether it came.
-fn ends((thread, ended): Running) -> bool {
+/// Waits for the end of a thread, but not for long; one that has not come.
+fn still_runs((thread, ended): Running) -> Option<Running> {
     match ended.recv_timeout(SHUTDOWN_DEADLINE) {
         Err(mpsc::RecvTimeoutError::Disconnected) => {
             // A panic there was reported there.
             let _ = thread.join();
-            true
+            None
         }
-        Ok(()) | Err(mpsc::RecvTimeoutError::Timeout) => false,
+        Ok(()) | Err(mpsc::RecvTimeoutError::Timeout) => Some((thread, ended)),
     }
 }
 

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest::{Context, Digest, SHA256, digest};
 use zeroize::Zeroizing;
 
-use super::{MAX_FILE, Reading, open, source};
+use super::{MAX_FILE, Reading, source};
+use crate::runtime::whole_file::open_regular;
 
 /// Bytes that are hashed at a go.
 const PIECE: usize = 64 * 1024;
@@ -38,7 +39,7 @@ impl Content {
 
     /// What a file holds, of which no more than a piece is in memory at a time. One that grows beyond what is read anyway is not read on.
     fn of(path: &Path) -> io::Result<Self> {
-        let (file, _) = open(path)?;
+        let (file, _) = open_regular(path)?;
         let mut rest = file.take(MAX_FILE.saturating_add(1));
         let mut piece = Zeroizing::new(vec![0; PIECE]);
         let (mut context, mut length) = (Context::new(&SHA256), 0_u64);

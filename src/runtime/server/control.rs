@@ -27,7 +27,7 @@ use crate::runtime::{blocks, budgets, clock, denials, egress, events, service_ma
 const DRAIN_TICK: Duration = Duration::from_millis(20);
 
 /// How often the host's addresses are read again: a virtual address that moves here is the proxy's own within this time.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a reload read, and what of the policy it would change.
 struct Read {
@@ -95,7 +95,10 @@ impl Server {
         let mut clockwork = Clockwork::new(&self.shared.policy(), clock::now());
         let end = loop {
             tokio::select! {
-                _ = looks.tick() => self.look(&mut clockwork).await,
+                _ = looks.tick() => {
+                    self.admin.tell_refused(false);
+                    self.look(&mut clockwork).await;
+                }
                 () = &mut stop => break End::Drain,
                 () = &mut ordered_stop => break End::Drain,
                 Some(Notice::Left(spent)) = self.notices.recv() => break End::Leave(spent),
@@ -123,18 +126,17 @@ impl Server {
         end
     }
 
-    /// What is done once a second.
-    async fn look(&self, clockwork: &mut Clockwork) {
+    /// What is done once a second as long as there are tunnels.
+    pub(super) async fn look(&self, clockwork: &mut Clockwork) {
         self.look_at_addresses();
         self.shared.free_replaced();
-        self.admin.tell_refused(false);
         if clockwork.look(&self.shared, clock::now()) {
             let _judged = self.shared.lifecycle().judge_again().await;
         }
     }
 
     /// An error leaves what was seen before: the next look comes soon.
-    pub(super) fn look_at_addresses(&self) {
+    fn look_at_addresses(&self) {
         if let Ok(own) = own_addresses(self.shared.pools(), self.sockets.iter().copied()) {
             self.shared.set_own_addresses(own);
         }

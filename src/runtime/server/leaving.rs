@@ -2,21 +2,18 @@
 //! Not here: how the other took over (`succession`). What the files allow holds for its tunnels all the same.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::task;
 use tokio::time::interval;
 
 use super::Server;
+use super::control::LOOK_AGAIN;
 use crate::runtime::listeners::OwnPath;
 use crate::runtime::load::Again;
 use crate::runtime::quota::Spent;
 use crate::runtime::succession::{Notice, Spending};
 use crate::runtime::timed::Clockwork;
 use crate::runtime::{clock, denials, events};
-
-/// How often it looks whether all has ended, and at the clock.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Server {
     /// Until its last tunnel has ended, `stop` says so, or the new process drains. `spent` is what the new one knows to have gone out.
@@ -59,11 +56,7 @@ impl Server {
                     }
                     denials::tell(&self.shared);
                     spending.tell(self.shared.quotas(), &self.voice);
-                    self.look_at_addresses();
-                    self.shared.free_replaced();
-                    if clockwork.look(&self.shared, clock::now()) {
-                        self.shared.lifecycle().judge_again().await;
-                    }
+                    self.look(&mut clockwork).await;
                 }
             }
         }
